@@ -1,0 +1,84 @@
+"""From a stack to atoms."""
+
+import numpy as np
+from ase import Atoms
+
+from heteroforge.structures.monolayer import StructureError
+from heteroforge.structures.plane import lattice_points, wrap
+from heteroforge.structures.stack import Layer, Stack
+
+__all__ = ["build", "layer_sites", "cell_height_for_truncation_a"]
+
+TAIL_OF_DENSITY_A = 5.3
+
+
+def cell_height_for_truncation_a(thickness_a: float) -> float:
+    """Cell height (Å) that a truncated Coulomb interaction needs: c ≥ 2 (t + 5.3 Å).
+
+    The cut-off acts at c/2 in z, so the density with its tails must fit within half the cell
+    (Sohier, Calandra, Mauri, Phys. Rev. B 96, 075448 (2017)).
+    """
+    return 2.0 * (thickness_a + TAIL_OF_DENSITY_A)
+
+
+def layer_sites(layer: Layer) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Species, fractional coordinates in the supercell (n, 2) and heights (n) of a perfect layer."""
+    supercell = np.array(layer.supercell)
+    points = lattice_points(supercell)
+    base = np.array(layer.monolayer.positions)
+    fractional = (points[:, None, :] + base[None, :, :]).reshape(-1, 2) @ np.linalg.inv(supercell)
+    heights = np.tile(layer.monolayer.heights, len(points))
+    if layer.flipped:
+        heights = -heights
+    return list(layer.monolayer.species) * len(points), wrap(fractional), heights
+
+
+def build(stack: Stack, vacuum_a: float = 15.0, cell_height_a: float | None = None) -> Atoms:
+    """Atoms of a stack, periodic in x and y, centred in a cell of the given height.
+
+    Heights within a layer are kept as in the free layer: its strain acts in the plane only.
+
+    Args:
+        stack: what to build.
+        vacuum_a: empty space between the outermost atoms and their images in z, in Å.
+        cell_height_a: cell height in Å; takes precedence over `vacuum_a`.
+
+    Returns:
+        Atoms with the array `layer` (index from the bottom) and `info["stack_id"]`.
+
+    Raises:
+        StructureError: the stack does not fit into `cell_height_a`.
+    """
+    cell = stack.cell
+    symbols: list[str] = []
+    positions: list[np.ndarray] = []
+    index: list[int] = []
+    origin = np.zeros(2)
+    bottom = 0.0
+    for i, layer in enumerate(stack.layers):
+        if i > 0:
+            interface = stack.interfaces[i - 1]
+            origin = origin + np.array(interface.offset)
+            bottom += interface.gap_a
+        species, fractional, heights = layer_sites(layer)
+        substituted = {d.site: d.species for d in layer.defects if d.kind == "substitution"}
+        gone = {d.site for d in layer.defects if d.kind == "vacancy"}
+        kept = [n for n in range(len(species)) if n not in gone]
+        xy = wrap(fractional + origin) @ cell
+        z = heights + layer.monolayer.thickness_a / 2 + bottom
+        symbols += [substituted.get(n, species[n]) for n in kept]
+        positions.append(np.column_stack([xy, z])[kept])
+        index += [i] * len(kept)
+        bottom += layer.monolayer.thickness_a
+    xyz = np.concatenate(positions)
+    extent = stack.thickness_a
+    height = extent + vacuum_a if cell_height_a is None else cell_height_a
+    if height < extent:
+        raise StructureError(f"stack is {extent:.2f} Å thick: does not fit into c = {height:.2f} Å")
+    xyz[:, 2] += (height - extent) / 2
+    box = np.zeros((3, 3))
+    box[:2, :2] = cell
+    box[2, 2] = height
+    atoms = Atoms(symbols, positions=xyz, cell=box, pbc=(True, True, False))
+    atoms.set_array("layer", np.array(index))
+    return atoms

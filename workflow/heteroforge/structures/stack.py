@@ -1,0 +1,312 @@
+"""The stack: an invertible description of a van der Waals heterostructure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from ase.data import atomic_numbers
+
+from heteroforge.structures.monolayer import Monolayer, StructureError
+from heteroforge.structures.plane import cell_from_parameters, polar_decomposition
+
+__all__ = ["Defect", "Interface", "Layer", "Stack", "MAXIMUM_LAYERS"]
+
+MAXIMUM_LAYERS = 4
+
+
+@dataclass(frozen=True)
+class Defect:
+    """A point defect at one site of a layer's supercell.
+
+    Attributes:
+        kind: "vacancy" or "substitution" (a dopant is a substitution by a foreign element).
+        site: index in the order in which `build` writes the perfect layer.
+        species: element put there by a substitution.
+    """
+
+    kind: str
+    site: int
+    species: str = ""
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("vacancy", "substitution"):
+            raise StructureError(f"defect kind {self.kind!r}: expected vacancy or substitution")
+        if self.kind == "substitution" and self.species not in atomic_numbers:
+            raise StructureError(f"substitution by unknown element {self.species!r}")
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A monolayer as it sits in a stack.
+
+    Attributes:
+        monolayer: what the layer is when free.
+        supercell: integer rows (2, 2), det > 0: the stack's cell in units of the monolayer's.
+        flipped: upside down (z → −z about the layer's middle).
+        defects: point defects in the supercell.
+    """
+
+    monolayer: Monolayer
+    supercell: tuple[tuple[int, int], tuple[int, int]] = ((1, 0), (0, 1))
+    flipped: bool = False
+    defects: tuple[Defect, ...] = ()
+
+    def __post_init__(self) -> None:
+        cells = self.number_of_cells
+        if cells < 1:
+            raise StructureError(f"supercell {self.supercell} has determinant {cells}: must be > 0")
+        sites = cells * len(self.monolayer.species)
+        taken = set()
+        for defect in self.defects:
+            if not 0 <= defect.site < sites:
+                raise StructureError(f"defect at site {defect.site} of a layer with {sites} sites")
+            if defect.site in taken:
+                raise StructureError(f"two defects at site {defect.site}")
+            taken.add(defect.site)
+        vacancies = sum(d.kind == "vacancy" for d in self.defects)
+        if vacancies == sites:
+            raise StructureError("every atom of the layer is a vacancy")
+
+    @property
+    def number_of_cells(self) -> int:
+        return int(round(np.linalg.det(np.array(self.supercell))))
+
+    @property
+    def species(self) -> list[str]:
+        """Elements in the supercell with the defects made."""
+        species = list(self.monolayer.species) * self.number_of_cells
+        for defect in self.defects:
+            if defect.kind == "substitution":
+                species[defect.site] = defect.species
+        gone = {d.site for d in self.defects if d.kind == "vacancy"}
+        return [s for i, s in enumerate(species) if i not in gone]
+
+
+@dataclass(frozen=True)
+class Interface:
+    """How a layer sits on the one below it.
+
+    Attributes:
+        offset: in-plane shift of the upper layer's origin against the lower layer's, as a
+            fraction of the stack's cell.
+        gap_a: Å between the facing outermost atoms.
+    """
+
+    offset: tuple[float, float] = (0.0, 0.0)
+    gap_a: float = 3.3
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Layers from bottom to top in one in-plane cell.
+
+    The cell (a, b in Å, gamma in degrees) and the supercells fix how each layer is turned and
+    strained, so neither is stored a second time: see `rotation_deg` and `strain`.
+    """
+
+    layers: tuple[Layer, ...]
+    interfaces: tuple[Interface, ...]
+    a: float
+    b: float
+    gamma_deg: float
+    name: str = field(default="", compare=False)
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.layers) <= MAXIMUM_LAYERS:
+            raise StructureError(f"{len(self.layers)} layers: expected 1 to {MAXIMUM_LAYERS}")
+        if len(self.interfaces) != len(self.layers) - 1:
+            raise StructureError(
+                f"{len(self.layers)} layers need {len(self.layers) - 1} interfaces, "
+                f"got {len(self.interfaces)}"
+            )
+
+    # --- derived properties -------------------------------------------------------------------
+
+    @property
+    def cell(self) -> np.ndarray:
+        """In-plane cell (2, 2) in Å, first vector along x."""
+        return cell_from_parameters(self.a, self.b, self.gamma_deg)
+
+    @property
+    def area_a2(self) -> float:
+        return float(np.linalg.det(self.cell))
+
+    @property
+    def number_of_layers(self) -> int:
+        return len(self.layers)
+
+    @property
+    def species(self) -> list[str]:
+        return [s for layer in self.layers for s in layer.species]
+
+    @property
+    def number_of_atoms(self) -> int:
+        return len(self.species)
+
+    @property
+    def thickness_a(self) -> float:
+        """Distance between the outermost atoms of the stack in Å (perfect layers)."""
+        return sum(layer.monolayer.thickness_a for layer in self.layers) + sum(
+            interface.gap_a for interface in self.interfaces
+        )
+
+    @property
+    def formula(self) -> str:
+        return "/".join(layer.monolayer.formula for layer in self.layers)
+
+    def deformation(self, index: int) -> np.ndarray:
+        """F (2, 2) that takes the free layer's supercell to the stack's cell (rows: x' = x F)."""
+        layer = self.layers[index]
+        free = np.array(layer.supercell) @ layer.monolayer.cell
+        return np.linalg.inv(free) @ self.cell
+
+    def strain(self, index: int) -> np.ndarray:
+        """Symmetric in-plane strain (2, 2) of a layer, in its own frame, dimensionless."""
+        return polar_decomposition(self.deformation(index))[0]
+
+    def rotation_deg(self, index: int) -> float:
+        """Angle from the stack's x axis to the layer's a axis, in degrees."""
+        return polar_decomposition(self.deformation(index))[1]
+
+    def twist_deg(self, index: int) -> float:
+        """Rotation of layer `index + 1` against layer `index`, in [0, 360) degrees."""
+        twist = (self.rotation_deg(index + 1) - self.rotation_deg(index)) % 360.0
+        return 0.0 if 360.0 - twist < 1e-6 else twist
+
+    @property
+    def mismatch_percent(self) -> float:
+        """Largest principal strain of any layer, in percent."""
+        return 100.0 * max(
+            float(np.abs(np.linalg.eigvalsh(self.strain(i))).max())
+            for i in range(self.number_of_layers)
+        )
+
+    def registry(self, index: int) -> tuple[float, float]:
+        """Offset at an interface as a fraction of the lower layer's own cell, in [0, 1)."""
+        shift = np.array(self.interfaces[index].offset) @ np.array(self.layers[index].supercell)
+        shift = shift % 1.0
+        shift = np.where(1.0 - shift < 1e-4, 0.0, shift)
+        return float(shift[0]), float(shift[1])
+
+    def stacking(self, index: int) -> str:
+        """Label of an interface: AA, AB, BA, SP where the registry has a name, else its numbers.
+
+        Primed when the upper layer is turned by 60° or 180°; `twisted` for other angles. A and B
+        follow the layers' origins (the first site of each monolayer).
+        """
+        twist = self.twist_deg(index)
+        near = [abs((twist - t + 180) % 360 - 180) < 0.5 for t in (0, 60, 120, 180, 240, 300)]
+        if not any(near):
+            return f"twisted {twist:.2f}°"
+        prime = "'" if near[1] or near[3] or near[5] else ""
+        named = {
+            "AA": (0.0, 0.0),
+            "AB": (1 / 3, 2 / 3),
+            "BA": (2 / 3, 1 / 3),
+            "SP": (0.5, 0.0),
+        }
+        registry = np.array(self.registry(index))
+        for label, place in named.items():
+            difference = registry - np.array(place)
+            if np.abs(difference - np.round(difference)).max() < 0.02:
+                return label + prime
+        return f"({registry[0]:.2f}, {registry[1]:.2f}){prime}"
+
+    def reversed(self) -> Stack:
+        """The same stack seen from below (mirrored in z), layers in the opposite order."""
+        return replace(
+            self,
+            layers=tuple(replace(la, flipped=not la.flipped) for la in self.layers[::-1]),
+            interfaces=tuple(
+                replace(i, offset=(-i.offset[0], -i.offset[1])) for i in self.interfaces[::-1]
+            ),
+        )
+
+    # --- identity and text --------------------------------------------------------------------
+
+    def _description(self) -> str:
+        parts = []
+        for layer in self.layers:
+            flipped = layer.flipped and not layer.monolayer.has_equal_faces
+            parts.append(
+                f"{layer.monolayer.key()}{layer.supercell}{'F' if flipped else ''}"
+                + "".join(f"{d.kind[0]}{d.site}{d.species}" for d in layer.defects)
+            )
+        for i, interface in enumerate(self.interfaces):
+            registry = np.round(np.array(self.registry(i)) * 24).astype(int) % 24
+            parts.append(f"{registry.tolist()}@{round(interface.gap_a * 4)}")
+        return "|".join(parts)
+
+    def key(self) -> str:
+        """Short identifier: equal for a stack and for the same stack upside down.
+
+        Registry is resolved to 1/24 of the lower layer's cell and the gap to 0.25 Å, so that
+        samples which a relaxation would make equal count once.
+        """
+        text = min(self._description(), self.reversed()._description())
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def to_dict(self, inline_monolayers: bool = True) -> dict:
+        def monolayer(layer: Layer):
+            if inline_monolayers or not layer.monolayer.name:
+                return layer.monolayer.to_dict()
+            return layer.monolayer.name
+
+        return {
+            "layers": [
+                {
+                    "monolayer": monolayer(layer),
+                    "supercell": [list(row) for row in layer.supercell],
+                    "flipped": layer.flipped,
+                    "defects": [[d.kind, d.site, d.species] for d in layer.defects],
+                }
+                for layer in self.layers
+            ],
+            "interfaces": [
+                {"offset": [round(x, 6) for x in i.offset], "gap_a": round(i.gap_a, 5)}
+                for i in self.interfaces
+            ],
+            "cell": [round(self.a, 6), round(self.b, 6), round(self.gamma_deg, 5)],
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict, monolayers: Mapping[str, Monolayer] | None = None) -> Stack:
+        """Inverse of `to_dict`; `monolayers` resolves layers that are given by name.
+
+        Raises:
+            StructureError: a layer names a monolayer that `monolayers` does not hold.
+        """
+        layers = []
+        for entry in data["layers"]:
+            given = entry["monolayer"]
+            if isinstance(given, str):
+                if monolayers is None or given not in monolayers:
+                    raise StructureError(f"stack names monolayer {given!r}, which is not known")
+                monolayer = monolayers[given]
+            else:
+                monolayer = Monolayer.from_dict(given)
+            layers.append(
+                Layer(
+                    monolayer=monolayer,
+                    supercell=tuple(tuple(int(x) for x in row) for row in entry["supercell"]),
+                    flipped=bool(entry["flipped"]),
+                    defects=tuple(Defect(k, int(s), e) for k, s, e in entry.get("defects", [])),
+                )
+            )
+        interfaces = tuple(
+            Interface(offset=tuple(i["offset"]), gap_a=i["gap_a"]) for i in data["interfaces"]
+        )
+        a, b, gamma = data["cell"]
+        return cls(layers=tuple(layers), interfaces=interfaces, a=a, b=b, gamma_deg=gamma)
+
+    def to_json(self, inline_monolayers: bool = False) -> str:
+        """One line of JSON; library layers by name unless `inline_monolayers`."""
+        return json.dumps(self.to_dict(inline_monolayers), separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str, monolayers: Mapping[str, Monolayer] | None = None) -> Stack:
+        return cls.from_dict(json.loads(text), monolayers)
