@@ -1,13 +1,15 @@
 """From a stack to atoms."""
 
+from dataclasses import replace
+
 import numpy as np
 from ase import Atoms
 
 from heteroforge.structures.monolayer import StructureError
 from heteroforge.structures.plane import lattice_points, wrap
-from heteroforge.structures.stack import Layer, Stack
+from heteroforge.structures.stack import Defect, Layer, Stack
 
-__all__ = ["build", "layer_sites", "cell_height_for_truncation_a"]
+__all__ = ["build", "layer_sites", "cell_height_for_truncation_a", "perfect_sites"]
 
 TAIL_OF_DENSITY_A = 5.3
 
@@ -22,7 +24,7 @@ def cell_height_for_truncation_a(thickness_a: float) -> float:
 
 
 def layer_sites(layer: Layer) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """Species, fractional coordinates in the supercell (n, 2) and heights (n) of a perfect layer."""
+    """Species, fractional coordinates (n, 2) and heights (n) of a perfect layer's supercell."""
     supercell = np.array(layer.supercell)
     points = lattice_points(supercell)
     base = np.array(layer.monolayer.positions)
@@ -44,7 +46,7 @@ def build(stack: Stack, vacuum_a: float = 15.0, cell_height_a: float | None = No
         cell_height_a: cell height in Å; takes precedence over `vacuum_a`.
 
     Returns:
-        Atoms with the array `layer` (index from the bottom) and `info["stack_id"]`.
+        Atoms with the array `layer` (index from the bottom).
 
     Raises:
         StructureError: the stack does not fit into `cell_height_a`.
@@ -82,3 +84,35 @@ def build(stack: Stack, vacuum_a: float = 15.0, cell_height_a: float | None = No
     atoms = Atoms(symbols, positions=xyz, cell=box, pbc=(True, True, False))
     atoms.set_array("layer", np.array(index))
     return atoms
+
+
+def perfect_sites(
+    stack: Stack, gap_a: float | None = None
+) -> tuple[list[str], np.ndarray, np.ndarray, list[tuple[int, Defect]]]:
+    """Sites of a stack without its defects, and where these are.
+
+    Args:
+        stack: what to describe.
+        gap_a: taken for all gaps instead of the stack's own, in Å.
+
+    Returns:
+        Species (n), Cartesian positions (n, 3) and in-plane cell (2, 2) in Å, and per defect the
+        index of its site and the defect.
+    """
+    gaps = [interface.gap_a for interface in stack.interfaces]
+    if gap_a is not None:
+        gaps = [gap_a] * len(gaps)
+    perfect = replace(
+        stack,
+        layers=tuple(replace(layer, defects=()) for layer in stack.layers),
+        interfaces=tuple(
+            replace(interface, gap_a=gap)
+            for interface, gap in zip(stack.interfaces, gaps, strict=True)
+        ),
+    )
+    atoms = build(perfect)
+    defects, first = [], 0
+    for layer in stack.layers:
+        defects += [(first + defect.site, defect) for defect in layer.defects]
+        first += layer.number_of_cells * len(layer.monolayer.species)
+    return atoms.get_chemical_symbols(), atoms.positions, stack.cell, defects

@@ -20,11 +20,29 @@ from heteroforge.structures.plane import (
     wrap,
 )
 
-__all__ = ["Monolayer", "StructureError", "in_plane"]
+__all__ = ["Monolayer", "Operations", "StructureError", "in_plane"]
 
 
 class StructureError(ValueError):
     """A structure that cannot be used, with the reason in the message."""
+
+
+@dataclass(frozen=True)
+class Operations:
+    """Symmetry operations of a layer in its own cell, distinct in the plane and in the faces.
+
+    Attributes:
+        matrices: integer W (n, 2, 2) for rows: a site at v + origin has an equal one at
+            v W + shift + origin.
+        shifts: in-plane translations (n, 2), fractional, multiples of 1/2.
+        exchanges_faces: which operations turn the layer upside down (n).
+        origin: in-plane fractional position (2) of the standard origin of the layer group.
+    """
+
+    matrices: np.ndarray
+    shifts: np.ndarray
+    exchanges_faces: np.ndarray
+    origin: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -87,12 +105,14 @@ class Monolayer:
 
     @property
     def formula(self) -> str:
-        return str(Formula.from_list(self.species).reduce()[0].format("metal"))
+        return str(Formula.from_list(list(self.species)).reduce()[0].format("metal"))
 
     @property
     def stoichiometry(self) -> str:
         """Formula with anonymous elements, e.g. AB2."""
-        return str(Formula.from_list(self.species).reduce()[0].stoichiometry()[0].format("abc"))
+        return str(
+            Formula.from_list(list(self.species)).reduce()[0].stoichiometry()[0].format("abc")
+        )
 
     @cached_property
     def symmetry(self):
@@ -119,12 +139,17 @@ class Monolayer:
         """Stoichiometry, sites per cell and layer group, e.g. AB2-3-lg78 for 2H-MoS2."""
         return f"{self.stoichiometry}-{len(self.species)}-lg{self.layer_group}"
 
-    @property
+    @cached_property
     def has_equal_faces(self) -> bool:
         """Whether an operation exchanges the two faces; False for Janus layers."""
         if self.symmetry is None:
             return False
         return bool(np.any(np.asarray(self.symmetry.rotations)[:, 2, 2] == -1))
+
+    @cached_property
+    def operations(self) -> Operations:
+        """The layer's symmetry operations; the identity alone where they are unknown."""
+        return _operations(self)
 
     # --- conversion ---------------------------------------------------------------------------
 
@@ -205,8 +230,9 @@ class Monolayer:
         return {
             "name": self.name,
             "species": list(self.species),
-            "positions": [[round(x, 6) for x in p] for p in self.positions],
-            "heights": [round(h, 5) for h in self.heights],
+            "positions": [[round(x, 6) + 0.0 for x in p] for p in self.positions],
+            # Adding zero turns −0.0 into 0.0.
+            "heights": [round(h, 5) + 0.0 for h in self.heights],
             "a": round(self.a, 6),
             "b": round(self.b, 6),
             "gamma_deg": round(self.gamma_deg, 5),
@@ -224,10 +250,20 @@ class Monolayer:
             name=data.get("name", ""),
         )
 
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        # Stacks are looked up by their monolayers all the time.
+        return hash((self.species, self.positions, self.heights, self.a, self.b, self.gamma_deg))
+
     def key(self) -> str:
         """Name in a library, or a hash of the geometry for a layer without one."""
-        if self.name:
-            return self.name
+        return self.name or self._geometry_key
+
+    @cached_property
+    def _geometry_key(self) -> str:
         text = f"{self.formula}{self.a:.2f}{self.b:.2f}{self.gamma_deg:.1f}"
         text += ",".join(f"{s}{h:.2f}" for s, h in zip(self.species, self.heights, strict=True))
         text += str(np.round(np.array(self.positions), 2).tolist())
@@ -269,11 +305,41 @@ def in_plane(atoms: Atoms) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         start = ordered[(int(np.argmax(gaps)) + 1) % len(ordered)]
         unwrapped = (phase - start + 1e-9) % 1.0
         # An atom moved along c moves in the plane too when c is tilted.
-        turns = np.round((unwrapped * period - heights - (unwrapped * period - heights)[0]) / period)
+        turns = np.round(
+            (unwrapped * period - heights - (unwrapped * period - heights)[0]) / period
+        )
         xy = xy + turns[:, None] * (cell[2] @ frame.T)
         heights = unwrapped * period
     fractional = xy @ np.linalg.inv(plane_cell)
     return plane_cell, fractional, heights
+
+
+def _operations(layer: Monolayer) -> Operations:
+    identity = Operations(
+        np.eye(2, dtype=int)[None], np.zeros((1, 2)), np.zeros(1, dtype=bool), np.zeros(2)
+    )
+    dataset = layer.symmetry
+    if dataset is None:
+        return identity
+    rotations = np.asarray(dataset.rotations)
+    # Standard coordinates are x' = P x + p.
+    origin = -np.linalg.solve(
+        np.asarray(dataset.transformation_matrix)[:2, :2], np.asarray(dataset.origin_shift)[:2]
+    )
+    matrices = rotations[:, :2, :2].transpose(0, 2, 1)
+    shifts = np.asarray(dataset.translations)[:, :2] + origin @ matrices - origin
+    halves = np.round(2 * shifts) / 2
+    # A centred or repeated cell has each rotation with several translations.
+    _, first = np.unique(rotations.reshape(len(rotations), -1), axis=0, return_index=True)
+    first = np.sort(first)
+    if np.abs(shifts - halves)[first].max() > 0.05:
+        return identity
+    return Operations(
+        matrices[first].astype(int),
+        halves[first] % 1.0,
+        rotations[first, 2, 2] == -1,
+        origin,
+    )
 
 
 def _primitive_cell(layer: Monolayer, tolerance_a: float) -> np.ndarray:

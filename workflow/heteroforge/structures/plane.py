@@ -38,9 +38,7 @@ def lattice_points(supercell: np.ndarray) -> np.ndarray:
     corners = np.array([[0, 0], supercell[0], supercell[1], supercell[0] + supercell[1]])
     low, high = corners.min(axis=0) - 1, corners.max(axis=0) + 1
     grid = np.stack(
-        np.meshgrid(
-            np.arange(low[0], high[0] + 1), np.arange(low[1], high[1] + 1), indexing="ij"
-        ),
+        np.meshgrid(np.arange(low[0], high[0] + 1), np.arange(low[1], high[1] + 1), indexing="ij"),
         axis=-1,
     ).reshape(-1, 2)
     fractional = grid @ np.linalg.inv(supercell)
@@ -77,7 +75,9 @@ def reduce_cell(cell: np.ndarray) -> np.ndarray:
         shift = int(np.floor(a @ b / (a @ a) + 0.5 - 1e-9))
         if shift == 0:
             break
-        transformation = np.array([transformation[0], transformation[1] - shift * transformation[0]])
+        transformation = np.array(
+            [transformation[0], transformation[1] - shift * transformation[0]]
+        )
     a, b = transformation @ cell
     if a @ b > 1e-9 * (a @ a):
         # Acute: (b, −a) and (b − a) are the two ways to the obtuse setting; keep |a| ≤ |b|.
@@ -89,9 +89,7 @@ def reduce_cell(cell: np.ndarray) -> np.ndarray:
     return transformation
 
 
-def minimum_image_distances(
-    first: np.ndarray, second: np.ndarray, cell: np.ndarray
-) -> np.ndarray:
+def minimum_image_distances(first: np.ndarray, second: np.ndarray, cell: np.ndarray) -> np.ndarray:
     """In-plane distances (n, m) in Å between fractional coordinates (n, 2) and (m, 2)."""
     difference = first[:, None, :] - second[None, :, :]
     difference -= np.round(difference)

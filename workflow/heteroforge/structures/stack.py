@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from math import isfinite
 
 import numpy as np
 from ase.data import atomic_numbers
+from ase.formula import Formula
 
+from heteroforge.structures.identity import stack_key
 from heteroforge.structures.monolayer import Monolayer, StructureError
 from heteroforge.structures.plane import cell_from_parameters, polar_decomposition
 
@@ -67,6 +69,11 @@ class Layer:
             if defect.site in taken:
                 raise StructureError(f"two defects at site {defect.site}")
             taken.add(defect.site)
+            if defect.species == self.monolayer.species[defect.site % len(self.monolayer.species)]:
+                raise StructureError(
+                    f"substitution by {defect.species} at site {defect.site}, which is "
+                    f"{defect.species} already"
+                )
         vacancies = sum(d.kind == "vacancy" for d in self.defects)
         if vacancies == sites:
             raise StructureError("every atom of the layer is a vacancy")
@@ -99,6 +106,10 @@ class Interface:
     offset: tuple[float, float] = (0.0, 0.0)
     gap_a: float = 3.3
 
+    def __post_init__(self) -> None:
+        if not all(isfinite(x) for x in (*self.offset, self.gap_a)):
+            raise StructureError(f"offset {self.offset} or gap {self.gap_a} Å is not finite")
+
 
 @dataclass(frozen=True)
 class Stack:
@@ -122,6 +133,12 @@ class Stack:
             raise StructureError(
                 f"{len(self.layers)} layers need {len(self.layers) - 1} interfaces, "
                 f"got {len(self.interfaces)}"
+            )
+        if not all(isfinite(x) for x in (self.a, self.b, self.gamma_deg)) or not (
+            min(self.a, self.b) > 0 and 0 < self.gamma_deg < 180
+        ):
+            raise StructureError(
+                f"impossible in-plane cell a={self.a} Å, b={self.b} Å, γ={self.gamma_deg}°"
             )
 
     # --- derived properties -------------------------------------------------------------------
@@ -157,6 +174,20 @@ class Stack:
     @property
     def formula(self) -> str:
         return "/".join(layer.monolayer.formula for layer in self.layers)
+
+    @property
+    def stoichiometry(self) -> str:
+        """Formula of the whole stack with anonymous elements, e.g. AB2 or ABC4."""
+        reduced = Formula.from_list(self.species).reduce()[0]
+        return str(reduced.stoichiometry()[0].format("abc"))
+
+    @property
+    def layer_group(self) -> int:
+        """Layer-group number (1–80) of the stack as built; 0 when the symmetry search failed."""
+        # Imported here: build reads stacks.
+        from heteroforge.structures.build import build
+
+        return Monolayer.from_atoms(build(self)).layer_group
 
     def deformation(self, index: int) -> np.ndarray:
         """F (2, 2) that takes the free layer's supercell to the stack's cell (rows: x' = x F)."""
@@ -228,27 +259,17 @@ class Stack:
 
     # --- identity and text --------------------------------------------------------------------
 
-    def _description(self) -> str:
-        parts = []
-        for layer in self.layers:
-            flipped = layer.flipped and not layer.monolayer.has_equal_faces
-            parts.append(
-                f"{layer.monolayer.key()}{layer.supercell}{'F' if flipped else ''}"
-                + "".join(f"{d.kind[0]}{d.site}{d.species}" for d in layer.defects)
-            )
-        for i, interface in enumerate(self.interfaces):
-            registry = np.round(np.array(self.registry(i)) * 24).astype(int) % 24
-            parts.append(f"{registry.tolist()}@{round(interface.gap_a * 4)}")
-        return "|".join(parts)
-
     def key(self) -> str:
-        """Short identifier: equal for a stack and for the same stack upside down.
+        """Short identifier of the physical stack (12 hexadecimal digits).
 
-        Registry is resolved to 1/24 of the lower layer's cell and the gap to 0.25 Å, so that
-        samples which a relaxation would make equal count once.
+        Equal for all descriptions of one stack: another cell or a multiple of it, another
+        in-plane origin, upside down, layers or the whole stack turned by a symmetry operation of
+        the layers; mirror images, which have equal energies, have one key too. The registry is
+        resolved to about 1/24 of the lower layer's cell. Gap and strain do not enter: they follow
+        from layers and registry once a stack is relaxed. Layers are told apart by their names,
+        unnamed ones by their geometry as described.
         """
-        text = min(self._description(), self.reversed()._description())
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+        return stack_key(self)
 
     def to_dict(self, inline_monolayers: bool = True) -> dict:
         def monolayer(layer: Layer):
@@ -267,7 +288,7 @@ class Stack:
                 for layer in self.layers
             ],
             "interfaces": [
-                {"offset": [round(x, 6) for x in i.offset], "gap_a": round(i.gap_a, 5)}
+                {"offset": [round(x, 6) + 0.0 for x in i.offset], "gap_a": round(i.gap_a, 5)}
                 for i in self.interfaces
             ],
             "cell": [round(self.a, 6), round(self.b, 6), round(self.gamma_deg, 5)],

@@ -1,0 +1,151 @@
+"""Band edges, masses, mobility, alignment and vacuum levels against known answers."""
+
+import numpy as np
+import pytest
+from scipy import constants
+
+from heteroforge.dft.electronic import (
+    HBAR2_OVER_M0_EV_A2,
+    alignment_from_weights,
+    anderson_alignment,
+    band_curvature,
+    band_edges,
+    mobility_cm2_vs,
+    tensor_masses,
+    vacuum_levels,
+)
+
+
+def bands(*lines):
+    return np.array(lines, dtype=float).T[None]
+
+
+def test_edges_of_an_indirect_semiconductor():
+    edges = band_edges(bands([-3, -1, -2], [2, 3, 1]), electrons=2)
+    assert (edges.vbm_ev, edges.cbm_ev, edges.gap_ev) == (-1, 1, 2)
+    assert (edges.vbm_k, edges.cbm_k) == (1, 2)
+    assert not edges.is_metal
+
+
+def test_bands_that_overlap_are_a_metal():
+    edges = band_edges(bands([-3, 0.5, -2], [2, 3, 0.2]), electrons=2)
+    assert edges.is_metal and edges.gap_ev == 0.0
+
+
+def test_an_odd_electron_without_spin_is_a_metal():
+    assert band_edges(bands([-3, -1], [2, 3], [5, 6]), electrons=3).is_metal
+
+
+def test_spin_channels_are_filled_by_the_moment():
+    up = [[-3, -2], [-1.0, -1.5], [4, 5]]
+    down = [[-2, -2], [1.0, 2.0], [5, 6]]
+    energies = np.stack([np.array(up, float).T, np.array(down, float).T])
+    edges = band_edges(energies, electrons=3, magnetisation=1.0)
+    assert (edges.vbm_ev, edges.cbm_ev) == (-1.0, 1.0)
+    assert (edges.spin_vbm, edges.spin_cbm) == (0, 1)
+
+
+def test_no_empty_band_is_an_error():
+    with pytest.raises(ValueError, match="no empty band"):
+        band_edges(bands([-1, -2]), electrons=2)
+
+
+@pytest.mark.parametrize("mass", [0.1, 0.5, 3.0])
+def test_curvature_of_a_free_electron_like_band(mass):
+    q = np.linspace(-0.06, 0.06, 7)  # 1/Å
+    energy = constants.hbar**2 * (q * 1e10) ** 2 / (2 * mass * constants.m_e) / constants.e
+    curvature, residual = band_curvature(q, 1.3 - energy)
+    assert curvature == pytest.approx(-HBAR2_OVER_M0_EV_A2 / mass, rel=1e-6)
+    assert residual < 1e-9
+
+
+def test_curvature_survives_a_misplaced_and_nonparabolic_edge():
+    q = np.linspace(-0.06, 0.06, 7)
+    energy = 3.81 * (q - 0.004) ** 2 / 0.4 - 40 * q**4
+    assert band_curvature(q, energy)[0] == pytest.approx(2 * 3.81 / 0.4, rel=0.02)
+
+
+@pytest.mark.parametrize("angle_deg", [0.0, 30.0, 77.0])
+def test_masses_of_a_valley_whose_axes_are_turned(angle_deg):
+    light, heavy = 0.2, 3.0
+    c, s = np.cos(np.radians(angle_deg)), np.sin(np.radians(angle_deg))
+    turn = np.array([[c, -s], [s, c]])
+    tensor = turn @ np.diag([HBAR2_OVER_M0_EV_A2 / light, HBAR2_OVER_M0_EV_A2 / heavy]) @ turn.T
+    diagonal = np.array([1, 1]) @ tensor @ np.array([1, 1]) / 2
+    found = tensor_masses(tensor[0, 0], tensor[1, 1], diagonal)
+    assert found["_light"] == pytest.approx(light)
+    assert found["_heavy"] == pytest.approx(heavy)
+    assert found[""] == pytest.approx((light * heavy) ** 0.5)
+    assert 1 / found["_x"] + 1 / found["_y"] == pytest.approx(1 / light + 1 / heavy)
+
+
+def test_mobility_prefactor_at_room_temperature():
+    # 21.30 cm²/(V s) for C = 1 N/m, all masses m₀, E₁ = 1 eV at 300 K (by hand, CODATA values).
+    assert mobility_cm2_vs(1.0, 1.0, 1.0, 1.0) == pytest.approx(21.30, abs=0.02)
+
+
+def test_mobility_of_phosphorene_from_published_inputs():
+    # Qiao et al., Nat. Commun. 5, 4475 (2014), table 2, electrons along x: C = 28.94 J/m²,
+    # E₁ = 2.72 eV, m_x = 0.17, m_y = 1.12; published 1100–1140.
+    found = mobility_cm2_vs(28.94, 0.17, (0.17 * 1.12) ** 0.5, 2.72)
+    assert found == pytest.approx(1120, rel=0.02)
+
+
+def test_mobility_scales_as_the_formula_says():
+    base = mobility_cm2_vs(100, 0.5, 0.5, 3.0)
+    assert mobility_cm2_vs(200, 0.5, 0.5, 3.0) == pytest.approx(2 * base)
+    assert mobility_cm2_vs(100, 0.5, 0.5, 6.0) == pytest.approx(base / 4)
+    assert mobility_cm2_vs(100, 0.5, 0.5, 3.0, temperature_k=600) == pytest.approx(base / 2)
+
+
+@pytest.mark.parametrize(
+    ("layers", "kind", "gap"),
+    [
+        ([(-6.0, -3.0), (-5.0, -4.0)], "I", 1.0),
+        ([(-6.0, -4.0), (-5.0, -3.0)], "II", 1.0),
+        ([(-6.0, -5.5), (-5.0, -3.0)], "III", 0.0),
+        ([(-6.0, -4.0), (-5.95, -3.0)], "undetermined", 1.95),
+        ([(-6.0, -4.0)], "I", 2.0),
+        ([(-6.0, -4.0), (-4.5, -4.5)], "metal", 0.0),
+    ],
+)
+def test_anderson(layers, kind, gap):
+    found = anderson_alignment(layers)
+    assert found[0] == kind
+    assert found[1] == pytest.approx(gap)
+
+
+def test_alignment_from_where_the_states_live():
+    on_first, on_second = np.array([0.95, 0.05]), np.array([0.1, 0.9])
+    shared = np.array([0.5, 0.5])
+    assert alignment_from_weights(on_first, on_first, False, 0.5, 0.5) == "I"
+    assert alignment_from_weights(on_first, on_second, False, 0.5, 0.5) == "II"
+    assert alignment_from_weights(on_first, shared, False, 0.5, 0.5) == "undetermined"
+    assert alignment_from_weights(on_first, on_second, False, 0.05, 0.5) == "undetermined"
+    assert alignment_from_weights(on_first, on_second, True, 0.5, 0.5) == "metal"
+
+
+def test_both_vacuum_levels_of_a_dipole_layer():
+    height, bottom, top = 24.0, 10.0, 14.0
+    z = np.arange(240) * height / 240
+    potential = np.where(z < 12, -1.0, 1.0) - 20 * np.exp(-((z - 12) ** 2))
+    # Beyond the truncation's reach the potential is nonsense, and must not be read.
+    potential[(z < 1.0) | (z > 23.0)] = 50.0
+    found = vacuum_levels(z, potential, bottom, top)
+    assert found["vacuum_step_ev"] == pytest.approx(2.0, abs=1e-3)
+    assert found["vacuum_ev"] == pytest.approx(0.0, abs=1e-3)
+    assert found["vacuum_flatness_ev"] < 1e-3
+
+
+def test_a_cell_too_low_for_a_vacuum_level_is_an_error():
+    z = np.arange(150) * 0.1
+    with pytest.raises(ValueError, match="too low"):
+        vacuum_levels(z, np.zeros(150), 5.0, 10.0)
+
+
+def test_deformation_potential_of_simple_and_of_degenerate_edges():
+    from heteroforge.dft.compute_library import deformation_potential_ev
+
+    assert deformation_potential_ev(-5.02, -5.0, -4.98) == pytest.approx(2.0)
+    # Strain splits a degenerate edge: the upper branch rises on both sides.
+    assert deformation_potential_ev(-4.97, -5.0, -4.96) == pytest.approx(4.0)

@@ -1,0 +1,171 @@
+"""Real pw.x on the smallest cells."""
+
+import shutil
+
+import numpy as np
+import pytest
+from ase import Atoms
+
+from heteroforge.dft.calculations import Calculator, cell_for_truncation, with_height
+from heteroforge.dft.protocols import Protocol, Pseudopotentials
+from heteroforge.dft.running import CalculationFailed, Launcher, last_geometry, run_pw
+from heteroforge.dft.steps import run_step
+from heteroforge.dft.verification import compute_density
+from heteroforge.io import read_json
+
+pytestmark = [
+    pytest.mark.pw,
+    pytest.mark.skipif(shutil.which("pw.x") is None, reason="pw.x is not on PATH"),
+]
+
+
+def honeycomb(first: str, second: str, a: float) -> Atoms:
+    cell = [[a, 0, 0], [-a / 2, a * 3**0.5 / 2, 0], [0, 0, 15]]
+    atoms = Atoms([first, second], positions=[(0, 0, 0), (0, a / 3**0.5, 0)], cell=cell)
+    atoms.set_array("layer", np.zeros(2, dtype=int))
+    return cell_for_truncation(atoms)
+
+
+@pytest.fixture
+def calculator(tmp_path):
+    def make(name: str) -> Calculator:
+        family = Pseudopotentials("pseudodojo")
+        protocol = Protocol.named("quick", family.family)
+        return Calculator(tmp_path / name, protocol, family, Launcher())
+
+    return make
+
+
+def test_boron_nitride_and_graphene(calculator):
+    """Gap and edges of h-BN near the published PBE values; graphene has none."""
+    run = calculator("bn")
+    atoms = honeycomb("B", "N", 2.51)
+    density, potential = compute_density(run, atoms)
+    bands = run.bands(atoms, density["vacuum_ev"])
+    # PBE gap of the monolayer 4.6–4.7 eV (C2DB: 4.67), ionization energy about 5.8 eV.
+    assert bands.edges.gap_ev == pytest.approx(4.65, abs=0.15)
+    assert -bands.edges.vbm_ev == pytest.approx(5.8, abs=0.25)
+    assert density["vacuum_flatness_ev"] < 0.02
+    assert abs(density["vacuum_step_ev"]) < 0.01
+    # Empty states far out in the vacuum project on no orbital; occupied ones must.
+    assert bands.layer_weights.sum(0)[..., :4] == pytest.approx(1.0, abs=1e-6)
+    masses = run.masses(atoms, bands)
+    assert 0.4 < masses["hole_mass_light_m0"] <= masses["hole_mass_heavy_m0"] < 1.2
+
+    flat = calculator("graphene")
+    atoms = honeycomb("C", "C", 2.46)
+    density, _ = compute_density(flat, atoms)
+    assert density["mesh_is_metal"]
+    # Work function of graphene, PBE: 4.2–4.3 eV.
+    assert -density["fermi_ev"] == pytest.approx(4.25, abs=0.15)
+
+
+def test_results_do_not_depend_on_the_vacuum(calculator):
+    atoms = honeycomb("B", "N", 2.51)
+    found = {}
+    for height in (15.0, 20.0):
+        run = calculator(f"h{height:.0f}")
+        found[height] = compute_density(run, with_height(atoms, height))[0]
+    assert found[15.0]["energy_ev"] == pytest.approx(found[20.0]["energy_ev"], abs=0.003)
+    assert found[15.0]["mesh_vbm_ev"] == pytest.approx(found[20.0]["mesh_vbm_ev"], abs=0.01)
+    assert found[15.0]["mesh_cbm_ev"] == pytest.approx(found[20.0]["mesh_cbm_ev"], abs=0.01)
+
+
+def test_a_density_that_does_not_converge_is_cured_and_recorded(calculator):
+    run = calculator("stubborn")
+    atoms = honeycomb("B", "N", 2.51)
+    namelists = run.namelists(atoms, "scf")
+    namelists["electrons"]["electron_maxstep"] = 2
+    result, attempts = run_pw(
+        atoms, namelists, (3, 3, 1), run.pseudopotentials, run.folder, Launcher()
+    )
+    assert result.converged
+    assert [a.get("symptom") for a in attempts] == ["scf_not_converged", None]
+    assert (run.folder / "pw.attempt-1.out").exists()
+
+
+def test_too_few_bands_are_cured(calculator):
+    run = calculator("metal")
+    atoms = honeycomb("C", "C", 2.46)
+    namelists = run.namelists(atoms, "scf")
+    namelists["system"].update(nbnd=4, degauss=0.05)
+    result, attempts = run_pw(
+        atoms, namelists, (3, 3, 1), run.pseudopotentials, run.folder, Launcher()
+    )
+    assert attempts[0]["symptom"] == "last_band_occupied"
+    assert result.energies_ev.shape[-1] > 4
+
+
+def test_out_of_walltime_ends_in_a_reason_not_a_crash(calculator, tmp_path):
+    run = calculator("hurried")
+    atoms = honeycomb("B", "N", 2.51)
+    namelists = run.namelists(atoms, "scf")
+    namelists["electrons"]["conv_thr"] = 1e-14
+    launcher = Launcher(walltime_s=1.0)
+
+    def compute() -> dict:
+        namelists["control"]["max_seconds"] = 1
+        run_pw(atoms, namelists, (9, 9, 1), run.pseudopotentials, run.folder, launcher)
+        return {}
+
+    # pw.x gets at least ten seconds; a mesh this fine takes longer.
+    namelists["system"]["ecutwfc"] = 200.0
+    namelists["system"]["ecutrho"] = 800.0
+    outcome = run_step(tmp_path / "result.json", {}, compute)
+    assert outcome["status"] == "failed"
+    assert "out_of_time" in outcome["reason"]
+    after = run_step(tmp_path / "next.json", {"before": tmp_path / "result.json"}, lambda **_: {})
+    assert after["status"] == "skipped" and "out_of_time" in after["reason"]
+    assert read_json(tmp_path / "next.json") == after
+
+
+def test_impossible_input_ends_after_the_attempts_allowed(calculator):
+    run = calculator("wrong")
+    atoms = honeycomb("B", "N", 2.51)
+    namelists = run.namelists(atoms, "scf")
+    namelists["system"]["ecutrho"] = 1.0  # less than ecutwfc: pw.x stops at once
+    with pytest.raises(CalculationFailed) as failure:
+        run_pw(
+            atoms, namelists, (1, 1, 1), run.pseudopotentials, run.folder, Launcher(),
+            maximum_attempts=2,
+        )  # fmt: skip
+    assert len(failure.value.attempts) == 2
+
+
+def test_a_killed_relaxation_goes_on_from_its_last_geometry(calculator):
+    run = calculator("killed")
+    atoms = honeycomb("B", "N", 2.51)
+    bent = atoms.copy()
+    bent.positions[1, 2] += 0.25
+    run.relax(bent)
+    log = run.folder / "relax.out"
+    text = log.read_text()
+    cut = text[: text.index("ATOMIC_POSITIONS", text.index("ATOMIC_POSITIONS") + 10)]
+    log.write_text(cut)  # as kill -9 leaves it: one complete geometry, no end
+    expected = last_geometry(cut, bent)
+    again = calculator("killed")
+    again.relax(bent)
+    start = (again.folder / "relax.in").read_text()
+    height = float(start[start.index("ATOMIC_POSITIONS") :].splitlines()[2].split()[3])
+    assert height == pytest.approx(expected.positions[1, 2], abs=1e-4)
+    assert abs(height - bent.positions[1, 2]) > 0.01
+
+    other = bent.copy()  # another candidate in the same folder begins at its own structure
+    other.positions[1, 2] += 0.1
+    once_more = calculator("killed")
+    once_more.relax(other)
+    start = (once_more.folder / "relax.in").read_text()
+    height = float(start[start.index("ATOMIC_POSITIONS") :].splitlines()[2].split()[3])
+    assert height == pytest.approx(other.positions[1, 2], abs=1e-4)
+
+
+def test_magnetic_elements_start_with_a_moment(calculator):
+    run = calculator("magnetic")
+    atoms = honeycomb("Cr", "I", 4.0)
+    run.maximum_attempts = 1
+    run.launcher = Launcher(template="false")  # the text that pw.x reads is what counts
+    with pytest.raises(CalculationFailed):
+        run.scf(atoms)
+    text = (run.folder / "scf.in").read_text()
+    moments = [float(x.split("=")[1]) for x in text.splitlines() if "starting_magnet" in x]
+    assert moments == [0.5, 0.1]

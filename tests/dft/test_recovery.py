@@ -1,0 +1,65 @@
+"""Symptoms in logs and what is done about them."""
+
+import pytest
+
+from heteroforge.dft.recovery import SYMPTOMS, diagnose
+
+
+def fresh():
+    return {
+        "control": {},
+        "system": {"nbnd": 10, "degauss": 0.002},
+        "electrons": {"mixing_beta": 0.5},
+        "ions": {},
+        "cell": {},
+    }
+
+
+# Lines as pw.x 6.7 prints them.
+LOGS = {
+    "last_band_occupied": "Warning: occupation of the last band is > 0.01",
+    "charge_wrong": "Error in routine electrons (1):\n charge is wrong: smearing is needed",
+    "diagonalisation": "Error in routine  cdiaghg (1):\n problems computing cholesky",
+    "bfgs": "bfgs failed after  10 scf cycles, history already reset at previous step",
+    "scf_not_converged": "convergence NOT achieved after  80 iterations: stopping",
+    "steps_exhausted": "The maximum number of steps has been reached.",
+    "out_of_time": "Maximum CPU time exceeded",
+    "pools": "Error in routine divide_et_impera (1):\n some nodes have no k-points",
+}
+
+
+@pytest.mark.parametrize("name", LOGS)
+def test_symptom_is_recognised_even_where_the_job_says_done(name):
+    found = diagnose(f"     Program PWSCF\n{LOGS[name]}\n   JOB DONE.\n")
+    assert found is not None and found.name == name
+
+
+def test_a_good_log_has_no_symptom_and_a_cut_one_was_killed():
+    # The table of timings names cdiaghg in every good run.
+    good = "     cdiaghg      :      0.10s CPU\n   JOB DONE.\n"
+    assert diagnose(good) is None
+    assert diagnose("     iteration #  3     ecut=    60.00 Ry").name == "killed"
+
+
+@pytest.mark.parametrize("symptom", SYMPTOMS, ids=lambda s: s.name)
+def test_every_remedy_changes_settings_or_says_how_it_goes_on(symptom):
+    settings = fresh()
+    assert symptom.remedy(settings, 1)
+
+
+def test_remedies_escalate_and_end():
+    settings = fresh()
+    remedy = {s.name: s.remedy for s in SYMPTOMS}
+    assert "paro" in remedy["diagonalisation"](settings, 1)
+    assert "cg" in remedy["diagonalisation"](settings, 2)
+    assert remedy["diagonalisation"](settings, 3) == ""
+    remedy["scf_not_converged"](settings, 1)
+    first = settings["electrons"]["mixing_beta"]
+    remedy["scf_not_converged"](settings, 2)
+    assert settings["electrons"]["mixing_beta"] < first < 0.5
+    assert settings["electrons"]["mixing_mode"] == "local-TF"
+    assert "rattled" in remedy["bfgs"](settings, 1)
+    assert "damp" in remedy["bfgs"](settings, 2)
+    assert remedy["bfgs"](settings, 3) == ""
+    remedy["last_band_occupied"](settings, 1)
+    assert settings["system"]["nbnd"] == 15

@@ -1,0 +1,106 @@
+"""Steps as files, without pw.x."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase import Atoms
+
+from heteroforge.dft.calculations import Calculator
+from heteroforge.dft.running import CalculationFailed
+from heteroforge.dft.steps import inside_targets, run_step
+from heteroforge.dft.verification import lowest_shift_a
+from heteroforge.io import read_json
+
+
+def test_a_failed_calculation_is_a_result_and_a_broken_machine_is_not(tmp_path):
+    def fails() -> dict:
+        raise CalculationFailed("scf: density did not converge", [{"attempt": 1}])
+
+    def breaks() -> dict:
+        raise FileNotFoundError("pw.x is not on PATH")
+
+    outcome = run_step(tmp_path / "a.json", {}, fails)
+    assert outcome["status"] == "failed" and outcome["attempts"] == [{"attempt": 1}]
+    assert read_json(tmp_path / "a.json") == outcome
+    with pytest.raises(FileNotFoundError):
+        run_step(tmp_path / "b.json", {}, breaks)
+    assert not (tmp_path / "b.json").exists()
+
+
+def test_later_steps_carry_the_reason_and_empty_slots_stay_empty(tmp_path):
+    run_step(tmp_path / "a.json", {}, lambda: {"status": "failed", "reason": "no luck"})
+    second = run_step(tmp_path / "b.json", {"relax": tmp_path / "a.json"}, dict)
+    third = run_step(tmp_path / "c.json", {"scf": tmp_path / "b.json"}, dict)
+    assert second["status"] == third["status"] == "skipped"
+    assert third["reason"] == "no luck" and third["step"] == "relax"
+    run_step(tmp_path / "d.json", {}, lambda: {"status": "empty"})
+    assert run_step(tmp_path / "e.json", {"x": tmp_path / "d.json"}, dict)["status"] == "empty"
+
+
+def test_targets_with_open_ends():
+    targets = {"gap_ev": [1.0, None], "binding_energy_mev_a2": [None, 20.0], "vbm_ev": None}
+    found = inside_targets({"gap_ev": 1.5, "binding_energy_mev_a2": 25.0}, targets)
+    assert found["gap_ev"]["inside"] and not found["binding_energy_mev_a2"]["inside"]
+    assert "vbm_ev" not in found
+    assert not inside_targets({}, {"gap_ev": [0.0, None]})["gap_ev"]["inside"]
+
+
+def test_two_processes_never_work_in_one_folder(tmp_path):
+    program = (
+        "import sys, time; from heteroforge.dft.steps import claim_folder; "
+        "claim_folder(sys.argv[1]); print('mine', flush=True); time.sleep(float(sys.argv[2]))"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    first = subprocess.Popen([*command, "3"], stdout=subprocess.PIPE, text=True)
+    assert first.stdout.readline() == "mine\n"
+    clock = time.monotonic()
+    second = subprocess.Popen([*command, "0"], stdout=subprocess.PIPE, text=True)
+    assert "waiting" in second.stdout.readline()
+    first.kill()  # as a killed campaign's step ends some time
+    assert second.stdout.readline() == "mine\n"
+    assert time.monotonic() - clock < 3
+    assert second.wait(10) == 0
+
+
+@pytest.mark.parametrize("distance", [-0.8, 0.05, 0.95])
+def test_the_interlayer_scan_finds_the_lowest_energy_wherever_it_starts(distance, monkeypatch):
+    def energy(self, atoms, name):
+        gap = atoms.positions[1, 2] - atoms.positions[0, 2]
+        decay = np.exp(-1.5 * (gap - 3.3))  # a Morse curve
+        force = -0.05 * 2 * 1.5 * decay * (1 - decay)
+        forces = np.array([[0, 0, -force], [0, 0, force]])
+        found = {"energy_ev": 0.05 * (1 - decay) ** 2, "forces_ev_a": forces}
+        return type("Result", (), found)
+
+    monkeypatch.setattr(Calculator, "scf", energy)
+    atoms = Atoms("CC", positions=[(0, 0, 5), (0, 0, 8.3 + distance)], cell=[3, 3, 25])
+    atoms.set_array("layer", np.array([0, 1]))
+    scan = Calculator(None, None, None, None).scan_gap(atoms)
+    assert len(scan) <= 6
+    assert 3.3 + distance + lowest_shift_a(scan) == pytest.approx(3.3, abs=0.02)
+
+
+def test_a_calculation_ends_with_the_process_that_started_it(tmp_path):
+    program = (
+        "import sys; from pathlib import Path; from heteroforge.dft import running\n"
+        "running.Launcher.command = lambda self, program, pools=1: "
+        "['sh', '-c', 'echo $$ > pid; exec sleep 60']\n"
+        "running.run_program(running.Launcher(), 'pw.x', '', Path(sys.argv[1]), 'pw')"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)])
+    started = time.monotonic()
+    pid = tmp_path / "pid"
+    while not (pid.exists() and pid.read_text().strip()):
+        assert time.monotonic() - started < 30
+        time.sleep(0.05)
+    process = Path("/proc") / pid.read_text().strip()
+    assert process.exists()
+    parent.kill()  # kill -9: no handler of its own can run
+    parent.wait()
+    while process.exists() and "Z" not in (process / "stat").read_text().split()[2]:
+        assert time.monotonic() - started < 40
+        time.sleep(0.05)

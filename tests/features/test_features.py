@@ -1,0 +1,123 @@
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from heteroforge.features import (
+    ELECTRONIC,
+    descriptor_table,
+    stack_descriptor_table,
+    stack_descriptors,
+    structural_descriptors,
+)
+from heteroforge.features.elements import element_data
+from heteroforge.structures import Monolayer
+from heteroforge.structures.matching import stack_layers
+
+THIRD = ((0.0, 0.0), (1 / 3, 2 / 3))
+GRAPHENE = Monolayer(("C", "C"), THIRD, (0.0, 0.0), 2.46, 2.46, 120.0, "C")
+NITRIDE = Monolayer(("B", "N"), THIRD, (0.0, 0.0), 2.50, 2.50, 120.0, "BN")
+SULFIDE = Monolayer(
+    ("S", "Mo", "S"), (THIRD[0], THIRD[1], THIRD[0]), (-1.56, 0, 1.56), 3.18, 3.18, 120.0, "MoS2"
+)
+JANUS = replace(SULFIDE, species=("S", "Mo", "Se"), a=3.25, b=3.25, name="MoSSe")
+TABLE = pd.DataFrame(
+    {"gap_ev": [0.0, 4.7, np.nan], "vbm_ev": [-4.2, -5.8, -5.9], "cbm_ev": [-4.2, -1.1, -4.3]},
+    index=pd.Index(["C", "BN", "MoS2"], name="monolayer_id"),
+).reindex(columns=list(ELECTRONIC))
+
+
+@pytest.mark.parametrize(
+    ("symbol", "valence"),
+    [("H", 1), ("C", 4), ("S", 6), ("Mo", 6), ("Ga", 3), ("Zn", 12), ("La", 3)],
+)
+def test_valence_electrons(symbol, valence):
+    assert element_data(symbol).valence_electrons == valence
+
+
+def test_element_without_electronegativity_is_described():
+    assert element_data("He").electronegativity == 2.0
+    assert element_data("S").electronegativity == pytest.approx(2.58)
+
+
+def test_descriptors_of_graphene():
+    found = structural_descriptors(GRAPHENE)
+    assert found["coordination_mean"] == 3
+    assert found["bond_length_mean_a"] == pytest.approx(2.46 / np.sqrt(3))
+    assert found["area_per_atom_a2"] == pytest.approx(2.46**2 * np.sqrt(3) / 4)
+    assert found["rotation_order"] == 6
+    assert found["number_of_operations"] == 24
+    assert found["electronegativity_spread"] == 0
+    assert found["valence_electrons_per_area_a2"] == pytest.approx(8 / GRAPHENE.area_a2)
+
+
+def test_descriptors_tell_symmetry_and_polarity():
+    nitride, sulfide, janus = map(structural_descriptors, (NITRIDE, SULFIDE, JANUS))
+    assert nitride["rotation_order"] == 3
+    assert nitride["electronegativity_across_bonds"] == pytest.approx(3.04 - 2.04)
+    assert sulfide["coordination_mean"] == pytest.approx((6 + 3 + 3) / 3)
+    assert sulfide["has_equal_faces"] == 1
+    assert janus["has_equal_faces"] == 0
+    assert sulfide["electronegativity_between_faces"] == 0
+    assert janus["electronegativity_between_faces"] == pytest.approx(2.58 - 2.55)
+
+
+def test_descriptors_do_not_depend_on_origin_and_order():
+    moved = Monolayer(
+        ("Mo", "S", "S"),
+        ((0.9, 0.1), (0.9 - 1 / 3, 0.1 - 2 / 3), (0.9 - 1 / 3, 0.1 - 2 / 3)),
+        (0.0, 1.56, -1.56),
+        3.18,
+        3.18,
+        120.0,
+    )
+    assert dict(structural_descriptors(moved)) == pytest.approx(
+        dict(structural_descriptors(SULFIDE))
+    )
+
+
+def test_table_holds_what_is_known_and_leaves_the_rest_open():
+    table = descriptor_table({"C": GRAPHENE, "MoS2": SULFIDE}, TABLE)
+    assert table.loc["C", "gap_ev"] == 0
+    assert np.isnan(table.loc["MoS2", "gap_ev"])
+    assert table[[c for c in table if c not in ELECTRONIC]].notna().all().all()
+
+
+def test_stack_seen_from_below_is_described_alike():
+    stack = stack_layers([SULFIDE, JANUS], registries=[(1 / 3, 2 / 3)], flipped=[False, True])
+    found, below = (stack_descriptors(s, TABLE) for s in (stack, stack.reversed()))
+    assert found == pytest.approx(below, nan_ok=True)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda: stack_layers([SULFIDE, JANUS], flipped=[False, True]),
+        lambda: stack_layers([SULFIDE, JANUS], registries=[(1 / 3, 2 / 3)]),
+        lambda: stack_layers([SULFIDE, SULFIDE]),
+        lambda: stack_layers([SULFIDE, JANUS, SULFIDE]),
+    ],
+    ids=["face", "registry", "layer", "number of layers"],
+)
+def test_change_of_the_stack_changes_its_description(change):
+    before = stack_descriptors(stack_layers([SULFIDE, JANUS]), TABLE)
+    after = stack_descriptors(change(), TABLE)
+    assert before != pytest.approx(after, nan_ok=True)
+
+
+def test_gap_in_the_specification_does_not_leak_into_descriptors():
+    near, far = (stack_layers([NITRIDE, GRAPHENE], gaps_a=[gap]) for gap in (3.0, 4.0))
+    assert stack_descriptors(near, TABLE) == pytest.approx(
+        stack_descriptors(far, TABLE), nan_ok=True
+    )
+
+
+def test_baselines_and_unknown_layers():
+    stack = stack_layers([NITRIDE, replace(GRAPHENE, name="elsewhere")])
+    found = stack_descriptors(stack, TABLE, {"gap_ev": 0.3, "vbm_ev": None})
+    assert found["baseline_gap_ev"] == 0.3
+    assert np.isnan(found["baseline_vbm_ev"])
+    assert np.isnan(found["gap_ev_mean"])
+    frame = stack_descriptor_table([stack], TABLE, {stack.key(): {"gap_ev": 0.3}})
+    assert frame.loc[stack.key(), "baseline_gap_ev"] == 0.3

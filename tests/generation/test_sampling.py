@@ -1,0 +1,104 @@
+"""Sampling: independent of shards, within limits, aimed at the window."""
+
+import numpy as np
+import pytest
+
+from heteroforge.evaluation.generation import generation_metrics
+from heteroforge.generation import BLOCK_SIZE, Limits, block_range, sample_block, sample_shard
+from heteroforge.generation.sampling import is_high_symmetry, snap_registry, validity
+from heteroforge.models.catalogue import StackCode
+from heteroforge.models.gvae import LibraryBatch
+from heteroforge.structures import Stack
+
+LIMITS = Limits(maximum_atoms=6, maximum_mismatch_percent=3.0)
+
+
+def shard(small_gvae, small_catalogue, number, k, shards, targets, seed=11, known=None):
+    return sample_shard(
+        small_gvae, small_catalogue, targets, LIMITS, known or {},
+        seed=seed, number=number, shard=k, shards=shards, progress=False,
+    )[0]  # fmt: skip
+
+
+@pytest.mark.parametrize("number", [1, 249, 250, 251, 4000])
+@pytest.mark.parametrize("shards", [1, 2, 3, 7])
+def test_blocks_share_out_completely(number, shards):
+    blocks = [block for k in range(shards) for block in block_range(number, k, shards)]
+    assert [index for index, _ in blocks] == list(range(len(blocks)))
+    assert sum(size for _, size in blocks) == number
+    assert max(size for _, size in blocks) <= BLOCK_SIZE
+
+
+def test_shard_that_does_not_exist():
+    with pytest.raises(ValueError, match="shard 2: expected 0 to 1"):
+        block_range(100, 2, 2)
+
+
+def test_result_does_not_depend_on_the_number_of_shards(small_gvae, small_catalogue, monkeypatch):
+    monkeypatch.setattr("heteroforge.generation.sampling.BLOCK_SIZE", 20)
+    targets = {"gap_ev": [0.5, None]}
+    whole = shard(small_gvae, small_catalogue, 80, 0, 1, targets)
+    parts = [shard(small_gvae, small_catalogue, 80, k, 3, targets) for k in range(3)]
+    joined = [key for part in parts for key in part["stack_id"]]
+    assert list(dict.fromkeys(joined)) == whole["stack_id"].tolist()
+    other = shard(small_gvae, small_catalogue, 80, 0, 1, targets, seed=12)
+    assert set(other["stack_id"]) != set(whole["stack_id"])
+
+
+def test_samples_are_distinct_valid_and_flagged(small_gvae, small_catalogue, small_split):
+    known = {stack.key(): "train" for stack in small_split[0]}
+    samples = shard(small_gvae, small_catalogue, 60, 0, 1, {}, known=known)
+    assert samples["stack_id"].is_unique and len(samples) > 20
+    assert (samples["number_of_atoms"] <= 6).all()
+    assert (samples["mismatch_percent"] <= 3.0 + 1e-6).all()
+    assert (samples["is_novel"] == ~samples["stack_id"].isin(known)).all()
+    assert samples["is_novel"].any()
+    for row in samples.itertuples():
+        stack = Stack.from_json(row.specification, small_catalogue.monolayers)
+        assert stack.key() == row.stack_id
+        assert validity(stack, LIMITS) == ""
+        assert is_high_symmetry(stack) == row.is_high_symmetry
+
+
+def test_aim_moves_the_samples(small_gvae, small_catalogue, small_table, small_properties):
+    middle = float(np.median(small_properties["gap_ev"]))
+    library = LibraryBatch.of(small_catalogue)
+
+    def share_inside(targets) -> float:
+        stacks, _ = sample_block(
+            small_gvae, small_catalogue, library, targets, LIMITS, seed=4, block=0, size=60
+        )
+        gaps = []
+        for stack in stacks:
+            rows = small_table.loc[[layer.monolayer.name for layer in stack.layers]]
+            gaps.append(max(0.0, rows["cbm_ev"].min() - rows["vbm_ev"].max()))
+        return float(np.mean(np.array(gaps) >= middle))
+
+    assert share_inside({"gap_ev": [middle, None]}) > share_inside({}) + 0.1
+
+
+def test_registry_near_high_symmetry_is_snapped(small_catalogue):
+    code = StackCode((0, 1), (0,), ((0.31, 0.69),), (0.0,))
+    assert snap_registry(code, small_catalogue).registries[0] == pytest.approx((1 / 3, 2 / 3))
+    far = StackCode((0, 1), (0,), ((0.2, 0.1),), (0.0,))
+    assert snap_registry(far, small_catalogue) == far
+
+
+def test_faults_are_named(small_stacks):
+    stack = small_stacks[0]
+    assert validity(stack, Limits(maximum_atoms=5)) == "too many atoms"
+    assert validity(stack, Limits(number_of_layers=(3, 4))) == "number of layers"
+    assert validity(stack, Limits(gap_a=(5.0, 6.0))) == "interlayer gap"
+    assert validity(stack, Limits(maximum_area_a2=1.0)) == "cell too large"
+    strained = max(small_stacks, key=lambda s: s.mismatch_percent)
+    assert validity(strained, Limits(maximum_mismatch_percent=0.01)) == "mismatch"
+
+
+def test_generation_metrics_count(small_stacks):
+    known = {small_stacks[0].key()}
+    made = [small_stacks[0], small_stacks[1], small_stacks[1], None]
+    pair = tuple(sorted(layer.monolayer.key() for layer in small_stacks[0].layers))
+    metrics = generation_metrics(made, known, {pair})
+    assert metrics["validity"] == 0.75
+    assert metrics["uniqueness"] == pytest.approx(2 / 3)
+    assert metrics["novelty"] == 0.5

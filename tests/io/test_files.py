@@ -1,0 +1,136 @@
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from ase import Atoms
+
+from heteroforge.io import (
+    InputError,
+    atomic_path,
+    provenance,
+    read_frames,
+    read_json,
+    read_table,
+    write_frames,
+    write_json,
+    write_table,
+)
+
+
+def test_failed_write_leaves_the_old_file_and_nothing_beside_it(tmp_path):
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+    with pytest.raises(RuntimeError), atomic_path(path) as partial:
+        partial.write_text("half of the n")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_file_is_not_there_before_it_is_complete(tmp_path):
+    path = tmp_path / "folder" / "figure.png"
+    with atomic_path(path) as partial:
+        partial.write_bytes(b"1")
+        assert partial.suffix == ".png"
+        assert partial.parent == path.parent
+        assert not path.exists()
+    assert path.read_bytes() == b"1"
+
+
+def test_block_that_writes_nothing_is_an_error(tmp_path):
+    with pytest.raises(InputError, match="nothing was written"), atomic_path(tmp_path / "x.csv"):
+        pass
+
+
+def test_killed_process_leaves_no_file(tmp_path):
+    path = tmp_path / "file.txt"
+    code = (
+        "import os\n"
+        "from heteroforge.io import atomic_path\n"
+        f"with atomic_path({str(path)!r}) as partial:\n"
+        "    partial.write_text('half')\n"
+        "    os._exit(9)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=False)
+    assert not path.exists()
+
+
+def test_json_takes_arrays_and_writes_unknown_as_null(tmp_path):
+    path = tmp_path / "x.json"
+    write_json(path, {"a": np.arange(2), "b": np.float64(0.5), "c": float("nan"), 1: (True,)})
+    assert read_json(path) == {"a": [0, 1], "b": 0.5, "c": None, "1": [True]}
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_table_comes_back(tmp_path, suffix):
+    frame = pd.DataFrame(
+        {"formula": ["NaN", "InN"], "gap_ev": [0.1 + 0.2, np.nan], "note": [None, "null"]}
+    )
+    write_table(tmp_path / f"t{suffix}", frame)
+    back = read_table(tmp_path / f"t{suffix}", columns=["gap_ev"])
+    assert list(back["formula"]) == ["NaN", "InN"]
+    assert back["gap_ev"][0] == 0.1 + 0.2
+    assert back["gap_ev"].isna().tolist() == [False, True]
+    assert back["note"].isna().tolist() == [True, False]
+
+
+def test_identifiers_that_look_like_numbers_stay_text(tmp_path):
+    frame = pd.DataFrame(
+        {"stack_id": ["123456789012", "1234567e1234"], "material": ["0012", None], "slot": [0, 1]}
+    )
+    write_table(tmp_path / "t.csv", frame)
+    back = read_table(tmp_path / "t.csv")
+    assert back["stack_id"].tolist() == ["123456789012", "1234567e1234"]
+    assert back["material"][0] == "0012"
+    assert back["material"].isna().tolist() == [False, True]
+    assert back["slot"].tolist() == [0, 1]
+
+
+def test_bad_tables_are_named(tmp_path):
+    with pytest.raises(InputError, match="absent.csv: no such file"):
+        read_table(tmp_path / "absent.csv")
+    with pytest.raises(InputError, match="tables are .csv or .parquet"):
+        write_table(tmp_path / "t.xlsx", pd.DataFrame())
+    (tmp_path / "t.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(InputError, match="no column value; found a, b"):
+        read_table(tmp_path / "t.csv", columns=["a", "value"])
+    (tmp_path / "t.parquet").write_text("not parquet")
+    with pytest.raises(InputError, match="not a readable table"):
+        read_table(tmp_path / "t.parquet")
+
+
+def test_frames_come_back(tmp_path):
+    atoms = Atoms("BN", positions=[[0, 0, 1], [1, 1, 1]], cell=[2.5, 2.5, 15], pbc=(1, 1, 0))
+    atoms.info["monolayer_id"] = "hBN"
+    write_frames(tmp_path / "x.extxyz", [atoms, atoms])
+    back = read_frames(tmp_path / "x.extxyz")
+    assert len(back) == 2
+    assert back[1].info["monolayer_id"] == "hBN"
+    assert back[0].pbc.tolist() == [True, True, False]
+    write_frames(tmp_path / "none.extxyz", [])
+    assert read_frames(tmp_path / "none.extxyz") == []
+
+
+def test_log_holds_output_and_traceback_and_the_terminal_one_line(tmp_path):
+    log = tmp_path / "logs" / "rule.log"
+    code = (
+        "from heteroforge.io import InputError, log_to\n"
+        f"log_to({str(log)!r})\n"
+        "print('progress')\n"
+        "raise InputError('table.csv: no such file')\n"
+    )
+    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert finished.returncode != 0
+    assert finished.stdout == "progress\n"
+    assert finished.stderr == "error: table.csv: no such file\n"
+    assert "progress" in log.read_text()
+    assert "Traceback" in log.read_text()
+
+
+def test_provenance_names_versions_and_no_machine():
+    found = provenance()
+    assert found["heteroforge"]
+    assert found["packages"]["numpy"] == np.__version__
+    assert set(found) == {"heteroforge", "revision", "python", "packages"}

@@ -1,0 +1,142 @@
+"""Physics baselines and labels from tables."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from heteroforge.io import InputError, write_table
+from heteroforge.labels import (
+    baseline_labels,
+    campaign_labels,
+    dispersion_binding_mev_a2,
+    stack_baselines,
+    user_labels,
+)
+from heteroforge.structures import Interface, Monolayer
+from heteroforge.structures.matching import stack_layers
+
+THIRD = ((0.0, 0.0), (1 / 3, 2 / 3))
+LAYERS = {
+    name: Monolayer(species, THIRD, (0.0, 0.0), a, a, 120.0, name)
+    for name, species, a in (("C", ("C", "C"), 2.46), ("BN", ("B", "N"), 2.50))
+}
+TABLE = pd.DataFrame({"vbm_ev": [-4.3, -5.8], "cbm_ev": [-4.3, -1.1]}, index=pd.Index(["C", "BN"]))
+
+
+def stack(*names, gap=3.4):
+    return stack_layers([LAYERS[n] for n in names], gaps_a=[gap] * (len(names) - 1))
+
+
+def test_anderson_takes_the_highest_valence_and_lowest_conduction_edge():
+    found = stack_baselines(stack("BN", "C"), TABLE)
+    assert (found["vbm_ev"], found["cbm_ev"], found["gap_ev"]) == (-4.3, -4.3, 0.0)
+    found = stack_baselines(stack("BN", "BN"), TABLE)
+    assert found["gap_ev"] == pytest.approx(4.7)
+    broken = pd.DataFrame({"vbm_ev": [-4.0, -6.0], "cbm_ev": [-3.0, -5.0]}, index=["C", "BN"])
+    assert stack_baselines(stack("BN", "C"), broken)["gap_ev"] == 0.0
+
+
+def test_layers_with_a_dipole_are_aligned_where_they_face_each_other():
+    # A step of +1 eV lifts everything above the bottom layer.
+    polar = TABLE.assign(vacuum_step_ev=[0.0, 1.0])
+    found = stack_baselines(stack("BN", "BN"), polar)
+    assert found["gap_ev"] == pytest.approx(4.7 - 1.0)
+    assert found["vbm_ev"] == pytest.approx(-5.8 + 0.5)
+    back_to_back = stack("BN", "BN")
+    turned = replace(back_to_back.layers[1], flipped=True)
+    opposite = replace(back_to_back, layers=(back_to_back.layers[0], turned))
+    assert stack_baselines(opposite, polar)["gap_ev"] == pytest.approx(4.7)
+
+
+def test_baselines_do_not_depend_on_the_gap_the_stack_is_written_with():
+    near, far = (stack_baselines(stack("BN", "C", gap=g), TABLE) for g in (3.0, 4.0))
+    assert near == pytest.approx(far)
+
+
+def test_an_unknown_edge_makes_the_gap_unknown_and_nothing_else():
+    unknown = TABLE.copy()
+    unknown.loc["BN", "cbm_ev"] = np.nan
+    found = stack_baselines(stack("BN", "C"), unknown)
+    assert found["gap_ev"] is None
+    assert found["interlayer_gap_a"] > 2.5 and found["binding_energy_mev_a2"] > 0
+
+
+def test_dispersion_of_graphene_falls_off_with_distance():
+    near, far = (dispersion_binding_mev_a2(stack("C", "C", gap=g)) for g in (3.4, 10.0))
+    # Total binding of bilayer graphene is about 20 meV/Å²; its attractive part is larger.
+    assert 15 < near < 60
+    assert 0 < far < 0.05 * near
+
+
+def test_dispersion_does_not_depend_on_the_choice_of_cell():
+    small = stack("C", "C")
+    twice = tuple(replace(layer, supercell=((2, 0), (0, 1))) for layer in small.layers)
+    large = replace(small, layers=twice, a=2 * small.a, interfaces=(Interface((0.0, 0.0), 3.4),))
+    assert dispersion_binding_mev_a2(large) == pytest.approx(dispersion_binding_mev_a2(small))
+
+
+def test_binding_of_three_layers_counts_both_interfaces():
+    two, three = (dispersion_binding_mev_a2(stack(*["C"] * n)) for n in (2, 3))
+    assert 2.0 * two < three < 2.4 * two
+
+
+def test_baselines_have_one_row_per_stack_and_property():
+    stacks = [stack("C", "BN"), stack("C", "BN"), stack("BN", "BN")]
+    labels = baseline_labels(stacks, TABLE)
+    assert not labels.duplicated(["stack_id", "property"]).any()
+    assert labels["stack_id"].nunique() == 2
+    assert set(labels["fidelity"]) == {"baseline"}
+
+
+def row(name="gap_ev", value=1.0, text=None):
+    return {"specification": text or stack("C", "BN").to_json(), "property": name, "value": value}
+
+
+def test_own_labels_and_layers_that_the_library_lacks(tmp_path):
+    path = tmp_path / "labels.csv"
+    other = stack("C", "BN").to_json().replace('"C"', '"Xe2"')
+    write_table(path, pd.DataFrame([row(), row(text=other)]))
+    labels, foreign = user_labels(path, LAYERS)
+    assert len(labels) == 1 and foreign == 1
+    assert labels.loc[0, "stack_id"] == stack("C", "BN").key()
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (row(name="band_gap"), "line 2: property 'band_gap'"),
+        (row() | {"unit": "meV"}, "line 2: unit of gap_ev is 'meV', expected 'eV'"),
+        (row() | {"fidelity": "baseline"}, "line 2: fidelity of gap_ev is 'baseline'"),
+        (row(value="large"), "line 2: gap_ev is 'large', not a number"),
+        (row(text="{"), "line 2: no readable specification"),
+    ],
+)
+def test_bad_labels_name_the_line(tmp_path, bad, message):
+    path = tmp_path / "labels.csv"
+    write_table(path, pd.DataFrame([bad]))
+    with pytest.raises(InputError, match=message):
+        user_labels(path, LAYERS)
+
+
+def test_results_of_a_campaign_become_labels(tmp_path):
+    path = tmp_path / "results.parquet"
+    entry = {
+        "specification": stack("BN", "BN").to_json(inline_monolayers=True),
+        "gap_ev": 4.2,
+        "vbm_ev": -5.7,
+        "cbm_ev": np.nan,
+        "binding_energy_mev_a2": 19.0,
+        "interlayer_gap_a": 3.3,
+        "registry_shift_a": 0.01,
+        "protocol": "quick",
+    }
+    slid = entry | {"registry_shift_a": 0.7}
+    write_table(path, pd.DataFrame([entry, slid]))
+    labels, left_out = campaign_labels(path, LAYERS)
+    assert left_out == 1
+    assert set(labels["property"]) == {
+        "gap_ev", "vbm_ev", "binding_energy_mev_a2", "interlayer_gap_a"
+    }  # fmt: skip
+    assert set(labels["protocol"]) == {"quick"}

@@ -1,0 +1,243 @@
+"""The property network: invariances, shrinkage to the baseline, honest folds, calibration."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from heteroforge.graphs import GraphStore, atom_graph, stack_graph
+from heteroforge.labels import baseline_labels
+from heteroforge.models.property_network import (
+    PropertyNetwork,
+    PropertySettings,
+    correct_baseline,
+    embed,
+    fit_difference,
+    group_folds,
+)
+from heteroforge.models.property_training import (
+    PREDICTORS,
+    PROPERTIES,
+    PropertyData,
+    calibrate,
+    evaluate,
+    load_member,
+    pair_of,
+    predict,
+    save_member,
+    train_member,
+)
+from heteroforge.models.stack_inputs import describe_stacks, reference_stack
+from heteroforge.structures import Interface, build
+
+
+@pytest.fixture(scope="module")
+def network() -> PropertyNetwork:
+    torch.manual_seed(0)
+    return PropertyNetwork(PropertySettings(PROPERTIES, ("a", "b"), width=16)).eval()
+
+
+def encode(network, graphs) -> np.ndarray:
+    return embed(network, GraphStore(graphs))
+
+
+def test_embedding_is_invariant(network, small_stacks):
+    stack = next(s for s in small_stacks if s.layers[0].monolayer.name == "MoSeS")
+    atoms = build(stack)
+    variants = {"as it is": atom_graph(atoms)}
+    variants["thicker vacuum"] = atom_graph(build(stack, vacuum_a=60.0))
+    order = np.random.default_rng(0).permutation(len(atoms))
+    variants["other order"] = atom_graph(atoms[order])
+    turned = atoms.copy()
+    turned.rotate(77.0, "z", rotate_cell=True)
+    turned.positions += [0.3, 1.1, 0.0]
+    variants["turned and moved"] = atom_graph(turned)
+    variants["supercell"] = atom_graph(atoms * (2, 1, 1))
+    variants["upside down"] = stack_graph(stack.reversed())
+    found = encode(network, list(variants.values()))
+    for name, row in zip(variants, found, strict=True):
+        assert np.allclose(row, found[0], atol=1e-4), name
+
+
+def test_embedding_sees_registry_and_faces(network, small_stacks):
+    rows = encode(network, [stack_graph(stack) for stack in small_stacks[:12]])
+    apart = np.abs(rows[:, None] - rows[None]).max(-1)[np.triu_indices(len(rows), 1)]
+    assert apart.min() > 1e-5
+
+
+def test_gap_of_the_description_does_not_matter(small_stacks, small_table):
+    from dataclasses import replace
+
+    stack = small_stacks[0]
+    wider = replace(
+        stack, interfaces=(Interface(stack.interfaces[0].offset, stack.interfaces[0].gap_a + 0.7),)
+    )
+    upside_down = reference_stack(wider.reversed())
+    assert reference_stack(wider) == reference_stack(stack) == upside_down
+    first, second = describe_stacks([reference_stack(stack), upside_down], small_table).to_numpy()
+    assert np.array_equal(first, second, equal_nan=True)
+
+
+def test_correction_shrinks_to_the_baseline():
+    generator = np.random.default_rng(0)
+    x = generator.standard_normal((200, 1)) + 2
+    slope, offset = correct_baseline(x, 0.8 * x + 0.5)
+    assert slope[0] == pytest.approx(0.8, abs=0.02) and offset[0] == pytest.approx(0.5, abs=0.05)
+    slope, offset = correct_baseline(x[:1], x[:1] + 1.0)
+    assert slope[0] == pytest.approx(1.0) and offset[0] == pytest.approx(0.25)
+    slope, offset = correct_baseline(x, np.full_like(x, np.nan))
+    assert (slope[0], offset[0]) == (1.0, 0.0)
+
+
+def test_head_overfits_a_few_and_stays_at_the_baseline_without_signal(network):
+    generator = np.random.default_rng(1)
+    n = 12
+    inputs = generator.standard_normal((n, 2 * 16 + len(PROPERTIES) + 2)).astype(np.float32)
+    baselines = generator.standard_normal((n, len(PROPERTIES)))
+    signal = baselines + inputs[:, :1] * 0.5
+    as_tensor = [torch.tensor(x, dtype=torch.float32) for x in (inputs, baselines)]
+    fit_difference(network, inputs, baselines, signal, seed=0, steps=600, weight_decay=0.0)
+    with torch.no_grad():
+        error = np.abs(network(*as_tensor).numpy() - signal).mean()
+    assert error < 0.1
+    fit_difference(network, inputs, baselines, baselines, seed=0)
+    with torch.no_grad():
+        assert np.allclose(network(*as_tensor).numpy(), baselines, atol=0.02)
+
+
+def test_missing_labels_and_inputs_are_masked(network):
+    generator = np.random.default_rng(1)
+    inputs = generator.standard_normal((10, 2 * 16 + len(PROPERTIES) + 2))
+    inputs[3, 5] = np.nan
+    baselines = generator.standard_normal((10, len(PROPERTIES)))
+    baselines[2, 1] = np.nan
+    values = baselines + 1.0
+    values[:, 3] = np.nan
+    fit_difference(network, inputs, baselines, values, seed=0, steps=50)
+    with torch.no_grad():
+        result = network(
+            torch.tensor(inputs, dtype=torch.float32), torch.tensor(baselines, dtype=torch.float32)
+        ).numpy()
+    assert np.isfinite(result).all()
+
+
+def test_folds_keep_groups_together_and_are_even():
+    groups = [f"pair{i // 3}" for i in range(90)]
+    folds = group_folds(groups, 10, seed=4)
+    assert len(set(folds)) == 10
+    for name in set(groups):
+        assert len({f for f, g in zip(folds, groups, strict=True) if g == name}) == 1
+    assert np.bincount(folds).max() - np.bincount(folds).min() <= 3
+    assert np.array_equal(folds, group_folds(groups, 10, seed=4))
+    assert group_folds(["a", "a"], 10, 0).tolist() == [0, 0]
+
+
+def test_calibrated_intervals_cover_what_they_say():
+    generator = np.random.default_rng(0)
+    coverage = []
+    for _ in range(20):
+        n = 60
+        spread = generator.uniform(0.05, 0.5, n)
+        residual = generator.standard_normal(n) * np.sqrt(spread**2 + 0.1**2) * 3.0
+        groups = [f"g{i // 2}" for i in range(n)]
+        result = calibrate(residual, spread, groups)
+        coverage.append(result["coverage"])
+        # Fresh residuals of the same kind: the factors must hold there too.
+        fresh = generator.uniform(0.05, 0.5, 2000)
+        error = np.abs(generator.standard_normal(2000) * np.sqrt(fresh**2 + 0.1**2) * 3.0)
+        width = np.sqrt(fresh**2 + result["floor"] ** 2)
+        inside = [(error <= f * width).mean() for f in result["factors"]]
+        assert inside[0] == pytest.approx(0.68, abs=0.2)
+        assert inside[1] == pytest.approx(0.90, abs=0.12)
+    assert np.mean(coverage, axis=0) == pytest.approx([0.68, 0.90], abs=0.04)
+
+
+@pytest.fixture(scope="module")
+def tables(small_stacks, small_table):
+    """Training stacks, and labels whose DFT values differ from the baseline in a learnable way."""
+    labels = baseline_labels(small_stacks, small_table).drop(columns="protocol")
+    generator = np.random.default_rng(2)
+    rows = []
+    for stack in small_stacks[::3]:
+        own = labels[labels["stack_id"] == stack.key()].set_index("property")["value"]
+        for name in PROPERTIES:
+            shift = {"gap_ev": -0.2, "binding_energy_mev_a2": 4.0}.get(name, 0.1)
+            value = own[name] + shift + 0.02 * generator.standard_normal()
+            rows.append([stack.key(), stack.to_json(), name, value, "", "dft", "test"])
+    labels = pd.concat([labels, pd.DataFrame(rows, columns=labels.columns)], ignore_index=True)
+    training = pd.DataFrame(
+        {
+            "stack_id": [stack.key() for stack in small_stacks],
+            "specification": [stack.to_json() for stack in small_stacks],
+        }
+    )
+    return training, labels
+
+
+@pytest.fixture(scope="module")
+def members(tables, small_monolayers, small_table):
+    data = PropertyData.from_tables(*tables, small_monolayers, small_table, seed=1)
+    options = {"seed": 1, "epochs": 2, "batch_size": 64, "learning_rate": 3e-3, "progress": False}
+    return data, [train_member(data, member=k, **options) for k in range(2)]
+
+
+def test_evaluation_stands_beside_baselines(members, small_monolayers, small_table, tmp_path):
+    data, trained = members
+    metrics, calibration, table = evaluate(data, [content for _, content in trained], seed=1)
+    assert metrics["labelled_stacks"] == len(data.labelled) > 20
+    for name in PROPERTIES:
+        entry = metrics["properties"][name]
+        assert set(entry["predictors"]) == set(PREDICTORS)
+        errors = {p: e["mae"] for p, e in entry["predictors"].items()}
+        assert entry["best"] == min(PREDICTORS, key=lambda p: errors[p])
+        assert calibration["properties"][name]["predictor"] == entry["best"]
+    # A constant shift is what the correction finds and the plain baseline does not.
+    gap = metrics["properties"]["gap_ev"]["predictors"]
+    assert gap["corrected_baseline"]["mae"] < 0.6 * gap["baseline"]["mae"]
+    assert {"property", "true", "predicted", "std", "fold", "pair"} <= set(table.columns)
+    by_pair = table.groupby("pair")["fold"].nunique()
+    assert by_pair.max() == 1
+
+    save_member(tmp_path / "member_0.pt", *trained[0])
+    model, content = load_member(tmp_path / "member_0.pt")
+    assert content["member"] == 0
+    stacks = [data.stacks[i] for i in data.labelled[:6]]
+    arguments = (calibration, data, 1)
+    first = predict(stacks, small_table, [model, trained[1][0]], *arguments)
+    second = predict(
+        [stack.reversed() for stack in stacks], small_table, [t[0] for t in trained], *arguments
+    )
+    assert np.allclose(first.to_numpy(), second.to_numpy(), atol=1e-3)
+    assert (first.filter(like="_std") > 0).all().all()
+    true = data.values[data.labelled[:6], 0]
+    assert np.abs(first["gap_ev"] - true).mean() < 0.15
+
+
+def test_same_seed_same_member(members, tables, small_monolayers, small_table):
+    data, trained = members
+    options = {"seed": 1, "epochs": 2, "batch_size": 64, "learning_rate": 3e-3, "progress": False}
+    _, content = train_member(data, member=1, **options)
+    assert content["held_out"] == trained[1][1]["held_out"]
+    assert content["held_out"] != trained[0][1]["held_out"]
+
+
+def test_without_labels_the_baseline_is_used(tables, small_monolayers, small_table, small_stacks):
+    training, labels = tables
+    data = PropertyData.from_tables(
+        training, labels[labels["fidelity"] == "baseline"], small_monolayers, small_table, seed=1
+    )
+    model, content = train_member(
+        data, member=0, seed=1, epochs=1, batch_size=64, learning_rate=3e-3, progress=False
+    )
+    metrics, calibration, table = evaluate(data, [content], seed=1)
+    assert metrics["labelled_stacks"] == 0 and len(table) == 0
+    assert not calibration["properties"]["gap_ev"]["calibrated"]
+    result = predict(small_stacks[:3], small_table, [model], calibration, data, 1)
+    index = [data.keys.index(stack.key()) for stack in small_stacks[:3]]
+    assert np.allclose(result["gap_ev"], data.baselines[index, 0])
+    assert (result["gap_ev_std"] > 0).all()
+
+
+def test_pair_does_not_depend_on_order(small_stacks):
+    for stack in small_stacks[:10]:
+        assert pair_of(stack) == pair_of(stack.reversed())

@@ -1,0 +1,70 @@
+"""docs/results.md and README.md against the rules: every file is listed, every name exists."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+RULES = sorted((ROOT / "workflow" / "rules").glob("*.smk"))
+
+
+def rules_and_outputs() -> dict[str, set[str]]:
+    """Rule to its outputs below the campaign's folder, read from the text of the rules."""
+    folders = {"RESULTS": ""}
+    found: dict[str, set[str]] = {}
+    for path in RULES:
+        text = path.read_text(encoding="utf-8")
+        for name, value in re.findall(r'^([A-Z]+) = f"(\{[A-Z]+\}/[^"]*)"', text, re.MULTILINE):
+            folders[name] = resolved(value, folders)
+        for name, body in re.findall(r"^rule (\w+):\n((?:(?:    .*)?\n)*)", text, re.MULTILINE):
+            block = re.search(r"^    output:\n((?:        .*\n)+)", body, re.MULTILINE)
+            files = re.findall(r'f"(\{[A-Z]+\}/[^"]*)"', block[1]) if block else []
+            found[name] = {resolved(file, folders) for file in files}
+    return found
+
+
+def resolved(text: str, folders: dict[str, str]) -> str:
+    text = re.sub(r"(?<!\{)\{([A-Z]+)\}", lambda match: folders[match[1]], text)
+    return text.replace("{{", "{").replace("}}", "}").removeprefix("/")
+
+
+def listed() -> dict[str, str]:
+    """File to rule, from the tables of the page."""
+    page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    return dict(re.findall(r"^\| `([^`]+)` \| `(\w+)` \|", page, re.MULTILINE))
+
+
+def test_every_output_is_listed_under_its_rule():
+    files = listed()
+    for rule, outputs in rules_and_outputs().items():
+        for output in outputs:
+            if output.endswith(".svg"):  # beside the PNG of the same name
+                output = output.removesuffix(".svg") + ".png"
+            assert files.get(output) == rule, f"{output} of rule {rule} is not in docs/results.md"
+
+
+def test_every_listed_file_has_its_rule():
+    outputs = rules_and_outputs()
+    for file, rule in listed().items():
+        assert rule in outputs, f"{file}: no rule {rule}"
+        if rule != "write_interim_report":  # has no outputs, so that it always runs
+            assert file in outputs[rule], f"{file} is no output of rule {rule}"
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/results.md", "config/README.md"])
+def test_links_and_names_exist(document):
+    path = ROOT / document
+    text = path.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#]+)\)", text):
+        if not target.startswith("http"):
+            assert (path.parent / target).exists(), f"{document}: {target}"
+    known = rules_and_outputs()
+    for line in re.findall(r"^snakemake .*$", text, re.MULTILINE):
+        words = line.split("#")[0].split()
+        for flag in ("--forcerun",):
+            if flag in words:
+                assert words[words.index(flag) + 1] in known, line
+        last = words[-1]
+        if re.fullmatch(r"[a-z_]+", last) and words[-2] not in ("--profile", "--cores"):
+            assert last in known or last == "explain_config", line

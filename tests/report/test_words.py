@@ -1,0 +1,64 @@
+"""How numbers, units and targets are written."""
+
+import math
+
+import pytest
+
+from heteroforge.report.words import (
+    formula_text,
+    is_inside,
+    number_text,
+    quantity,
+    target_sentence,
+    value_text,
+)
+
+
+@pytest.mark.parametrize(
+    ("value", "decimals", "text"),
+    [
+        (None, None, "–"),
+        (math.nan, 2, "–"),
+        (math.inf, None, "∞"),
+        (True, None, "yes"),
+        (1234567, None, "1\u202f234\u202f567"),
+        (-0.0001, 2, "0.00"),
+        (-1.5, 1, "−1.5"),
+        (0.0123456, None, "0.0123"),
+        (1.5e-5, None, "1.50e−05"),
+        ("text", None, "text"),
+    ],
+)
+def test_number_text(value, decimals, text):
+    assert number_text(value, decimals) == text
+
+
+def test_values_carry_their_unit():
+    assert value_text("binding_energy_mev_a2", 17.23) == "17.2\u202fmeV/Å²"
+    assert value_text("twist_deg", 21.787) == "21.79°"
+    assert value_text("gap_ev", None) == "–"
+    # Unknown columns are read by their suffix; the longest wins.
+    assert quantity("formation_energy_mev_a2").unit == "meV/Å²"
+    assert quantity("surface_a2").unit == "Å²"
+    assert quantity("gap_ev_std").label == "± band gap (eV)"
+
+
+def test_formulas_have_subscripts():
+    assert formula_text("MoS2/In2Se3") == "MoS₂/In₂Se₃"
+    assert formula_text("Ca(OH)2") == "Ca(OH)₂"
+
+
+def test_targets_in_words():
+    targets = {"gap_ev": [1.0, None], "vbm_ev": [None, -5.5], "interlayer_gap_a": [3, 3.5]}
+    assert target_sentence(targets) == (
+        "band gap at least 1\u202feV, valence band maximum at most −5.5\u202feV "
+        "and interlayer gap between 3 and 3.5\u202fÅ"
+    )
+    assert target_sentence({}) == "no targets were set"
+
+
+def test_inside_is_unknown_without_a_value():
+    assert is_inside(1.0, [1.0, None]) is True  # ends belong to the window
+    assert is_inside(0.99, [1.0, None]) is False
+    assert is_inside(None, [1.0, None]) is None
+    assert is_inside(math.nan, [1.0, None]) is None

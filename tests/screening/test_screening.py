@@ -1,0 +1,169 @@
+"""Objectives, ranking and the choice of DFT candidates."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from heteroforge.io import InputError
+from heteroforge.screening import (
+    constraint_faults,
+    describe_candidate,
+    joint_probability,
+    pareto_ranks,
+    rank_candidates,
+    select_candidates,
+)
+
+
+def brute_force_fronts(points: np.ndarray) -> np.ndarray:
+    ranks = np.zeros(len(points), dtype=int)
+    left = set(range(len(points)))
+    front = 1
+    while left:
+        best = {
+            i
+            for i in left
+            if not any(
+                np.all(points[j] >= points[i]) and np.any(points[j] > points[i]) for j in left
+            )
+        }
+        for i in best:
+            ranks[i] = front
+        left -= best
+        front += 1
+    return ranks
+
+
+@pytest.mark.parametrize("dimensions", [1, 2, 3])
+def test_fronts_agree_with_brute_force(dimensions):
+    generator = np.random.default_rng(dimensions)
+    points = generator.integers(0, 6, (80, dimensions)).astype(float)
+    assert np.array_equal(pareto_ranks(points, most_fronts=100), brute_force_fronts(points))
+
+
+def test_far_fronts_are_lumped():
+    ranks = pareto_ranks(np.arange(10.0)[:, None], most_fronts=3)
+    assert ranks.tolist() == [4] * 7 + [3, 2, 1]
+    assert len(pareto_ranks(np.zeros((0, 2)))) == 0
+
+
+def test_joint_probability_multiplies_and_leaves_open_ends():
+    frame = pd.DataFrame(
+        {"gap_ev": [2.0, 2.0], "gap_ev_std": [1e-6, 1.0], "vbm_ev": [-5.0, -5.0],
+         "vbm_ev_std": [1.0, 1.0]}
+    )  # fmt: skip
+    alone = joint_probability(frame, {"gap_ev": [1, 3]})
+    assert alone[0] == pytest.approx(1.0) and alone[1] == pytest.approx(0.6827, abs=1e-3)
+    both = joint_probability(frame, {"gap_ev": [1, 3], "vbm_ev": [-5.0, None]})
+    assert both == pytest.approx(alone * 0.5)
+    with pytest.raises(InputError, match=r"targets\.magic"):
+        joint_probability(frame, {"magic": [0, 1]})
+
+
+@pytest.fixture
+def scored() -> pd.DataFrame:
+    generator = np.random.default_rng(0)
+    n = 60
+    return pd.DataFrame(
+        {
+            "stack_id": [f"s{i:02d}" for i in range(n)],
+            "formula": "A/B",
+            "probability": np.r_[np.full(20, 0.95), generator.uniform(0, 0.8, n - 20)],
+            "binding_energy_mev_a2": generator.uniform(10, 30, n),
+            "binding_energy_mev_a2_std": generator.uniform(1, 5, n),
+            "gap_ev": generator.uniform(1, 3, n),
+            "gap_ev_std": generator.uniform(0.1, 0.4, n),
+            "mismatch_percent": generator.uniform(0, 3, n),
+            "number_of_atoms": generator.integers(4, 9, n),
+            "pair": [f"p{i % 5}" for i in range(n)],
+            "is_high_symmetry": True,
+            "is_novel": False,
+            "is_trained": False,
+        }
+    )
+
+
+def test_rank_prefers_probability_then_small_cells(scored):
+    scored["binding_energy_mev_a2"] = 20.0
+    scored["mismatch_percent"] = 1.0
+    ranked = rank_candidates(scored)
+    assert ranked["rank"].tolist() == list(range(1, 61))
+    assert (ranked["probability"].iloc[:20] == 0.95).all()
+    assert ranked["number_of_atoms"].iloc[:20].is_monotonic_increasing
+    assert ranked["pareto_rank"].iloc[0] == 1
+    again = rank_candidates(scored.sample(frac=1, random_state=3))
+    assert again["stack_id"].tolist() == ranked["stack_id"].tolist()
+
+
+def test_pairs_differ_while_others_remain(scored):
+    ranked = rank_candidates(scored)
+    selected = select_candidates(ranked, 5)
+    assert selected["pair"].nunique() == 5
+    assert selected["slot"].tolist() == [0, 1, 2, 3, 4]
+    seven = select_candidates(ranked, 7)
+    assert len(seven) == 7 and seven["pair"].nunique() == 5
+    greedy = select_candidates(ranked, 7, diversity=False)
+    assert greedy["rank"].tolist() == list(range(1, 8))
+
+
+def test_an_unlikely_pair_is_not_taken_for_the_sake_of_diversity(scored):
+    scored.loc[scored["pair"] == "p4", "probability"] = 0.05
+    selected = select_candidates(rank_candidates(scored), 6)
+    assert "p4" not in set(selected["pair"])
+
+
+def test_labelled_stacks_are_never_selected(scored):
+    ranked = rank_candidates(scored)
+    first = set(select_candidates(ranked, 4)["stack_id"])
+    second = select_candidates(ranked, 4, labelled=first)
+    assert not first & set(second["stack_id"])
+    nothing = select_candidates(ranked, 4, labelled=set(ranked["stack_id"]))
+    assert len(nothing) == 0
+
+
+def test_fewer_candidates_than_slots(scored):
+    assert len(select_candidates(rank_candidates(scored.head(3)), 10)) == 3
+
+
+def test_unseen_and_symmetric_stacks_come_first(scored):
+    ranked = rank_candidates(scored)
+    trained = set(ranked["stack_id"].iloc[:15])
+    selected = select_candidates(ranked, 3, trained=trained, diversity=False)
+    assert not trained & set(selected["stack_id"])
+    ranked["is_high_symmetry"] = ranked["stack_id"] == ranked["stack_id"].iloc[10]
+    selected = select_candidates(ranked, 1)
+    assert selected["stack_id"].tolist() == [ranked["stack_id"].iloc[10]]
+
+
+def test_exploration_takes_the_uncertain_that_may_hit(scored):
+    ranked = rank_candidates(scored)
+    unlikely = ranked.index[-1]
+    ranked.loc[unlikely, ["gap_ev_std", "probability"]] = [50.0, 0.001]
+    likely = ranked.index[30]
+    ranked.loc[likely, ["gap_ev_std", "probability"]] = [40.0, 0.3]
+    selected = select_candidates(ranked, 4, exploration=0.25, diversity=False)
+    assert selected["role"].tolist() == ["exploitation"] * 3 + ["exploration"]
+    assert selected["stack_id"].iloc[-1] == ranked.loc[likely, "stack_id"]
+
+
+def test_reason_is_a_sentence_with_numbers(scored):
+    ranked = rank_candidates(scored)
+    row = select_candidates(ranked, 1).to_dict("records")[0]
+    text = describe_candidate(
+        row, {"gap_ev": [1.0, 3.0], "binding_energy_mev_a2": [5, None]}, len(ranked)
+    )
+    assert f"gap {row['gap_ev']:.2f} ± {row['gap_ev_std']:.2f} eV (wanted in 1 to 3)" in text
+    assert "(wanted above 5)" in text and "probability 0.95" in text and text.endswith(".")
+
+
+def test_hard_limits_name_their_reason(small_stacks):
+    stacks = small_stacks[:3]
+    samples = pd.DataFrame({"number_of_atoms": [6, 9, 6], "mismatch_percent": [0.5, 0.5, 4.0]})
+    assert constraint_faults(samples, stacks, 8, 3.0) == [
+        "",
+        "more than 8 atoms",
+        "mismatch above 3 %",
+    ]
+    element = stacks[0].species[0]
+    faults = constraint_faults(samples, stacks, 8, 3.0, [element])
+    assert faults[0] == f"excluded element {element}"

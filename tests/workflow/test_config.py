@@ -1,0 +1,181 @@
+"""The configuration is checked before any job, with one line per fault."""
+
+import copy
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from heteroforge.configuration import (
+    ConfigurationError,
+    check_configuration,
+    describe_configuration,
+    interpret_configuration,
+    read_schema,
+)
+
+ROOT = Path(__file__).parents[2]
+SCHEMA = read_schema(ROOT / "config" / "schema.json")
+DEFAULTS = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
+
+
+def merged(changes: dict, base: dict = DEFAULTS) -> dict:
+    result = copy.deepcopy(base)
+    for key, value in changes.items():
+        if isinstance(value, dict) and isinstance(result.get(key), dict):
+            result[key] = merged(value, result[key])
+        else:
+            result[key] = value
+    return result
+
+
+def fault_of(changes: dict) -> str:
+    with pytest.raises(ConfigurationError) as caught:
+        check_configuration(merged(changes), SCHEMA, ROOT)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+@pytest.mark.parametrize(
+    "path", [None, *sorted((ROOT / "config" / "campaigns").glob("*.yaml"))], ids=str
+)
+def test_shipped_configurations_are_right(path):
+    changes = yaml.safe_load(path.read_text()) if path else {}
+    check_configuration(interpret_configuration(merged(changes), SCHEMA), SCHEMA, ROOT)
+
+
+@pytest.mark.parametrize(
+    ("changes", "key", "value", "expected"),
+    [
+        ({"clustering": {"minimum_clustersize": 3}}, "clustering.minimum_clustersize", "3", "did"),
+        ({"stacks": {"maximum_area_a2": -40}}, "stacks.maximum_area_a2", "-40", "a number > 0"),
+        ({"targets": {"gap_ev": [3, 1]}}, "targets.gap_ev", "[3, 1]", "low ≤ high"),
+        ({"targets": {"gap_ev": [None, None]}}, "targets.gap_ev", "null", "not null"),
+        ({"targets": {"gap_ev": [-1, 1]}}, "targets.gap_ev[0]", "-1", "≥ 0"),
+        ({"targets": {"gap_ev": 2}}, "targets.gap_ev", "2", "a window [low, high]"),
+        ({"stacks": {"number_of_layers": [2, 5]}}, "stacks.number_of_layers[1]", "5", "≤ 4"),
+        ({"gvae": {"latent_dimensions": 4}}, "gvae.latent_dimensions", "4", "at least 6"),
+        ({"targets": {"vbm_ev": [4, 6]}}, "targets.vbm_ev[0]", "4", "≤ 0"),
+        ({"dft": {"launcher": "srun -n {rank}"}}, "dft.launcher", "{rank}", "{ranks}"),
+        ({"samples": {"number": 0}}, "samples.number", "0", "an integer ≥ 1"),
+        ({"samples": {"number": "many"}}, "samples.number", '"many"', "an integer"),
+        ({"campaign": "../elsewhere"}, "campaign", "../elsewhere", "letters, digits"),
+        ({"campaign": "a/b"}, "campaign", "a/b", "letters, digits"),
+        ({"library": {"source": "c2db"}}, "library.source", "c2db", "one of bundled, folder"),
+        ({"library": {"source": "folder"}}, "library.path", "null", "folder of structures"),
+        (
+            {"library": {"source": "ase_db", "path": "absent.db"}},
+            "library.path",
+            "absent.db",
+            "existing database file",
+        ),
+        ({"library": {"elements_excluded": ["Mq"]}}, "elements_excluded[0]", "Mq", "symbol"),
+        (
+            {
+                "library": {
+                    "source": "materials_project",
+                    "materials_project": {"elements": ["Mo", "U"]},
+                }
+            },
+            "library.materials_project.elements",
+            '"U"',
+            "pseudopotential",
+        ),
+        ({"labels": {"table": "absent.csv"}}, "labels.table", "absent.csv", "existing file"),
+        ({"labels": {"table": "labels.xlsx"}}, "labels.table", "labels.xlsx", ".csv or .parquet"),
+        ({"labels": {"from_campaigns": ["absent"]}}, "from_campaigns", "absent", "results.parquet"),
+        ({"labels": {"from_campaigns": ["demo"]}}, "from_campaigns", "demo", "other campaigns"),
+        ({"dft": {"protocol": "standart"}}, "dft.protocol", "standart", "did you mean standard?"),
+        ({"dft": {"pseudopotentials": "sg16"}}, "dft.pseudopotentials", "sg16", "sg15"),
+        ({"gnn": None}, "gnn", "null", "a mapping"),
+        ({"targets": {"gap": [1, 2]}}, "targets.gap", "[1, 2]", "did you mean targets.gap_ev?"),
+    ],
+)
+def test_fault_names_key_value_and_what_was_expected(changes, key, value, expected):
+    message = fault_of(changes)
+    assert key in message
+    assert value in message
+    assert expected in message
+
+
+def test_missing_key_is_named():
+    config = copy.deepcopy(DEFAULTS)
+    del config["stacks"]["maximum_area_a2"]
+    with pytest.raises(ConfigurationError, match="stacks.maximum_area_a2: missing"):
+        check_configuration(config, SCHEMA, ROOT)
+
+
+def test_text_from_the_command_line_is_read_as_what_it_is():
+    given = {
+        "campaign": "12",
+        "targets": {"gap_ev": ["1", "null"]},
+        "gvae": {"learning_rate": "1e-3", "epochs": "3"},
+        "labels": {"bundled": "false", "table": "null"},
+        "library": {"elements_excluded": ["No"]},
+    }
+    assert interpret_configuration(given, SCHEMA) == {
+        "campaign": "12",
+        "targets": {"gap_ev": [1.0, None]},
+        "gvae": {"learning_rate": 0.001, "epochs": 3},
+        "labels": {"bundled": False, "table": None},
+        "library": {"elements_excluded": ["No"]},
+    }
+
+
+def test_null_takes_an_inherited_window_away():
+    config = interpret_configuration(merged({"targets": {"binding_energy_mev_a2": None}}), SCHEMA)
+    assert config["targets"] == {"gap_ev": DEFAULTS["targets"]["gap_ev"]}
+    check_configuration(config, SCHEMA, ROOT)
+    nothing = dict.fromkeys(DEFAULTS["targets"])
+    with pytest.raises(ConfigurationError, match="targets = {}: expected at least one property"):
+        check_configuration(
+            interpret_configuration(merged({"targets": nothing}), SCHEMA), SCHEMA, ROOT
+        )
+
+
+def test_every_key_is_described_and_has_a_default():
+    table = describe_configuration(SCHEMA, DEFAULTS)
+    open_ended = ("`targets.", "`clustering.works.")
+    for line in table.splitlines()[2:]:
+        assert "not asked for" not in line or any(start in line for start in open_ended), line
+    assert table in (ROOT / "config" / "README.md").read_text(), (
+        "config/README.md is behind: put in what `snakemake --quiet all --cores 1 explain_config` "
+        "prints"
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        ("clusterng: {minimum_cluster_size: 3}", "unknown key clusterng"),
+        ("stacks: {maximum_mismatch_percent: -3.0}", "stacks.maximum_mismatch_percent = -3.0"),
+        ("targets: {gap_ev: [3, 1]}", "targets.gap_ev = [3, 1]"),
+        (
+            "library: {source: materials_project, materials_project: {elements: [U]}}",
+            'library.materials_project.elements = "U"',
+        ),
+        ("labels: {table: absent.csv}", 'labels.table = "absent.csv"'),
+    ],
+)
+def test_dry_run_stops_within_seconds_with_one_line(tmp_path, content, line):
+    overlay = tmp_path / "overlay.yaml"
+    overlay.write_text(content)
+    start = time.monotonic()
+    finished = subprocess.run(
+        [sys.executable, "-m", "snakemake", "--dry-run", "--configfile", str(overlay)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert time.monotonic() - start < 20
+    assert finished.returncode != 0
+    output = finished.stdout + finished.stderr
+    assert "Traceback" not in output
+    # The other line is Snakemake's own, on which configuration files it read.
+    told = [x for x in output.splitlines() if x.strip() and not x.startswith("Config file")]
+    assert len(told) == 1, output
+    assert told[0].startswith(f"configuration: {line}")

@@ -1,0 +1,1 @@
+"""Density functional theory with Quantum ESPRESSO: protocols, runs, recovery, analysis."""

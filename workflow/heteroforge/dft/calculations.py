@@ -1,0 +1,360 @@
+"""The steps of a verification: relaxation, density, potential, bands, projections, strain."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.data import atomic_numbers
+
+from heteroforge.dft.electronic import (
+    BandEdges,
+    band_curvature,
+    band_edges,
+    tensor_masses,
+    vacuum_levels,
+)
+from heteroforge.dft.outputs import PwResult, planar_average, read_projections
+from heteroforge.dft.protocols import Protocol, Pseudopotentials, k_mesh
+from heteroforge.dft.running import PREFIX, Launcher, run_program, run_pw
+from heteroforge.structures.build import cell_height_for_truncation_a
+
+__all__ = ["Bands", "Calculator", "cell_for_truncation"]
+
+# Elements that order magnetically in layers, and open 4f shells.
+_MAGNETIC = {"V", "Cr", "Mn", "Fe", "Co", "Ni"} | {
+    s for s, z in atomic_numbers.items() if 58 <= z <= 70
+}
+_MINIMUM_HEIGHT_A = 15.0
+_VACUUM_WINDOW_A = 4.0  # beyond the least height, to read the vacuum level where it is flat
+
+
+def cell_for_truncation(atoms: Atoms) -> Atoms:
+    """The atoms centred in a cell high enough for the two-dimensional truncation (5.3 Å tails)."""
+    heights = atoms.positions[:, 2]
+    thickness = float(np.ptp(heights))
+    height = max(cell_height_for_truncation_a(thickness) + _VACUUM_WINDOW_A, _MINIMUM_HEIGHT_A)
+    return with_height(atoms, height)
+
+
+def with_height(atoms: Atoms, height_a: float) -> Atoms:
+    """The atoms centred in a cell of the given height in Å."""
+    result = atoms.copy()
+    cell = result.cell.array.copy()
+    cell[2] = (0.0, 0.0, height_a)
+    result.set_cell(cell)
+    heights = result.positions[:, 2]
+    result.positions[:, 2] += height_a / 2 - (heights.max() + heights.min()) / 2
+    result.pbc = (True, True, False)
+    return result
+
+
+@dataclass
+class Bands:
+    """Eigenvalues along a path, against vacuum.
+
+    Attributes:
+        k_distance: (nk) along the path in 1/Å.
+        k_fractional: (nk, 3).
+        labels: position on the path and name of its corners.
+        energies_ev: (spins, nk, bands) against the mean vacuum level.
+        layer_weights: (layers, spins, nk, bands), sum over layers 1.
+        edges: band edges on the path.
+    """
+
+    k_distance: np.ndarray
+    k_fractional: np.ndarray
+    labels: list[tuple[float, str]]
+    energies_ev: np.ndarray
+    layer_weights: np.ndarray
+    edges: BandEdges
+
+    @property
+    def is_direct(self) -> bool:
+        """Whether both edges lie at one k-point; a path may pass it more than once."""
+        apart = self.k_fractional[self.edges.vbm_k] - self.k_fractional[self.edges.cbm_k]
+        return not self.edges.is_metal and bool(np.abs(apart - np.round(apart)).max() < 1e-3)
+
+    def to_dict(self) -> dict:
+        """For `bands.json`; of a spin-polarised calculation both channels are bands."""
+        spins = self.energies_ev.shape[0]
+        energies = np.concatenate([self.energies_ev[s] for s in range(spins)], axis=1)
+        weights = np.concatenate([self.layer_weights[:, s] for s in range(spins)], axis=2)
+        return {
+            "k_distance": self.k_distance.round(5).tolist(),
+            "labels": [[round(x, 5), name] for x, name in self.labels],
+            "energies_ev": energies.round(4).tolist(),
+            "layer_weights": weights.round(3).tolist(),
+            "vbm_ev": self.edges.vbm_ev,
+            "cbm_ev": self.edges.cbm_ev,
+            "is_metal": self.edges.is_metal,
+            "gap_is_direct": self.is_direct,
+            "vbm_band": self.edges.vbm_band,
+            "cbm_band": self.edges.cbm_band,
+            "vbm_k_fractional": self.k_fractional[self.edges.vbm_k].round(5).tolist(),
+            "cbm_k_fractional": self.k_fractional[self.edges.cbm_k].round(5).tolist(),
+        }
+
+
+@dataclass
+class Calculator:
+    """Runs pw.x and its companions in one folder, with one protocol.
+
+    The folder keeps inputs, logs and, in `save`, the last density and wave functions, so that
+    later steps start from earlier ones. `attempts` collects a record of every run.
+    """
+
+    folder: Path
+    protocol: Protocol
+    pseudopotentials: Pseudopotentials
+    launcher: Launcher
+    maximum_attempts: int = 5
+    attempts: list[dict] = field(default_factory=list)
+
+    # --- namelists ----------------------------------------------------------------------------
+
+    def electrons(self, atoms: Atoms) -> float:
+        return sum(self.pseudopotentials.valence(s) for s in atoms.get_chemical_symbols())
+
+    def is_spin_polarised(self, atoms: Atoms) -> bool:
+        """Magnetic elements and odd numbers of electrons get two spin channels."""
+        odd = int(round(self.electrons(atoms))) % 2 == 1
+        return odd or bool(_MAGNETIC & set(atoms.get_chemical_symbols()))
+
+    def namelists(self, atoms: Atoms, calculation: str) -> dict[str, dict]:
+        protocol = self.protocol
+        occupied = int(np.ceil(self.electrons(atoms) / 2))
+        system = {
+            "ecutwfc": protocol.cutoff_ry,
+            "ecutrho": 4 * protocol.cutoff_ry,
+            "occupations": "smearing",
+            "smearing": "gaussian",
+            "degauss": protocol.smearing_ry,
+            "nbnd": occupied + max(4, occupied // 5),
+            "assume_isolated": "2D",
+            "vdw_corr": "dft-d3",
+            "dftd3_version": 4,
+            "dftd3_threebody": False,
+        }
+        if self.is_spin_polarised(atoms):
+            system["nspin"] = 2
+        rydberg_bohr = 25.71104  # eV/Å in one Ry/bohr
+        return {
+            "control": {
+                "calculation": calculation,
+                "tprnfor": calculation != "bands",
+                "forc_conv_thr": protocol.force_convergence_ev_a / rydberg_bohr,
+                "etot_conv_thr": protocol.energy_convergence_ev / 13.605693,
+                "nstep": 60,
+                "disk_io": "low",
+            },
+            "system": system,
+            "electrons": {
+                "conv_thr": protocol.density_convergence_ry_atom * len(atoms),
+                "mixing_beta": 0.5,
+                "electron_maxstep": 80,
+            },
+            "ions": {},
+            "cell": {"cell_dofree": "2Dxy", "press_conv_thr": protocol.pressure_convergence_kbar}
+            if calculation == "vc-relax"
+            else {},
+        }
+
+    def _run(self, atoms: Atoms, calculation: str, k_points, name: str) -> PwResult:
+        if self.is_spin_polarised(atoms):
+            # Whatever moment there is to find, a start without one would not find it.
+            atoms = atoms.copy()
+            symbols = atoms.get_chemical_symbols()
+            atoms.set_initial_magnetic_moments([0.5 if s in _MAGNETIC else 0.1 for s in symbols])
+        result, attempts = run_pw(
+            atoms,
+            self.namelists(atoms, calculation),
+            k_points,
+            self.pseudopotentials,
+            self.folder,
+            self.launcher,
+            name=name,
+            maximum_attempts=self.maximum_attempts,
+        )
+        self.attempts += attempts
+        return result
+
+    def mesh(self, atoms: Atoms) -> tuple[int, int, int]:
+        return k_mesh(atoms.cell.array[:2, :2], self.protocol.k_spacing_per_a)
+
+    # --- steps --------------------------------------------------------------------------------
+
+    def scf(self, atoms: Atoms, name: str = "scf", mesh=None) -> PwResult:
+        """Density and energy of fixed atoms."""
+        return self._run(atoms, "scf", mesh or self.mesh(atoms), name)
+
+    def relax(self, atoms: Atoms, cell: bool = False, name: str = "relax", mesh=None) -> PwResult:
+        """Relax positions, and with `cell` the in-plane cell too."""
+        calculation = "vc-relax" if cell else "relax"
+        result = self._run(atoms, calculation, mesh or self.mesh(atoms), name)
+        layers = atoms.arrays.get("layer")
+        if layers is not None:
+            result.atoms.set_array("layer", layers)
+        return result
+
+    def scan_gap(self, atoms: Atoms, step_a: float = 0.3, maximum_points: int = 9) -> list:
+        """Energies and forces over rigid shifts of the upper layers, until the lowest lies inside.
+
+        Goes down the slope from the structure given, one step at a time; every interface of the
+        stack opens by the same shift.
+
+        Args:
+            atoms: with the array `layer`, in a cell high enough for all shifts.
+            step_a: distance of the points in Å.
+            maximum_points: energies computed at most.
+
+        Returns:
+            (shift in Å, energy in eV, slope dE/dshift in eV/Å) per point, by shift.
+        """
+        height = atoms.cell.array[2, 2]
+        layers = atoms.arrays["layer"]
+        points: dict[int, tuple[float, float, float]] = {}
+        place = 0
+        while place not in points and len(points) < maximum_points:
+            moved = atoms.copy()
+            moved.positions[:, 2] += place * step_a * layers
+            result = self.scf(with_height(moved, height), name=f"scan_{place:+d}")
+            slope = -float(result.forces_ev_a[:, 2] @ layers)
+            points[place] = (place * step_a, result.energy_ev, slope)
+            # Downhill, until the way down is the way back: then the lowest lies in between.
+            place += 1 if slope < 0 else -1
+        return [points[place] for place in sorted(points)]
+
+    def vacuum(self, atoms: Atoms) -> tuple[dict[str, float], tuple[np.ndarray, np.ndarray]]:
+        """Vacuum levels of the last density, and the planar average they were read from."""
+        text = (
+            f"&inputpp\n prefix='{PREFIX}', outdir='./save', filplot='potential', plot_num=11\n/\n"
+            "&plot\n iflag=3, output_format=6, fileout='potential.cube'\n/\n"
+        )
+        log = run_program(self.launcher, "pp.x", text, self.folder, "potential")
+        cube = self.folder / "potential.cube"
+        if "JOB DONE" not in log or not cube.exists():
+            raise ValueError(
+                f"pp.x did not write the potential: see {self.folder.name}/potential.out"
+            )
+        z, potential = planar_average(cube)
+        cube.unlink()
+        (self.folder / "potential").unlink(missing_ok=True)
+        # pw.x folds atoms into the cell, so heights are taken around its middle.
+        heights = atoms.positions[:, 2]
+        return vacuum_levels(z, potential, heights.min(), heights.max()), (z, potential)
+
+    def bands(self, atoms: Atoms, vacuum_ev: float, magnetisation: float = 0.0) -> Bands:
+        """Bands along the lattice's two-dimensional path, with the weights of the layers.
+
+        Needs the density of an earlier `scf` or `relax` in the same folder.
+        """
+        path = atoms.cell.bandpath(
+            pbc=(True, True, False), density=self.protocol.path_density_per_a
+        )
+        result = self._run(atoms, "bands", path.kpts, "bands")
+        weights = self._layer_weights(atoms, result)
+        distance, ticks, names = path.get_linear_kpoint_axis()
+        energies = result.energies_ev - vacuum_ev
+        return Bands(
+            k_distance=distance * 2 * np.pi,
+            k_fractional=path.kpts,
+            labels=[
+                (float(t) * 2 * np.pi, "Γ" if n == "G" else n)
+                for t, n in zip(ticks, names, strict=True)
+            ],
+            energies_ev=energies,
+            layer_weights=weights,
+            edges=band_edges(energies, result.electrons, magnetisation),
+        )
+
+    def _layer_weights(self, atoms: Atoms, result: PwResult) -> np.ndarray:
+        text = (
+            f"&projwfc\n prefix='{PREFIX}', outdir='./save', filproj='projections',"
+            " lsym=.false.\n/\n"
+        )
+        log = run_program(
+            self.launcher,
+            "projwfc.x",
+            text,
+            self.folder,
+            "projections",
+            pools=self._pools_for(len(result.k_points)),
+        )
+        path = self.folder / "save" / f"{PREFIX}.save" / "atomic_proj.xml"
+        by_atom = read_projections(path, log, len(atoms))
+        for spare in self.folder.glob("*projections.p*"):
+            spare.unlink()
+        layers = atoms.arrays.get("layer", np.zeros(len(atoms), dtype=int))
+        weights = np.stack([by_atom[..., layers == i].sum(-1) for i in range(layers.max() + 1)])
+        return weights / np.maximum(weights.sum(axis=0), 1e-9)
+
+    def _pools_for(self, points: int) -> int:
+        return self.launcher.ranks if points >= self.launcher.ranks else 1
+
+    def energies_at(self, atoms: Atoms, k_fractional, name: str) -> np.ndarray:
+        """Eigenvalues (spins, nk, bands) in eV at given k-points, from the last density."""
+        return self._run(atoms, "bands", np.asarray(k_fractional, float), name).energies_ev
+
+    def masses(self, atoms: Atoms, bands: Bands) -> dict[str, float]:
+        """Effective masses at both band edges in m₀; {} for a metal.
+
+        From the tensor of curvatures, whose axes need not be x and y: lines of k-points along x, y
+        and their diagonal. Per carrier: principal masses `_light` and `_heavy`, along the axes
+        `_x` and `_y` (inverse of the tensor's diagonal), density-of-states mass √(m₁ m₂). The
+        worst fit residual is in eV.
+        """
+        if bands.edges.is_metal:
+            return {}
+        reciprocal = atoms.cell.reciprocal().array * 2 * np.pi
+        steps = np.linspace(-0.06, 0.06, 7)  # 1/Å
+        directions = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.5**0.5, 0.5**0.5, 0.0]])
+        edges = bands.edges
+        states = {
+            "hole": (edges.vbm_k, edges.spin_vbm, edges.vbm_band),
+            "electron": (edges.cbm_k, edges.spin_cbm, edges.cbm_band),
+        }
+        points = [
+            bands.k_fractional[k] @ reciprocal + step * direction
+            for k, _, _ in states.values()
+            for direction in directions
+            for step in steps
+        ]
+        energies = self.energies_at(atoms, np.array(points) @ np.linalg.inv(reciprocal), "masses")
+        lines = energies.reshape(len(energies), 2, len(directions), len(steps), -1)
+        found: dict[str, float] = {}
+        residuals = []
+        for i, (carrier, (_, spin, band)) in enumerate(states.items()):
+            fits = [band_curvature(steps, lines[spin, i, d, :, band]) for d in range(3)]
+            residuals += [residual for _, residual in fits]
+            masses = tensor_masses(*(curvature for curvature, _ in fits))
+            found |= {f"{carrier}_mass{suffix}_m0": mass for suffix, mass in masses.items()}
+        return found | {"mass_fit_residual_ev": max(residuals)}
+
+    def clean(self) -> None:
+        """Remove density and wave functions."""
+        shutil.rmtree(self.folder / "save", ignore_errors=True)
+
+    def provenance(self, elements) -> dict:
+        """Protocol, cutoffs, checksums and the version of pw.x, for results."""
+        version = "unknown"
+        for log in sorted(self.folder.glob("*.out")):
+            first = log.read_text(errors="replace")[:2000]
+            if "Program PWSCF v." in first:
+                version = first.split("Program PWSCF v.")[1].split()[0]
+                break
+        return {
+            "protocol": self.protocol.to_dict(),
+            "functional": "PBE-D3(BJ), two-body; no spin-orbit coupling",
+            "pseudopotential_family": self.pseudopotentials.family,
+            "pseudopotentials_sha256": self.pseudopotentials.checksums(elements),
+            "quantum_espresso": version,
+        }
+
+    def record(self, name: str, content: dict) -> None:
+        """Write `content` as JSON beside the logs."""
+        (self.folder / f"{name}.json").write_text(json.dumps(content, indent=1))

@@ -1,0 +1,255 @@
+"""Band edges, effective masses, mobility and alignment from eigenvalues against vacuum."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import constants
+
+__all__ = [
+    "BandEdges",
+    "METAL_BELOW_EV",
+    "alignment_from_weights",
+    "anderson_alignment",
+    "band_curvature",
+    "band_edges",
+    "mobility_cm2_vs",
+    "tensor_masses",
+    "vacuum_levels",
+]
+
+METAL_BELOW_EV = 0.05  # less is not told from zero by meshes and smearing of this kind
+DENSITY_TAIL_A = 3.0
+WINDOW_A = 0.4
+UNDETERMINED_BELOW_EV = 0.1
+HBAR2_OVER_M0_EV_A2 = (
+    constants.hbar**2 / constants.m_e / constants.e * 1e20
+)  # ħ²/m₀ in eV Å²: E'' = ħ²/m
+
+
+@dataclass(frozen=True)
+class BandEdges:
+    """Valence band maximum and conduction band minimum over the k-points computed.
+
+    Attributes:
+        vbm_ev, cbm_ev: energies in eV; equal to the Fermi energy for a metal.
+        vbm_k, cbm_k: index of the k-point.
+        vbm_band, cbm_band: index of the band.
+        spin_vbm, spin_cbm: index of the spin channel.
+        is_metal: whether no gap above METAL_BELOW_EV separates them.
+    """
+
+    vbm_ev: float
+    cbm_ev: float
+    vbm_k: int
+    cbm_k: int
+    vbm_band: int
+    cbm_band: int
+    spin_vbm: int = 0
+    spin_cbm: int = 0
+    is_metal: bool = False
+
+    @property
+    def gap_ev(self) -> float:
+        return 0.0 if self.is_metal else self.cbm_ev - self.vbm_ev
+
+
+def band_edges(energies_ev: np.ndarray, electrons: float, magnetisation: float = 0.0) -> BandEdges:
+    """Edges by counting electrons, so that smearing and Fermi energy play no role.
+
+    Args:
+        energies_ev: (spins, nk, bands) sorted eigenvalues in eV.
+        electrons: number of valence electrons.
+        magnetisation: total moment in Bohr magnetons (two spin channels).
+
+    Raises:
+        ValueError: fewer bands than occupied states plus one.
+    """
+    spins, _, bands = energies_ev.shape
+    if spins == 1:
+        occupied = [int(round(electrons / 2))]
+        fractional = abs(electrons / 2 - occupied[0]) > 1e-3
+    else:
+        moment = round(magnetisation)
+        occupied = [int(round((electrons + s * moment) / 2)) for s in (1, -1)]
+        fractional = abs(magnetisation - moment) > 0.1
+    if max(occupied) >= bands:
+        raise ValueError(f"{bands} bands for {max(occupied)} occupied ones: no empty band computed")
+    valence = [energies_ev[s, :, :n] for s, n in enumerate(occupied)]
+    conduction = [energies_ev[s, :, n:] for s, n in enumerate(occupied)]
+    tops = [v.max() if v.size else -np.inf for v in valence]
+    bottoms = [c.min() for c in conduction]
+    sv, sc = int(np.argmax(tops)), int(np.argmin(bottoms))
+    kv, bv = np.unravel_index(np.argmax(valence[sv]), valence[sv].shape)
+    kc, bc = np.unravel_index(np.argmin(conduction[sc]), conduction[sc].shape)
+    gap = bottoms[sc] - tops[sv]
+    return BandEdges(
+        vbm_ev=float(tops[sv]),
+        cbm_ev=float(bottoms[sc]),
+        vbm_k=int(kv),
+        cbm_k=int(kc),
+        vbm_band=int(bv),
+        cbm_band=int(bc) + occupied[sc],
+        spin_vbm=sv,
+        spin_cbm=sc,
+        is_metal=bool(fractional or gap < METAL_BELOW_EV),
+    )
+
+
+def vacuum_levels(
+    z_a: np.ndarray, potential_ev: np.ndarray, bottom_a: float, top_a: float
+) -> dict[str, float]:
+    """Potential below and above a layer, where the truncated interaction makes it physical.
+
+    The truncation at c/2 leaves the potential right only where all charge, tails included, is
+    nearer than c/2. Going outwards from the surface the density's tail ends and, as far before
+    c/2 − thickness, the truncation's edge begins: the potential is read halfway between.
+
+    Args:
+        z_a: heights of the planar average in Å (n).
+        potential_ev: planar average in eV (n).
+        bottom_a, top_a: heights of the outermost atoms in Å.
+
+    Returns:
+        `vacuum_bottom_ev`, `vacuum_top_ev`, `vacuum_ev` (their mean), `vacuum_step_ev`
+        (top − bottom), `vacuum_flatness_ev` (largest spread inside a window).
+
+    Raises:
+        ValueError: the cell is too low for a window on both sides.
+    """
+    height = z_a[1] * len(z_a)
+    far = height / 2 - (top_a - bottom_a)
+    if far < 2 * DENSITY_TAIL_A:
+        raise ValueError(
+            f"cell of {height:.1f} Å is too low for a vacuum level of a layer "
+            f"{top_a - bottom_a:.1f} Å thick"
+        )
+    windows = {}
+    for side, distance in (
+        ("bottom", (bottom_a - z_a) % height),
+        ("top", (z_a - top_a) % height),
+    ):
+        windows[side] = potential_ev[np.abs(distance - far / 2) < WINDOW_A]
+    bottom, top = (float(windows[s].mean()) for s in ("bottom", "top"))
+    return {
+        "vacuum_bottom_ev": bottom,
+        "vacuum_top_ev": top,
+        "vacuum_ev": (bottom + top) / 2,
+        "vacuum_step_ev": top - bottom,
+        "vacuum_flatness_ev": float(max(np.ptp(w) for w in windows.values())),
+    }
+
+
+def band_curvature(distance_per_a: np.ndarray, energy_ev: np.ndarray) -> tuple[float, float]:
+    """Second derivative of a band along a line of k-points through its edge, eV Å².
+
+    Fits a polynomial of fourth order: terms besides the square take up non-parabolicity and a
+    slightly misplaced edge.
+
+    Args:
+        distance_per_a: q in 1/Å (n ≥ 6), 0 at the edge.
+        energy_ev: band energy in eV (n).
+
+    Returns:
+        d²E/dq² in eV Å² and the root mean square residual of the fit in eV.
+    """
+    coefficients = np.polynomial.polynomial.polyfit(distance_per_a, energy_ev, 4)
+    fitted = np.polynomial.polynomial.polyval(distance_per_a, coefficients)
+    return float(2 * coefficients[2]), float(np.sqrt(np.mean((fitted - energy_ev) ** 2)))
+
+
+def tensor_masses(along_x: float, along_y: float, along_diagonal: float) -> dict[str, float]:
+    """Effective masses in m₀ from curvatures along x, y and (x + y)/√2, in eV Å².
+
+    Returns:
+        `""`: density-of-states mass √(m₁ m₂); `_light`, `_heavy`: principal masses m₁ ≤ m₂; `_x`,
+        `_y`: masses for transport along the axes, 1 / (M⁻¹)_xx and 1 / (M⁻¹)_yy. Magnitudes:
+        electrons and holes are both positive.
+    """
+    mixed = along_diagonal - (along_x + along_y) / 2
+    tensor = np.array([[along_x, mixed], [mixed, along_y]])
+    with np.errstate(divide="ignore"):
+        heavy, light = np.sort(HBAR2_OVER_M0_EV_A2 / np.abs(np.linalg.eigvalsh(tensor)))[::-1]
+        x, y = HBAR2_OVER_M0_EV_A2 / np.abs(np.diag(tensor))
+    found = {"": np.sqrt(light * heavy), "_light": light, "_heavy": heavy, "_x": x, "_y": y}
+    return {suffix: float(mass) for suffix, mass in found.items()}
+
+
+def mobility_cm2_vs(
+    stiffness_n_m: float,
+    mass_m0: float,
+    density_of_states_mass_m0: float,
+    deformation_potential_ev: float,
+    temperature_k: float = 300.0,
+) -> float:
+    """Phonon-limited mobility by deformation-potential theory in two dimensions, cm²/(V s).
+
+    μ = e ħ³ C / (k_B T m* m_d E₁²) (Qiao et al., Nat. Commun. 5, 4475 (2014), equation 1): only
+    longitudinal acoustic phonons scatter, so this is an upper estimate.
+    """
+    mass = mass_m0 * constants.m_e
+    dos_mass = density_of_states_mass_m0 * constants.m_e
+    energy = deformation_potential_ev * constants.e
+    value = (
+        constants.e
+        * constants.hbar**3
+        * stiffness_n_m
+        / (constants.k * temperature_k * mass * dos_mass * energy**2)
+    )
+    return float(value * 1e4)
+
+
+def anderson_alignment(layers: list[tuple[float, float]]) -> tuple[str, float]:
+    """Alignment type and gap of layers that do not interact (Anderson's rule).
+
+    Args:
+        layers: (VBM, CBM) of each isolated layer against vacuum in eV.
+
+    Returns:
+        "I", "II", "III", "metal" (a layer without gap) or "undetermined" (an offset under 0.1 eV
+        decides), and the gap in eV (0 when it is broken).
+    """
+    if any(c - v < METAL_BELOW_EV for v, c in layers):
+        return "metal", 0.0
+    vbm = np.array([v for v, _ in layers])
+    cbm = np.array([c for _, c in layers])
+    gap = float(cbm.min() - vbm.max())
+    if gap <= 0:
+        return "III", 0.0
+    if len(layers) == 1:
+        return "I", gap
+    offsets = [np.diff(np.sort(vbm))[-1], np.diff(np.sort(cbm))[0]]
+    if min(offsets) < UNDETERMINED_BELOW_EV:
+        return "undetermined", gap
+    return ("I" if vbm.argmax() == cbm.argmin() else "II"), gap
+
+
+def alignment_from_weights(
+    vbm_weights: np.ndarray,
+    cbm_weights: np.ndarray,
+    is_metal: bool,
+    vbm_offset_ev: float | None,
+    cbm_offset_ev: float | None,
+) -> str:
+    """Alignment type of a stack from where its edge states live.
+
+    Args:
+        vbm_weights, cbm_weights: share of the edge state on each layer (n).
+        is_metal: a stack without gap has broken alignment or metallic layers: "metal".
+        vbm_offset_ev, cbm_offset_ev: distance in energy to the next layer's edge in the stack, or
+            None where unknown; under 0.1 eV the type is undetermined.
+
+    Returns:
+        "I" (both edges on one layer), "II" (on different ones), "metal", "undetermined" (an edge
+        shared between layers, or offsets under 0.1 eV).
+    """
+    if is_metal:
+        return "metal"
+    # An edge state spread over layers belongs to none of them.
+    if max(vbm_weights) < 0.65 or max(cbm_weights) < 0.65:
+        return "undetermined"
+    for offset in (vbm_offset_ev, cbm_offset_ev):
+        if offset is not None and abs(offset) < UNDETERMINED_BELOW_EV:
+            return "undetermined"
+    return "I" if int(np.argmax(vbm_weights)) == int(np.argmax(cbm_weights)) else "II"

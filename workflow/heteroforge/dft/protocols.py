@@ -1,0 +1,140 @@
+"""Named sets of numerical settings and the pseudopotentials that go with them."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+__all__ = ["Protocol", "Pseudopotentials", "k_mesh", "protocol_names"]
+
+_FILE = Path(__file__).with_name("protocols.yaml")
+_ROOT = Path(__file__).resolve().parents[3]
+DOWNLOADS = _ROOT / "resources" / "downloads" / "pseudopotentials"
+CHECKSUMS = _ROOT / "resources" / "pseudopotentials" / "checksums.csv"
+
+
+@cache
+def _table() -> dict:
+    return yaml.safe_load(_FILE.read_text())
+
+
+def protocol_names() -> list[str]:
+    return list(_table())
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Numerical settings of a calculation; units in the names, meaning in protocols.yaml."""
+
+    name: str
+    cutoff_ry: float
+    k_spacing_per_a: float
+    smearing_ry: float
+    density_convergence_ry_atom: float
+    force_convergence_ev_a: float
+    energy_convergence_ev: float
+    pressure_convergence_kbar: float
+    path_density_per_a: float
+
+    @classmethod
+    def named(cls, name: str, family: str) -> Protocol:
+        """The protocol of that name, with the cutoff of a pseudopotential family.
+
+        Raises:
+            ValueError: no such protocol, or no cutoff for the family.
+        """
+        table = _table()
+        if name not in table:
+            raise ValueError(f"dft.protocol: {name!r} is not known, expected one of {list(table)}")
+        values = {k: v for k, v in table[name].items() if k != "description"}
+        cutoffs = values.pop("cutoff_ry")
+        if family not in cutoffs:
+            raise ValueError(
+                f"{_FILE.name}: protocol {name} has no cutoff for the pseudopotentials "
+                f"{family!r}; add it under cutoff_ry"
+            )
+        return cls(name=name, cutoff_ry=float(cutoffs[family]), **values)
+
+    def to_dict(self) -> dict:
+        return asdict(self)
+
+
+class Pseudopotentials:
+    """A family of pseudopotential files `<Element>.upf` in one folder.
+
+    Args:
+        family: name of an installed family, or a folder (its last part is the family's name).
+    """
+
+    def __init__(self, family: str) -> None:
+        folder = Path(family)
+        self.folder = folder if folder.is_dir() else DOWNLOADS / family
+        self.family = self.folder.name
+        if not self.folder.is_dir():
+            raise ValueError(
+                f"dft.pseudopotentials: {family!r} is neither a folder nor installed under "
+                f"{DOWNLOADS.relative_to(_ROOT)}; run `make setup`"
+            )
+
+    def file(self, element: str) -> Path:
+        """Raises ValueError where the family lacks the element."""
+        path = self.folder / f"{element}.upf"
+        if not path.is_file():
+            raise ValueError(f"no pseudopotential for {element} in family {self.family}")
+        return path
+
+    def valence(self, element: str) -> float:
+        """Number of valence electrons, from the file's header."""
+        with self.file(element).open(errors="replace") as handle:
+            for line in handle:
+                if "z_valence" in line:
+                    return float(line.split("z_valence")[1].split('"')[1])
+        raise ValueError(f"{self.file(element).name}: no z_valence in the header")
+
+    def checksums(self, elements: Iterable[str]) -> dict[str, str]:
+        """sha256 of the files of some elements."""
+        return {
+            e: hashlib.sha256(self.file(e).read_bytes()).hexdigest() for e in sorted(set(elements))
+        }
+
+    def verify(self, elements: Iterable[str]) -> None:
+        """Compare installed files with the project's table of checksums.
+
+        Raises:
+            ValueError: a file differs from the one the project was tested with.
+        """
+        with CHECKSUMS.open(newline="") as handle:
+            known = {
+                row["element"]: row["sha256"]
+                for row in csv.DictReader(handle)
+                if row["family"] == self.family
+            }
+        for element, checksum in self.checksums(elements).items():
+            if self.folder.parent == DOWNLOADS and known.get(element) != checksum:
+                raise ValueError(
+                    f"pseudopotential {self.family}/{element}.upf differs from the one in "
+                    f"{CHECKSUMS.name}: run `make setup` to install it again"
+                )
+
+
+def k_mesh(cell: np.ndarray, spacing_per_a: float) -> tuple[int, int, int]:
+    """Γ-centred mesh (n, m, 1) of an in-plane cell (2, 2) in Å.
+
+    Hexagonal cells get multiples of three, so that K is on the mesh: there band edges and the
+    Dirac point lie.
+    """
+    reciprocal = 2 * np.pi * np.linalg.inv(cell).T
+    lengths = np.linalg.norm(reciprocal, axis=1)
+    mesh = np.maximum(1, np.ceil(lengths / spacing_per_a - 1e-6)).astype(int)
+    a, b = np.linalg.norm(cell, axis=1)
+    cosine = cell[0] @ cell[1] / (a * b)
+    if abs(a / b - 1) < 0.01 and abs(abs(cosine) - 0.5) < 0.01:
+        mesh = (np.ceil(mesh / 3) * 3).astype(int)
+    return int(mesh[0]), int(mesh[1]), 1

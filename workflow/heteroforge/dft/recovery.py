@@ -1,0 +1,157 @@
+"""Known failures of pw.x and what cures them: a table of symptom and remedy."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+__all__ = ["SYMPTOMS", "Symptom", "diagnose"]
+
+Settings = dict[str, dict]
+
+
+@dataclass(frozen=True)
+class Symptom:
+    """A failure that leaves a trace in the log.
+
+    Attributes:
+        name: short, for records.
+        pattern: regular expression found in the log or CRASH file.
+        meaning: for people.
+        remedy: changes the namelists (in place) for the next attempt; gets the attempt's number,
+            from 1; returns what it did, or "" when it has nothing left to try.
+    """
+
+    name: str
+    pattern: str
+    meaning: str
+    remedy: Callable[[Settings, int], str]
+
+
+def _more_bands(settings: Settings, attempt: int) -> str:
+    system = settings["system"]
+    bands = int(system.get("nbnd", 0))
+    if not bands:
+        return ""
+    system["nbnd"] = int(bands * 1.3) + 2
+    return f"nbnd {bands} -> {system['nbnd']}"
+
+
+def _gentler_mixing(settings: Settings, attempt: int) -> str:
+    electrons = settings["electrons"]
+    beta = round(float(electrons.get("mixing_beta", 0.7)) * 0.8**attempt, 3)
+    electrons.update(mixing_beta=beta, mixing_mode="local-TF", electron_maxstep=200)
+    return f"mixing_beta {beta}, local-TF, 200 steps, from scratch"
+
+
+def _other_diagonalisation(settings: Settings, attempt: int) -> str:
+    electrons = settings["electrons"]
+    order = ["david", "paro", "cg"]
+    place = order.index(electrons.get("diagonalization", "david"))
+    if place + 1 == len(order):
+        return ""
+    electrons["diagonalization"] = order[place + 1]
+    return f"diagonalization {order[place]} -> {order[place + 1]}"
+
+
+def _continue(settings: Settings, attempt: int) -> str:
+    return "continued from the last geometry"
+
+
+def _smearing(settings: Settings, attempt: int) -> str:
+    system = settings["system"]
+    width = 2 * float(system.get("degauss", 0.002))
+    if width > 0.02:
+        return ""
+    system.update(occupations="smearing", smearing="gaussian", degauss=width)
+    return f"smearing {width} Ry"
+
+
+def _damped(settings: Settings, attempt: int) -> str:
+    if settings["ions"].get("ion_dynamics") == "damp":
+        return ""
+    if settings["ions"].get("rattled"):
+        settings["ions"].update(ion_dynamics="damp")
+        return "ion_dynamics damp"
+    settings["ions"]["rattled"] = True
+    return "positions rattled by 0.01 Å"
+
+
+def _no_symmetry(settings: Settings, attempt: int) -> str:
+    if settings["system"].get("nosym"):
+        return ""
+    settings["system"]["nosym"] = True
+    return "nosym"
+
+
+def _fewer_pools(settings: Settings, attempt: int) -> str:
+    return "one pool"
+
+
+# Order matters: the first pattern that is found decides.
+SYMPTOMS = (
+    Symptom(
+        "last_band_occupied",
+        r"occupation of the last band|last band.*occupied|too few bands",
+        "too few bands for the smearing",
+        _more_bands,
+    ),
+    Symptom("charge_wrong", r"charge is wrong", "integrated charge is off", _smearing),
+    Symptom(
+        "fermi_energy",
+        r"internal error, cannot bracket Ef|cannot find Fermi",
+        "no Fermi energy found",
+        _smearing,
+    ),
+    Symptom(
+        "diagonalisation",
+        r"Error in routine +[cr]diaghg|problems computing cholesky|S matrix not positive definite|"
+        r"too many bands are not converged|eigenvectors failed to converge",
+        "diagonalisation failed",
+        _other_diagonalisation,
+    ),
+    Symptom(
+        "bfgs",
+        r"bfgs failed|history already reset|trust_radius < trust_radius_min",
+        "BFGS lost its way",
+        _damped,
+    ),
+    Symptom(
+        "symmetry",
+        r"not orthogonal operation|lone vector|symmetry operation is non orthogonal",
+        "symmetry of the cell changed",
+        _no_symmetry,
+    ),
+    Symptom(
+        "pools",
+        r"some nodes have no k-points|npools? .*(too|larger|incorrect)|"
+        r"Not enough slots|divide_et_impera",
+        "more pools than k-points",
+        _fewer_pools,
+    ),
+    Symptom(
+        "scf_not_converged",
+        r"convergence NOT achieved",
+        "density did not converge",
+        _gentler_mixing,
+    ),
+    Symptom(
+        "steps_exhausted",
+        r"maximum number of steps has been reached",
+        "relaxation ran out of steps",
+        _continue,
+    ),
+    Symptom("out_of_time", r"Maximum CPU time exceeded", "walltime used up", _continue),
+    Symptom(
+        "killed", r"^(?!.*JOB DONE).*\Z", "ended without a word: killed or out of memory", _continue
+    ),
+)
+
+
+def diagnose(log: str) -> Symptom | None:
+    """The first symptom found in a log, None when the run ended well (JOB DONE, converged)."""
+    for symptom in SYMPTOMS[:-1]:
+        if re.search(symptom.pattern, log):
+            return symptom
+    return None if "JOB DONE" in log else SYMPTOMS[-1]

@@ -1,0 +1,280 @@
+"""Running the programs of Quantum ESPRESSO: launcher, attempts, remedies."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import ctypes
+import hashlib
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.io.espresso import write_espresso_in
+
+from heteroforge.dft.outputs import PwResult, read_pw
+from heteroforge.dft.protocols import Pseudopotentials
+from heteroforge.dft.recovery import diagnose
+
+__all__ = ["CalculationFailed", "Launcher", "PREFIX", "last_geometry", "run_program", "run_pw"]
+
+PREFIX = "heteroforge"
+
+
+class CalculationFailed(RuntimeError):
+    """A calculation that stayed broken after all remedies; holds the attempts."""
+
+    def __init__(self, reason: str, attempts: list[dict]) -> None:
+        super().__init__(reason)
+        self.attempts = attempts
+
+
+@dataclass(frozen=True)
+class Launcher:
+    """How programs are started.
+
+    Attributes:
+        template: "auto", or a command in which {ranks} stands for the number of MPI processes.
+        ranks: MPI processes.
+        walltime_s: seconds the job may take; pw.x stops itself at 95 % of what is left.
+        started: clock at the job's start (time.monotonic).
+    """
+
+    template: str = "auto"
+    ranks: int = 1
+    walltime_s: float | None = None
+    started: float = field(default_factory=time.monotonic)
+
+    def command(self, program: str, pools: int = 1) -> list[str]:
+        """Command line of a program; raises CalculationFailed where it is not installed."""
+        if shutil.which(program) is None:
+            raise FileNotFoundError(
+                f"{program} is not on PATH: run `make setup` or load its module"
+            )
+        pooled = ["-nk", str(pools)] if pools > 1 else []
+        if self.template != "auto":
+            return [*shlex.split(self.template.format(ranks=self.ranks)), program, *pooled]
+        if self.ranks == 1:
+            return [program, *pooled]
+        # Binding would put the jobs of one machine on the same cores.
+        bare = ["mpirun", "--oversubscribe", "--bind-to", "none", "-np", str(self.ranks)]
+        return [*bare, program, *pooled]
+
+    def remaining_s(self) -> float | None:
+        if self.walltime_s is None:
+            return None
+        return self.walltime_s - (time.monotonic() - self.started)
+
+
+def _end_with_parent() -> None:
+    """Have Linux end this process when the one that started it dies, be it by kill −9.
+
+    Else a calculation left over would go on writing into the folder of the one that replaces it.
+    """
+    set_parent_death_signal = 1  # PR_SET_PDEATHSIG of prctl(2)
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)
+
+
+def run_program(
+    launcher: Launcher, program: str, text: str, folder: Path, name: str, pools: int = 1
+) -> str:
+    """Run a program on an input text in `folder`; returns its log, which is kept as `name`.out.
+
+    The whole process group is killed when this process is interrupted.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    source = folder / f"{name}.in"
+    source.write_text(text)
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        # Containers and continuous integration run as root, where Open MPI wants these.
+        "OMPI_ALLOW_RUN_AS_ROOT": "1",
+        "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+    }
+    (folder / "CRASH").unlink(missing_ok=True)
+    log = folder / f"{name}.out"
+    with log.open("w") as handle:
+        process = subprocess.Popen(
+            [*launcher.command(program, pools), "-in", source.name],
+            cwd=folder,
+            stdout=handle,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            env=environment,
+            start_new_session=True,
+            preexec_fn=_end_with_parent,
+        )
+        try:
+            process.wait()
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            raise
+    crash = folder / "CRASH"
+    return log.read_text(errors="replace") + (
+        crash.read_text(errors="replace") if crash.exists() else ""
+    )
+
+
+def run_pw(
+    atoms: Atoms,
+    namelists: dict[str, dict],
+    k_points: tuple[int, int, int] | np.ndarray,
+    pseudopotentials: Pseudopotentials,
+    folder: Path,
+    launcher: Launcher,
+    name: str = "pw",
+    maximum_attempts: int = 5,
+) -> tuple[PwResult, list[dict]]:
+    """Run pw.x until it succeeds or its remedies are used up.
+
+    A relaxation that was killed goes on from the last geometry in its log. Every attempt is
+    recorded and its log kept (`name`.attempt-N.out).
+
+    Args:
+        atoms: start structure.
+        namelists: control, system, electrons, ions, cell; outdir and prefix are set here.
+        k_points: mesh, or explicit points (n, 3) in units of the reciprocal vectors.
+        pseudopotentials: family to use.
+        folder: where input, log and scratch (`save`) go.
+
+    Returns:
+        The result, and one record per attempt: symptom, remedy, seconds.
+
+    Raises:
+        CalculationFailed: still broken after `maximum_attempts`.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = copy.deepcopy(namelists)
+    for section in ("control", "system", "electrons", "ions", "cell"):
+        settings.setdefault(section, {})
+    pseudopotentials.verify(atoms.get_chemical_symbols())
+    relaxing = settings["control"].get("calculation") in ("relax", "vc-relax")
+    pools = 0
+    attempts: list[dict] = []
+    log_file = folder / f"{name}.out"
+    # A log left in this folder is gone on from only if it began at the same structure: another
+    # candidate may have been here before.
+    start_file = folder / f"{name}.start"
+    start = _fingerprint(atoms)
+    if relaxing and log_file.exists() and start_file.exists() and start_file.read_text() == start:
+        atoms = last_geometry(log_file.read_text(errors="replace"), atoms)
+    else:
+        log_file.unlink(missing_ok=True)
+        start_file.write_text(start)
+    for attempt in range(1, maximum_attempts + 1):
+        remaining = launcher.remaining_s()
+        if remaining is not None:
+            settings["control"]["max_seconds"] = max(10, int(0.95 * remaining))
+        pools = pools or _pools(launcher.ranks, k_points)
+        text = _input(atoms, settings, k_points, pseudopotentials)
+        clock = time.monotonic()
+        log = run_program(launcher, "pw.x", text, folder, name, pools)
+        record = {"attempt": attempt, "step": name, "seconds": round(time.monotonic() - clock, 1)}
+        symptom = diagnose(log)
+        if symptom is None:
+            try:
+                result = read_pw(folder / "save" / f"{PREFIX}.xml")
+            except ValueError as error:
+                record.update(symptom="unreadable_result", remedy="run again", detail=str(error))
+                attempts.append(record)
+                continue
+            attempts.append(record)
+            return result, attempts
+        remedy = symptom.remedy(settings, attempt)
+        record.update(symptom=symptom.name, remedy=remedy)
+        attempts.append(record)
+        shutil.copy(log_file, folder / f"{name}.attempt-{attempt}.out")
+        if symptom.name == "out_of_time" or not remedy:
+            break
+        if symptom.name == "pools":
+            pools = 1
+        if relaxing:
+            atoms = last_geometry(log, atoms)
+            if symptom.name == "bfgs" and settings["ions"].get("ion_dynamics") != "damp":
+                atoms = atoms.copy()
+                atoms.rattle(0.01, seed=attempt)
+    reason = f"{name}: {symptom.name if symptom else 'unreadable result'}" + (
+        f" ({symptom.meaning})" if symptom else ""
+    )
+    raise CalculationFailed(f"{reason} after {len(attempts)} attempts", attempts)
+
+
+def _fingerprint(atoms: Atoms) -> str:
+    """Checksum of elements, cell and positions (to 10⁻⁴ Å)."""
+    numbers = np.concatenate([atoms.numbers[:, None], atoms.positions], axis=1).round(4) + 0.0
+    content = numbers.tobytes() + (atoms.cell.array.round(4) + 0.0).tobytes()
+    return hashlib.sha256(content).hexdigest()
+
+
+def _pools(ranks: int, k_points) -> int:
+    """Pools of k-points: one rank each is fastest as long as there are points enough."""
+    if isinstance(k_points, np.ndarray):
+        count = len(k_points)
+    else:
+        # Time reversal alone leaves at least half of the mesh; symmetry at most a 12th of that.
+        count = max(1, k_points[0] * k_points[1] // 12)
+    return max(p for p in range(1, ranks + 1) if ranks % p == 0 and p <= max(1, count))
+
+
+def _input(atoms: Atoms, settings: dict, k_points, pseudopotentials: Pseudopotentials) -> str:
+    from io import StringIO
+
+    data = copy.deepcopy(settings)
+    data["ions"].pop("rattled", None)
+    data["control"].update(
+        outdir="./save", prefix=PREFIX, pseudo_dir=str(pseudopotentials.folder.resolve())
+    )
+    if isinstance(k_points, np.ndarray):
+        k_points = np.column_stack([k_points, np.ones(len(k_points))])
+    buffer = StringIO()
+    elements = set(atoms.get_chemical_symbols())
+    write_espresso_in(
+        buffer,
+        atoms,
+        data,
+        pseudopotentials={e: pseudopotentials.file(e).name for e in elements},
+        kpts=k_points,
+    )
+    # ASE always writes the namelists of later programs, which pw.x 6.7 warns about.
+    return re.sub(r"&(FCP|RISM)\n/\n\n?", "", buffer.getvalue())
+
+
+_BLOCK = re.compile(
+    r"(?:CELL_PARAMETERS \((?P<unit>[^)]*)\)\s*\n(?P<cell>(?:(?:\s*[-\d.]+){3}\s*\n){3})\s*)?"
+    r"ATOMIC_POSITIONS \((?P<kind>\w+)\)\s*\n(?P<sites>(?:\s*[A-Z][a-z]?\d*(?:\s+[-\d.]+){3}.*\n)+)"
+)
+
+
+def last_geometry(log: str, atoms: Atoms) -> Atoms:
+    """The last complete geometry in a log of pw.x, or `atoms` where there is none."""
+    result = atoms.copy()
+    for block in _BLOCK.finditer(log):
+        sites = [line.split()[1:4] for line in block["sites"].strip().splitlines()]
+        if len(sites) != len(atoms):
+            continue
+        if block["cell"]:
+            cell = np.array([line.split() for line in block["cell"].strip().splitlines()], float)
+            unit = block["unit"]
+            if "alat" in unit:
+                cell *= float(unit.split("=")[1]) * 0.529177210903
+            elif unit.strip() == "bohr":
+                cell *= 0.529177210903
+            result.set_cell(cell)
+        values = np.array(sites, float)
+        if block["kind"] == "crystal":
+            result.set_scaled_positions(values)
+        elif block["kind"] == "angstrom":
+            result.set_positions(values)
+    return result

@@ -1,0 +1,124 @@
+"""Steps of a verification as files: each reads the steps before it and writes its outcome.
+
+A calculation that fails is a result like any other: its step says `failed` and why, later steps
+say `skipped`, and the campaign goes on. Only a broken machine (a program that is missing, a full
+disk) raises.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TextIO
+
+from heteroforge.dft.calculations import Calculator
+from heteroforge.dft.protocols import Protocol, Pseudopotentials
+from heteroforge.dft.running import CalculationFailed, Launcher
+from heteroforge.io import read_json, write_json
+
+__all__ = ["calculator_for", "claim_folder", "inside_targets", "run_step"]
+
+_CLAIMED: list[TextIO] = []  # open for as long as the process lives
+
+
+def claim_folder(folder: str | Path) -> None:
+    """Make this process the only one that works in a folder; waits for another to end.
+
+    A campaign that was killed may leave a step running. The step that is started in its place
+    waits here, and finds the finished calculation.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = (folder / ".lock").open("w")
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print(f"{folder}: waiting for a step that an earlier run left working here", flush=True)
+        fcntl.flock(handle, fcntl.LOCK_EX)
+    _CLAIMED.append(handle)
+
+
+def calculator_for(folder: str | Path, settings: Mapping, ranks: int, minutes=None) -> Calculator:
+    """A calculator in `folder` with the settings of a campaign's `dft` section.
+
+    Args:
+        folder: where inputs, logs and scratch go.
+        settings: `protocol`, `pseudopotentials`, `launcher`, `maximum_attempts`.
+        ranks: MPI processes.
+        minutes: walltime of the job; pw.x stops itself before it ends.
+    """
+    claim_folder(folder)
+    pseudopotentials = Pseudopotentials(settings["pseudopotentials"])
+    return Calculator(
+        folder=Path(folder),
+        protocol=Protocol.named(settings["protocol"], pseudopotentials.family),
+        pseudopotentials=pseudopotentials,
+        launcher=Launcher(
+            settings["launcher"], ranks, None if minutes is None else 60.0 * float(minutes)
+        ),
+        maximum_attempts=settings["maximum_attempts"],
+    )
+
+
+def run_step(
+    path: str | Path, needs: Mapping[str, str | Path], compute: Callable[..., dict]
+) -> dict:
+    """Compute a step from earlier ones and write its outcome as JSON.
+
+    Args:
+        path: the step's result file.
+        needs: result files of earlier steps, by name.
+        compute: called with the earlier outcomes as keyword arguments; returns numbers to keep.
+
+    Returns:
+        The outcome: `status` is "done", "failed" (with `reason`), "skipped" (an earlier step
+        failed), or "empty" (nothing to do in this slot).
+    """
+    earlier = {name: read_json(file) for name, file in needs.items()}
+    outcome = _inherited(earlier)
+    if outcome is None:
+        try:
+            outcome = {"status": "done", **compute(**earlier)}
+        except (CalculationFailed, ValueError) as error:
+            # ValueError: structures and outputs that make no sense; programs that are missing or
+            # disks that are full raise other types and are for the workflow to retry.
+            outcome = {
+                "status": "failed",
+                "reason": str(error),
+                "attempts": getattr(error, "attempts", []),
+                "detail": traceback.format_exc(limit=3),
+            }
+            print(f"failed: {error}")
+    write_json(path, outcome)
+    return outcome
+
+
+def _inherited(earlier: Mapping[str, dict]) -> dict | None:
+    for name, outcome in earlier.items():
+        if outcome["status"] == "empty":
+            return {"status": "empty"}
+        if outcome["status"] in ("failed", "skipped"):
+            reason = outcome["reason"]
+            step = outcome.get("step", name)
+            return {"status": "skipped", "step": step, "reason": reason}
+    return None
+
+
+def inside_targets(properties: Mapping, targets: Mapping) -> dict[str, dict]:
+    """Whether each targeted property lies in its window [low, high]; a null end is open.
+
+    A property that could not be determined is not inside.
+    """
+    found = {}
+    for name, window in targets.items():
+        if window is None:
+            continue
+        low, high = window
+        value = properties.get(name)
+        inside = (
+            value is not None and (low is None or value >= low) and (high is None or value <= high)
+        )
+        found[name] = {"window": [low, high], "value": value, "inside": bool(inside)}
+    return found

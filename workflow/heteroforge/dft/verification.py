@@ -1,0 +1,299 @@
+"""From a stack to verified numbers: what each step computes and how they are put together."""
+
+from __future__ import annotations
+
+import numpy as np
+from ase import Atoms
+from scipy.interpolate import CubicHermiteSpline
+
+from heteroforge.dft.calculations import Bands, Calculator, cell_for_truncation, with_height
+from heteroforge.dft.electronic import (
+    BandEdges,
+    alignment_from_weights,
+    anderson_alignment,
+    band_edges,
+)
+from heteroforge.dft.outputs import PwResult
+from heteroforge.labels.baseline import facing_levels
+from heteroforge.structures import Stack, build
+
+__all__ = [
+    "UNITS",
+    "assemble",
+    "compute_bands",
+    "compute_density",
+    "relax_layer",
+    "relax_stack",
+    "start_structure",
+]
+
+SCAN_ROOM_A = 0.6  # a scan may open each interface by this much within its cell
+
+UNITS = {
+    "gap_ev": "eV",
+    "gap_is_direct": "",
+    "vbm_ev": "eV",
+    "cbm_ev": "eV",
+    "ionization_energy_ev": "eV",
+    "electron_affinity_ev": "eV",
+    "work_function_ev": "eV",
+    "vacuum_step_ev": "eV",
+    "vacuum_flatness_ev": "eV",
+    "alignment": "",
+    "vbm_layer_weights": "",
+    "cbm_layer_weights": "",
+    "anderson_gap_ev": "eV",
+    "anderson_alignment": "",
+    "binding_energy_mev_a2": "meV/Å²",
+    "strain_energy_mev_a2": "meV/Å²",
+    "net_energy_mev_a2": "meV/Å²",
+    "interlayer_gap_a": "Å",
+    "interlayer_gaps_a": "Å",
+    "electron_mass_m0": "m₀",
+    "hole_mass_m0": "m₀",
+    "mass_fit_residual_ev": "eV",
+    "magnetisation_bohr": "μB",
+    "registry_shift_a": "Å",
+    "ionic_steps": "",
+    "energy_drop_ev": "eV",
+}
+
+
+def start_structure(stack: Stack) -> Atoms:
+    """Atoms of a stack in a cell fit for the two-dimensional truncation, layers marked."""
+    return cell_for_truncation(build(stack))
+
+
+def relax_stack(calculator: Calculator, atoms: Atoms) -> dict:
+    """Interlayer scan (for two or more layers), then relaxation of the positions.
+
+    Returns:
+        `atoms` (relaxed, in a cell of the height it needs), `registry_shift_a` (how far a layer
+        slid over the one below it at most), `ionic_steps`, `energy_drop_ev` (from the start
+        structure to the relaxed one), `scan` (shift in Å, energy in eV, slope in eV/Å).
+    """
+    start = atoms
+    layers = int(atoms.arrays["layer"].max()) + 1
+    scan: list = []
+    if layers > 1:
+        # One height for all energies of the scan and the relaxation after it.
+        height = cell_for_truncation(_opened(atoms, SCAN_ROOM_A)).cell.array[2, 2]
+        start = with_height(atoms, height)
+        scan = calculator.scan_gap(start)
+        start = with_height(_opened(start, lowest_shift_a(scan)), height)
+    result = calculator.relax(start)
+    before = next((e for shift, e, _ in scan if shift == 0.0), result.first_energy_ev)
+    return {
+        "atoms": result.atoms,
+        "registry_shift_a": _registry_shift_a(start, result.atoms),
+        "ionic_steps": result.ionic_steps,
+        "energy_drop_ev": before - result.energy_ev,
+        "scan": scan,
+        "converged": result.converged,
+    }
+
+
+def _registry_shift_a(start: Atoms, relaxed: Atoms) -> float:
+    layers = start.arrays["layer"]
+    moved = (relaxed.positions - start.positions)[:, :2] @ np.linalg.inv(start.cell.array[:2, :2])
+    moved -= np.round(moved)  # pw.x may fold an atom back into the cell
+    centres = np.array([moved[layers == i].mean(axis=0) for i in range(layers.max() + 1)])
+    slid = np.diff(centres, axis=0) @ start.cell.array[:2, :2]
+    return float(np.linalg.norm(slid, axis=1).max()) if len(slid) else 0.0
+
+
+def lowest_shift_a(scan: list[tuple[float, float, float]]) -> float:
+    """Shift of lowest energy in a scan: minimum of the cubic Hermite spline through energies and
+    slopes, an end of the range where the energy still falls there.
+
+    Args:
+        scan: shift (Å), energy (eV) and slope (eV/Å) per point, by shift.
+    """
+    shifts, energies, slopes = np.array(scan).T
+    if len(scan) == 1:
+        return float(shifts[0])
+    fine = np.linspace(shifts[0], shifts[-1], 2001)
+    return float(fine[CubicHermiteSpline(shifts, energies, slopes)(fine).argmin()])
+
+
+def _opened(atoms: Atoms, shift_a: float) -> Atoms:
+    moved = atoms.copy()
+    moved.positions[:, 2] += shift_a * atoms.arrays["layer"]
+    return moved
+
+
+def edges_against_vacuum(result: PwResult, vacuum_ev: float) -> BandEdges:
+    """Band edges over the k-points of a run, against the mean vacuum level."""
+    return band_edges(result.energies_ev - vacuum_ev, result.electrons, result.magnetisation)
+
+
+def compute_density(calculator: Calculator, atoms: Atoms) -> tuple[dict, np.ndarray]:
+    """Self-consistent density of fixed atoms, vacuum levels, band edges on the mesh.
+
+    Returns:
+        The numbers, and the planar potential (n, 2) as z in Å and eV.
+    """
+    result = calculator.scf(atoms)
+    levels, (z, potential) = calculator.vacuum(atoms)
+    edges = edges_against_vacuum(result, levels["vacuum_ev"])
+    numbers = {
+        "energy_ev": result.energy_ev,
+        "electrons": result.electrons,
+        "magnetisation_bohr": result.magnetisation,
+        "fermi_ev": None if result.fermi_ev is None else result.fermi_ev - levels["vacuum_ev"],
+        "mesh_vbm_ev": edges.vbm_ev,
+        "mesh_cbm_ev": edges.cbm_ev,
+        "mesh_is_metal": edges.is_metal,
+        **levels,
+    }
+    return numbers, np.column_stack([z, potential - levels["vacuum_ev"]])
+
+
+def compute_bands(
+    calculator: Calculator, atoms: Atoms, density: dict, with_masses: bool = True
+) -> tuple[Bands, dict]:
+    """Bands, layer weights and effective masses from the density in the calculator's folder."""
+    bands = calculator.bands(atoms, density["vacuum_ev"], density["magnetisation_bohr"])
+    return bands, calculator.masses(atoms, bands) if with_masses else {}
+
+
+def relax_layer(
+    in_stack: Calculator, free: Calculator | None, atoms: Atoms, layer: int, stack: Stack
+) -> dict:
+    """One layer alone: relaxed in the stack's cell, and as it is when free.
+
+    Args:
+        in_stack, free: calculators of two folders; no `free` where the layer is not strained.
+        atoms: the relaxed stack, layers marked.
+        layer: index from the bottom.
+        stack: specification of the stack.
+
+    Returns:
+        Energy in the stack's cell and free (for the same number of atoms) in eV, band edges
+        against vacuum.
+    """
+    alone = atoms[atoms.arrays["layer"] == layer]
+    # The stack's height: the same basis on both sides of the difference.
+    alone = with_height(alone, atoms.cell.array[2, 2])
+    result = in_stack.relax(alone)
+    levels, _ = in_stack.vacuum(result.atoms)
+    edges = edges_against_vacuum(result, levels["vacuum_ev"])
+    numbers = {
+        "layer": layer,
+        "monolayer": stack.layers[layer].monolayer.key(),
+        "energy_in_stack_cell_ev": result.energy_ev,
+        "energy_free_ev": None,
+        "vbm_ev": edges.vbm_ev,
+        "cbm_ev": edges.cbm_ev,
+        "is_metal": edges.is_metal,
+        "vacuum_step_ev": levels["vacuum_step_ev"],
+        "strain_percent": 100 * float(np.abs(np.linalg.eigvalsh(stack.strain(layer))).max()),
+    }
+    if free is not None and not stack.layers[layer].defects:
+        monolayer = stack.layers[layer].monolayer
+        energy = free.relax(cell_for_truncation(monolayer.to_atoms()), name="free").energy_ev
+        numbers["energy_free_ev"] = energy * stack.layers[layer].number_of_cells
+    return numbers
+
+
+def interlayer_gaps(atoms: Atoms) -> list[float]:
+    """Å between the facing outermost atoms of neighbouring layers, from the bottom."""
+    layers, z = atoms.arrays["layer"], atoms.positions[:, 2]
+    return [
+        float(z[layers == i + 1].min() - z[layers == i].max()) for i in range(int(layers.max()))
+    ]
+
+
+def layer_edges(bands: dict) -> list[tuple[float, float] | None]:
+    """(VBM, CBM) of each layer inside the stack: states with more than half their weight on it."""
+    energies = np.array(bands["energies_ev"])
+    weights = np.array(bands["layer_weights"])
+    occupied = energies <= bands["vbm_ev"] + 1e-3
+    found: list[tuple[float, float] | None] = []
+    for layer in weights:
+        own = layer > 0.5
+        below, above = energies[own & occupied], energies[own & ~occupied]
+        found.append(
+            (float(below.max()), float(above.min())) if below.size and above.size else None
+        )
+    return found
+
+
+def _edge_weights(bands: dict) -> tuple[list[float], list[float]]:
+    energies = np.array(bands["energies_ev"])
+    weights = np.array(bands["layer_weights"])
+    found = []
+    for edge in ("vbm_ev", "cbm_ev"):
+        k, b = np.unravel_index(np.abs(energies - bands[edge]).argmin(), energies.shape)
+        found.append(weights[:, k, b].round(3).tolist())
+    return found[0], found[1]
+
+
+def assemble(
+    stack: Stack, atoms: Atoms, relaxation: dict, density: dict, bands: dict, layers: list[dict]
+) -> dict:
+    """All numbers of a verified stack; units in UNITS.
+
+    Binding energy = (Σ E(layer alone, in the stack's cell) − E(stack)) / area, positive when
+    bound; strain energy = Σ (E(layer in the stack's cell) − E(layer free)) / area; net = binding −
+    strain. Band edges are the extremes over mesh and path, against the mean of both vacuum levels.
+    """
+    area = stack.area_a2
+    vbm = max(bands["vbm_ev"], density["mesh_vbm_ev"])
+    cbm = min(bands["cbm_ev"], density["mesh_cbm_ev"])
+    is_metal = bands["is_metal"] or density["mesh_is_metal"] or cbm <= vbm
+    binding = (
+        1e3 * (sum(la["energy_in_stack_cell_ev"] for la in layers) - density["energy_ev"]) / area
+    )
+    free = [la["energy_free_ev"] for la in layers]
+    strain = None
+    if all(e is not None for e in free):
+        strain = 1e3 * sum(
+            la["energy_in_stack_cell_ev"] - e for la, e in zip(layers, free, strict=True)
+        )
+        strain /= area
+    vbm_weights, cbm_weights = _edge_weights(bands)
+    inside = layer_edges(bands)
+    offsets: list[float | None] = [None, None]
+    if len(inside) > 1 and all(inside):
+        offsets = [
+            float(np.diff(np.sort([v for v, _ in inside]))[-1]),
+            float(np.diff(np.sort([c for _, c in inside]))[0]),
+        ]
+    shifts = facing_levels([la["vacuum_step_ev"] for la in layers])
+    anderson, anderson_gap = anderson_alignment(
+        [(la["vbm_ev"] + s, la["cbm_ev"] + s) for la, s in zip(layers, shifts, strict=True)]
+    )
+    gaps = interlayer_gaps(atoms)
+    return {
+        "gap_ev": 0.0 if is_metal else cbm - vbm,
+        "gap_is_direct": bool(bands["gap_is_direct"]) and not is_metal,
+        "vbm_ev": None if is_metal else vbm,
+        "cbm_ev": None if is_metal else cbm,
+        "ionization_energy_ev": None if is_metal else -vbm,
+        "electron_affinity_ev": None if is_metal else -cbm,
+        "work_function_ev": -density["fermi_ev"] if is_metal and density["fermi_ev"] else None,
+        "vacuum_step_ev": density["vacuum_step_ev"],
+        "vacuum_flatness_ev": density["vacuum_flatness_ev"],
+        "alignment": alignment_from_weights(
+            np.array(vbm_weights), np.array(cbm_weights), is_metal, *offsets
+        )
+        if len(layers) > 1
+        else ("metal" if is_metal else "I"),
+        "vbm_layer_weights": vbm_weights,
+        "cbm_layer_weights": cbm_weights,
+        "anderson_gap_ev": anderson_gap,
+        "anderson_alignment": anderson,
+        "binding_energy_mev_a2": binding if len(layers) > 1 else None,
+        "strain_energy_mev_a2": strain,
+        "net_energy_mev_a2": None if strain is None or len(layers) < 2 else binding - strain,
+        "interlayer_gap_a": float(np.mean(gaps)) if gaps else None,
+        "interlayer_gaps_a": [round(g, 4) for g in gaps],
+        "electron_mass_m0": bands.get("masses", {}).get("electron_mass_m0"),
+        "hole_mass_m0": bands.get("masses", {}).get("hole_mass_m0"),
+        "mass_fit_residual_ev": bands.get("masses", {}).get("mass_fit_residual_ev"),
+        "magnetisation_bohr": density["magnetisation_bohr"],
+        "registry_shift_a": relaxation["registry_shift_a"],
+        "ionic_steps": relaxation["ionic_steps"],
+        "energy_drop_ev": relaxation["energy_drop_ev"],
+    }

@@ -1,0 +1,1 @@
+"""Metrics of generation, reconstruction and screening."""

@@ -1,0 +1,16 @@
+"""Descriptors of monolayers and stacks: numbers that can be read, for models and for people."""
+
+from heteroforge.features.monolayers import (
+    ELECTRONIC,
+    descriptor_table,
+    structural_descriptors,
+)
+from heteroforge.features.stacks import stack_descriptor_table, stack_descriptors
+
+__all__ = [
+    "ELECTRONIC",
+    "descriptor_table",
+    "stack_descriptor_table",
+    "stack_descriptors",
+    "structural_descriptors",
+]

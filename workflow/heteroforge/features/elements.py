@@ -1,0 +1,63 @@
+"""Numbers per element."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from functools import cache
+from typing import NamedTuple
+
+from ase.data import atomic_numbers, covalent_radii
+from ase.data.vdw_alvarez import vdw_radii
+
+__all__ = ["ElementData", "element_data"]
+
+
+class ElementData(NamedTuple):
+    """Properties of an element.
+
+    Attributes:
+        atomic_number, row: place in the periodic table.
+        electronegativity: Pauling's; 2.0 for the elements that have none there.
+        covalent_radius_a, van_der_waals_radius_a: radii in Å (Cordero 2008; Alvarez 2013).
+        valence_electrons: s and p electrons of the outer shell, with d of open d shells.
+    """
+
+    atomic_number: int
+    row: int
+    electronegativity: float
+    covalent_radius_a: float
+    van_der_waals_radius_a: float
+    valence_electrons: int
+
+
+@cache
+def element_data(symbol: str) -> ElementData:
+    """Look an element up by its symbol."""
+    # Imported here: pymatgen takes a second to load.
+    from pymatgen.core.periodic_table import Element
+
+    element = Element(symbol)
+    number = atomic_numbers[symbol]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that there is none is dealt with below
+        electronegativity = element.X
+    if math.isnan(electronegativity):
+        # Noble gases and some heavy elements have no value on Pauling's scale.
+        electronegativity = 2.0
+    radius = float(vdw_radii[number]) if number < len(vdw_radii) else math.nan
+    group = element.group
+    if element.is_lanthanoid or element.is_actinoid:
+        valence = 3
+    elif group <= 12:
+        valence = group
+    else:
+        valence = group - 10
+    return ElementData(
+        atomic_number=number,
+        row=element.row,
+        electronegativity=float(electronegativity),
+        covalent_radius_a=float(covalent_radii[number]),
+        van_der_waals_radius_a=2.0 if math.isnan(radius) else radius,
+        valence_electrons=2 if symbol == "He" else valence,
+    )

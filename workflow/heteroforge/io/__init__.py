@@ -1,0 +1,21 @@
+"""Files that appear whole or not at all, tables, logs and provenance."""
+
+from heteroforge.io.files import InputError, atomic_path, read_json, write_json, write_text
+from heteroforge.io.frames import read_frames, write_frames
+from heteroforge.io.log import log_to
+from heteroforge.io.provenance import provenance
+from heteroforge.io.tables import read_table, write_table
+
+__all__ = [
+    "InputError",
+    "atomic_path",
+    "log_to",
+    "provenance",
+    "read_frames",
+    "read_json",
+    "read_table",
+    "write_frames",
+    "write_json",
+    "write_table",
+    "write_text",
+]

@@ -1,0 +1,72 @@
+"""Tables as parquet or CSV, by the suffix of the file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from heteroforge.io.files import InputError, atomic_path
+
+__all__ = ["read_table", "write_table"]
+
+NAMES = ("material", "formula", "bottom", "top", "layers", "specification")
+
+
+def write_table(path: str | Path, frame: pd.DataFrame) -> None:
+    """Write a table atomically; the index is not written (reset a named one first).
+
+    Raises:
+        InputError: the suffix is neither .csv nor .parquet.
+    """
+    suffix = _suffix(path)
+    with atomic_path(path) as partial:
+        if suffix == ".csv":
+            frame.to_csv(partial, index=False)
+        else:
+            frame.to_parquet(partial, index=False)
+
+
+def read_table(path: str | Path, columns: list[str] | None = None) -> pd.DataFrame:
+    """Read a table; in CSV only an empty field is an unknown value (`NaN` is a formula, too).
+
+    Columns of identifiers (`…_id`) and of names stay text, also where all of them look like
+    numbers: `0012` and `12`, or the stack `1234567e1234`, must not change on the way.
+
+    Args:
+        path: .csv or .parquet.
+        columns: columns that must be there; all columns are returned.
+
+    Raises:
+        InputError: the file is missing, unreadable or lacks one of `columns`.
+    """
+    path = Path(path)
+    suffix = _suffix(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    try:
+        if suffix == ".csv":
+            frame = _read_csv(path)
+        else:
+            frame = pd.read_parquet(path)
+    except Exception as error:  # pandas and pyarrow raise many types for a broken file
+        raise InputError(f"{path}: not a readable table: {error}") from None
+    missing = [column for column in columns or [] if column not in frame.columns]
+    if missing:
+        raise InputError(
+            f"{path}: no column {', '.join(missing)}; found {', '.join(frame.columns)}"
+        )
+    return frame
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    header = pd.read_csv(path, nrows=0).columns
+    text = {name: str for name in header if name.endswith("_id") or name in NAMES}
+    return pd.read_csv(path, keep_default_na=False, na_values=[""], dtype=text)
+
+
+def _suffix(path: str | Path) -> str:
+    suffix = Path(path).suffix
+    if suffix not in (".csv", ".parquet"):
+        raise InputError(f"{path}: tables are .csv or .parquet")
+    return suffix

@@ -1,0 +1,111 @@
+"""Physics baselines of a stack: what is expected of layers that do not change each other."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+from ase import Atoms
+
+from heteroforge.structures import Stack, build
+from heteroforge.structures.matching import contact_gap_a
+
+__all__ = ["dispersion_binding_mev_a2", "facing_levels", "stack_baselines"]
+
+
+def stack_baselines(
+    stack: Stack, table: pd.DataFrame, with_dispersion: bool = True
+) -> dict[str, float | None]:
+    """Baseline of each property that models learn the difference from.
+
+    Gap and edges by Anderson's rule: highest VBM and lowest CBM of the isolated layers, facing
+    vacuum levels made equal and the result given against the mean of the stack's two; a broken
+    gap is zero. None where an edge of a layer is unknown. Gap of the interface from van der Waals
+    radii (mean over interfaces), binding by pairwise dispersion at that distance: both depend on
+    layers and registry only, not on the gap that the stack is written with.
+
+    Args:
+        stack: any stack.
+        table: of the library, indexed by monolayer_id (`vbm_ev`, `cbm_ev`, `vacuum_step_ev` in eV;
+            an unknown step counts as none).
+        with_dispersion: compute the D3 energy too (some milliseconds).
+
+    Returns:
+        `gap_ev`, `vbm_ev`, `cbm_ev` in eV, `interlayer_gap_a` in Å, `binding_energy_mev_a2` in
+        meV/Å² (None for a single layer, or without dispersion).
+    """
+    vbm, cbm = _anderson_edges(stack, table)
+    gaps = [contact_gap_a(stack, i) for i in range(stack.number_of_layers - 1)]
+    binding = None
+    if with_dispersion and gaps:
+        touching = tuple(
+            replace(interface, gap_a=gap)
+            for interface, gap in zip(stack.interfaces, gaps, strict=True)
+        )
+        binding = dispersion_binding_mev_a2(replace(stack, interfaces=touching))
+    return {
+        "gap_ev": None if vbm is None else max(0.0, cbm - vbm),
+        "vbm_ev": vbm,
+        "cbm_ev": cbm,
+        "binding_energy_mev_a2": binding,
+        "interlayer_gap_a": float(np.mean(gaps)) if gaps else None,
+    }
+
+
+def _anderson_edges(stack: Stack, table: pd.DataFrame) -> tuple[float | None, float | None]:
+    columns = ["vbm_ev", "cbm_ev", "vacuum_step_ev"]
+    names = [layer.monolayer.name for layer in stack.layers]
+    if not set(names) <= set(table.index):
+        return None, None
+    known = table.loc[names].reindex(columns=columns).to_numpy(dtype=float)
+    if np.isnan(known[:, :2]).any():
+        return None, None
+    turned = np.array([-1.0 if layer.flipped else 1.0 for layer in stack.layers])
+    shift = facing_levels(np.nan_to_num(known[:, 2]) * turned)
+    return float((known[:, 0] + shift).max()), float((known[:, 1] + shift).min())
+
+
+def facing_levels(vacuum_steps_ev: Sequence[float]) -> np.ndarray:
+    """Shift (n) of each layer's mean vacuum level where facing levels of neighbours are made equal.
+
+    Against the mean of the outermost two levels of the stack, in eV.
+
+    Args:
+        vacuum_steps_ev: upper minus lower vacuum level of each layer alone, from the bottom (n).
+    """
+    steps = np.asarray(vacuum_steps_ev, dtype=float)
+    levels = np.concatenate([[0.0], np.cumsum((steps[:-1] + steps[1:]) / 2)])
+    return levels - ((levels[0] - steps[0] / 2) + (levels[-1] + steps[-1] / 2)) / 2
+
+
+def dispersion_binding_mev_a2(stack: Stack) -> float:
+    """Interlayer D3(BJ) energy per area at the stack's own geometry, meV/Å², positive when bound.
+
+    PBE damping, pairwise terms only, as in this project's DFT (S. Grimme et al., J. Comput. Chem.
+    32, 1456 (2011)). Without the Pauli repulsion, so an upper bound at this distance; molecules of
+    layers are taken as periodic in the plane only.
+    """
+    atoms = build(stack)
+    layers = atoms.arrays["layer"]
+    energy = _dispersion_ev(atoms)
+    alone = sum(_dispersion_ev(atoms[layers == i]) for i in range(stack.number_of_layers))
+    return 1e3 * (alone - energy) / stack.area_a2
+
+
+def _dispersion_ev(atoms: Atoms) -> float:
+    # One thread: these are thousands of tiny calculations, and processes already fill the cores.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    from ase.units import Bohr, Hartree
+    from dftd3.interface import DispersionModel, RationalDampingParam
+
+    model = DispersionModel(
+        atoms.numbers,
+        atoms.positions / Bohr,
+        atoms.cell.array / Bohr,
+        np.array(atoms.pbc),
+    )
+    damping = RationalDampingParam(method="pbe", atm=False)
+    return model.get_dispersion(damping, grad=False)["energy"] * Hartree

@@ -1,0 +1,152 @@
+"""Labels of stacks from different sources, one row per stack, property and fidelity."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from heteroforge.io import InputError, read_table
+from heteroforge.labels.baseline import stack_baselines
+from heteroforge.structures import Monolayer, Stack, StructureError
+
+__all__ = ["COLUMNS", "LABELLED", "baseline_labels", "campaign_labels", "user_labels"]
+
+COLUMNS = [
+    "stack_id",
+    "specification",
+    "property",
+    "value",
+    "unit",
+    "fidelity",
+    "source",
+    "protocol",
+]
+
+SLID_A = 0.3
+
+# Properties of a stack that carry labels, with their units.
+LABELLED = {
+    "gap_ev": "eV",
+    "vbm_ev": "eV",
+    "cbm_ev": "eV",
+    "binding_energy_mev_a2": "meV/Å²",
+    "interlayer_gap_a": "Å",
+}
+
+
+def baseline_labels(stacks: Sequence[Stack], table: pd.DataFrame) -> pd.DataFrame:
+    """Physics baselines of stacks; what is unknown has no row.
+
+    Args:
+        stacks: any stacks, each counted once.
+        table: of the library, indexed by monolayer_id.
+    """
+    rows = []
+    for stack in {s.key(): s for s in stacks}.values():
+        key, specification = stack.key(), stack.to_json()
+        for name, value in stack_baselines(stack, table).items():
+            if value is not None:
+                rows.append(
+                    [key, specification, name, value, LABELLED[name], "baseline", "physics", ""]
+                )
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def user_labels(
+    path: str | Path, monolayers: Mapping[str, Monolayer], source: str = ""
+) -> tuple[pd.DataFrame, int]:
+    """DFT labels from a table with the columns specification, property and value.
+
+    Args:
+        path: CSV or parquet; `source` and `protocol` are kept where present, `unit` and `fidelity`
+            must be the property's own and "dft".
+        monolayers: the library: rows about other layers cannot be used.
+        source: written where the table has no such column.
+
+    Returns:
+        The labels, and how many rows name a layer that the library does not hold.
+
+    Raises:
+        InputError: a missing file or column, an unknown property, another unit or fidelity, a
+            value that is no number, a specification that cannot be read.
+    """
+    given = read_table(path)
+    missing = {"specification", "property", "value"} - set(given.columns)
+    if missing:
+        raise InputError(f"{path}: no column {', '.join(sorted(missing))}")
+    rows, foreign = [], 0
+    for line, row in enumerate(given.to_dict("records"), 2):
+        name = row["property"]
+        if name not in LABELLED:
+            raise InputError(
+                f"{path}, line {line}: property {name!r} is not one of {', '.join(LABELLED)}"
+            )
+        for column, expected in (("unit", LABELLED[name]), ("fidelity", "dft")):
+            given = row.get(column)
+            if isinstance(given, str) and given and given != expected:
+                raise InputError(
+                    f"{path}, line {line}: {column} of {name} is {given!r}, expected {expected!r}"
+                )
+        value = pd.to_numeric(row["value"], errors="coerce")
+        if pd.isna(value):
+            raise InputError(f"{path}, line {line}: {name} is {row['value']!r}, not a number")
+        try:
+            stack = _stack(row["specification"], monolayers)
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{path}, line {line}: no readable specification: {error}") from error
+        if stack is None:
+            foreign += 1
+            continue
+        origin = row.get("source") or source or str(path)
+        protocol = row.get("protocol") or ""
+        rows.append(
+            [stack.key(), stack.to_json(), name, float(value), LABELLED[name], "dft", origin,
+             protocol]
+        )  # fmt: skip
+    return pd.DataFrame(rows, columns=COLUMNS), foreign
+
+
+def campaign_labels(
+    path: str | Path, monolayers: Mapping[str, Monolayer]
+) -> tuple[pd.DataFrame, int]:
+    """DFT labels from `dft/results.parquet` of an earlier campaign.
+
+    A stack whose layers slid on relaxation by more than `SLID_A` is not the one that was specified,
+    and gives no labels.
+
+    Returns:
+        The labels, and how many stacks were left out: slid, or of a layer that the library lacks.
+    """
+    results = read_table(path)
+    rows, foreign = [], 0
+    for row in results.to_dict("records"):
+        stack = _stack(row["specification"], monolayers)
+        if stack is None or row["registry_shift_a"] > SLID_A:
+            foreign += 1
+            continue
+        for name, unit in LABELLED.items():
+            if pd.notna(row[name]):
+                rows.append(
+                    [stack.key(), stack.to_json(), name, float(row[name]), unit, "dft", str(path),
+                     row["protocol"]]
+                )  # fmt: skip
+    return pd.DataFrame(rows, columns=COLUMNS), foreign
+
+
+def _stack(specification: str, monolayers: Mapping[str, Monolayer]) -> Stack | None:
+    """The stack, its layers taken from the library; None where the library lacks one."""
+    data = json.loads(specification)
+    for layer in data["layers"]:
+        name = layer["monolayer"]
+        if isinstance(name, dict):
+            name = name.get("name", "")
+            layer["monolayer"] = name
+        if name not in monolayers:
+            return None
+    try:
+        return Stack.from_dict(data, monolayers)
+    except StructureError as error:
+        raise ValueError(str(error)) from error

@@ -1,0 +1,1 @@
+"""Networks: encoder of atoms, generative model of stacks, property network, training loop."""

@@ -1,0 +1,289 @@
+"""Training of the generative model, and what is kept of it for sampling."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from heteroforge.models.catalogue import Catalogue
+from heteroforge.models.gvae import GVAE, GVAESettings, LibraryBatch, StackData
+from heteroforge.models.training import History, fingerprint, fit, load_model, save_model
+from heteroforge.structures import Stack, StructureError
+
+__all__ = [
+    "ANNEALED_SHARE",
+    "TrainedGVAE",
+    "best_labels",
+    "load_gvae",
+    "prepare_stacks",
+    "save_gvae",
+    "train_gvae",
+]
+
+# The weight of the Kullback–Leibler term rises over this share of the epochs.
+ANNEALED_SHARE = 0.4
+FREE_BITS = 0.02
+# Fewest stacks with both fidelities for which baselines are shifted to DFT.
+FEWEST_COMMON = 5
+
+
+@dataclass
+class TrainedGVAE:
+    """A trained model with what sampling needs.
+
+    Attributes:
+        model: the network, in evaluation mode.
+        property_middle, property_scale: of the property head's outputs (p).
+        latents: posterior means of the training stacks (n, latent).
+        history: one row per epoch.
+    """
+
+    model: GVAE
+    property_middle: np.ndarray
+    property_scale: np.ndarray
+    latents: np.ndarray
+    history: History
+
+    @property
+    def properties(self) -> tuple[str, ...]:
+        return self.model.settings.properties
+
+    @torch.no_grad()
+    def expect(self, latents: np.ndarray) -> dict[str, np.ndarray]:
+        """What the property head expects of latents (n, latent), per property (n)."""
+        inputs = torch.from_numpy(np.asarray(latents, dtype=np.float32))
+        values = self.model.property_head(inputs).numpy()[:, : len(self.properties)]
+        values = values * self.property_scale + self.property_middle
+        return dict(zip(self.properties, values.T, strict=True))
+
+
+def best_labels(
+    labels: pd.DataFrame, stack_ids: Sequence[str], properties: Sequence[str]
+) -> np.ndarray:
+    """The best known value of each property (stacks, p): DFT, or else a baseline shifted to it.
+
+    The shift is the mean difference over stacks that have both, where there are a few of them.
+    """
+    tables = {}
+    for fidelity in ("baseline", "dft"):
+        part = labels[labels["fidelity"] == fidelity]
+        table = part.pivot_table(
+            index="stack_id", columns="property", values="value", aggfunc="mean"
+        )
+        tables[fidelity] = table.reindex(columns=list(properties))
+    common = tables["baseline"].index.intersection(tables["dft"].index)
+    difference = tables["dft"].loc[common] - tables["baseline"].loc[common]
+    shift = difference.mean().where(difference.count() >= FEWEST_COMMON, 0.0).fillna(0.0)
+    baseline = (tables["baseline"] + shift).reindex(stack_ids)
+    return tables["dft"].reindex(stack_ids).combine_first(baseline)[list(properties)].to_numpy(
+        dtype=float
+    )  # fmt: skip
+
+
+def prepare_stacks(
+    specifications: Sequence[str], catalogue: Catalogue
+) -> tuple[list[Stack], np.ndarray, list[str]]:
+    """Stacks that the catalogue can express.
+
+    Returns:
+        The stacks, their positions in `specifications`, and one reason per stack left out.
+    """
+    stacks, kept, reasons = [], [], []
+    for i, text in enumerate(specifications):
+        try:
+            stack = Stack.from_json(text, catalogue.monolayers)
+            catalogue.encode(stack)
+        except StructureError as error:
+            reasons.append(str(error))
+            continue
+        stacks.append(stack)
+        kept.append(i)
+    return stacks, np.array(kept, dtype=int), reasons
+
+
+def train_gvae(
+    training: Sequence[Stack],
+    validation: Sequence[Stack],
+    catalogue: Catalogue,
+    properties: Mapping[str, np.ndarray],
+    *,
+    latent_dimensions: int,
+    number_of_layers: tuple[int, int],
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    kl_weight: float,
+    seed: int,
+    width: int = 64,
+    patience: int | None = None,
+    checkpoint: str | Path | None = None,
+    progress: bool = True,
+    device: torch.device | str = "cpu",
+) -> TrainedGVAE:
+    """Train on `training`, stop by the loss of `validation` (by pairs unseen in training).
+
+    Every stack is shown from below as often as from above, where the catalogue can express that.
+
+    Args:
+        properties: per name, values of training and then validation stacks, NaN where unknown.
+        number_of_layers: [fewest, most] layers of the stacks.
+        patience: epochs without improvement before stopping; a quarter of all by default.
+
+    Raises:
+        StructureError: no training stacks.
+    """
+    if len(training) == 0:
+        raise StructureError("no training stacks: nothing to learn from")
+    names = tuple(properties)
+    values = np.array([properties[name] for name in names], dtype=float).T
+    values = values.reshape(len(training) + len(validation), len(names))
+    middle, scale = _standard(values[: len(training)])
+    standard = (values - middle) / scale
+    settings = GVAESettings(
+        latent_dimensions=latent_dimensions,
+        width=width,
+        entry_features=catalogue.entry_features.shape[1],
+        properties=names,
+        fewest_layers=number_of_layers[0],
+        maximum_layers=number_of_layers[1],
+    )
+    torch.manual_seed(seed)
+    model = GVAE(settings).to(device)
+    library = LibraryBatch.of(catalogue, device)
+    upside_down = [_reversed(stack, catalogue) for stack in training]
+    data = StackData(
+        [*training, *upside_down],
+        catalogue,
+        np.concatenate([standard[: len(training)]] * 2),
+        maximum_layers=settings.maximum_layers,
+    )
+    faces = np.arange(data.gap_excess_a.shape[1])[None, :] < data.count[:, None] - 1
+    if faces.any():
+        excess = data.gap_excess_a[faces]
+        model.gap_range.copy_(torch.tensor([float(excess.min()), float(excess.max())]))
+    held_out = None
+    if len(validation):
+        held_out = StackData(
+            validation,
+            catalogue,
+            standard[len(training) :],
+            maximum_layers=settings.maximum_layers,
+        ).batch(np.arange(len(validation)), device)
+    annealing = max(1.0, ANNEALED_SHARE * epochs)
+
+    def weight(epoch: int) -> float:
+        return kl_weight * min(1.0, (epoch + 1) / annealing)
+
+    def batches(epoch: int, generator: np.random.Generator):
+        order = generator.permutation(len(training))
+        order = order + len(training) * (generator.random(len(order)) < 0.5)
+        for start in range(0, len(order), batch_size):
+            yield data.batch(order[start : start + batch_size], device)
+
+    def loss(batch, epoch: int):
+        total, terms, _ = model.loss(batch, library, weight(epoch), FREE_BITS)
+        return total, terms
+
+    def validate(epoch: int) -> dict[str, float]:
+        batch = held_out if held_out is not None else data.batch(np.arange(len(training)), device)
+        _, terms, tensors = model.loss(batch, library, weight(epoch), FREE_BITS, noise=False)
+        row = {f"validation_{key}": value for key, value in terms.items()}
+        row["kl_weight"] = weight(epoch)
+        for i, value in enumerate(tensors["kl_dimension"].tolist()):
+            row[f"kl_{i}"] = value
+        # A unit is active where its mean varies over the data (Burda et al., ICLR 2016).
+        row["active_units"] = float((tensors["mean"].var(0) > 0.01).sum())
+        return row
+
+    history = fit(
+        model,
+        batches,
+        loss,
+        validate,
+        epochs=epochs,
+        learning_rate=learning_rate,
+        seed=seed,
+        patience=max(8, epochs // 4) if patience is None else patience,
+        first_stop=int(np.ceil(annealing)),
+        checkpoint=checkpoint,
+        identity=fingerprint(
+            settings.to_dict(),
+            epochs,
+            batch_size,
+            learning_rate,
+            kl_weight,
+            seed,
+            [stack.key() for stack in training],
+            len(validation),
+        ),  # fmt: skip
+        name="gvae",
+        progress=progress,
+    )
+    model.to("cpu")
+    latents = encode_stacks(model, data, LibraryBatch.of(catalogue))[: len(training)]
+    return TrainedGVAE(model, middle, scale, latents, history)
+
+
+@torch.no_grad()
+def encode_stacks(
+    model: GVAE, data: StackData, library: LibraryBatch, batch_size: int = 512
+) -> np.ndarray:
+    """Posterior means (n, latent)."""
+    model.eval()
+    encoded = model.encode_library(library)
+    parts = []
+    for start in range(0, len(data), batch_size):
+        rows = np.arange(start, min(start + batch_size, len(data)))
+        parts.append(model.encode(data.batch(rows), encoded)[0].numpy())
+    return np.concatenate(parts)
+
+
+def save_gvae(path: str | Path, trained: TrainedGVAE) -> None:
+    save_model(
+        path,
+        trained.model,
+        settings=trained.model.settings.to_dict(),
+        property_middle=trained.property_middle.tolist(),
+        property_scale=trained.property_scale.tolist(),
+        latents=torch.from_numpy(np.asarray(trained.latents, dtype=np.float32)),
+        history=trained.history.rows,
+        best_epoch=trained.history.best_epoch,
+        stopped_early=trained.history.stopped_early,
+    )
+
+
+def load_gvae(path: str | Path) -> TrainedGVAE:
+    content = load_model(path)
+    model = GVAE(GVAESettings.from_dict(content["settings"]))
+    model.load_state_dict(content["state"])
+    model.eval()
+    return TrainedGVAE(
+        model,
+        np.array(content["property_middle"]),
+        np.array(content["property_scale"]),
+        content["latents"].numpy(),
+        History(content["history"], content["best_epoch"], content["stopped_early"]),
+    )
+
+
+def _standard(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    known = np.isfinite(values)
+    count = np.maximum(known.sum(0), 1)
+    middle = np.where(known, values, 0.0).sum(0) / count
+    spread = np.sqrt((np.where(known, values - middle, 0.0) ** 2).sum(0) / count)
+    return middle, np.where(spread > 1e-9, spread, 1.0)
+
+
+def _reversed(stack: Stack, catalogue: Catalogue) -> Stack:
+    """The stack upside down, or as it is where the catalogue has no words for that."""
+    turned = stack.reversed()
+    try:
+        catalogue.encode(turned)
+    except StructureError:
+        return stack
+    return turned

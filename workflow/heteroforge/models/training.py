@@ -1,0 +1,211 @@
+"""The training loop: seeded by epoch, stopped early, resumed after a kill."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import sys
+import time
+from collections.abc import Callable, Iterable
+from copy import deepcopy
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from heteroforge.io import InputError, atomic_path
+
+__all__ = ["History", "fingerprint", "fit", "load_model", "save_model", "seed_everything"]
+
+
+@dataclass
+class History:
+    """What training recorded: one row per epoch, and where the best weights came from."""
+
+    rows: list[dict] = field(default_factory=list)
+    best_epoch: int = -1
+    stopped_early: bool = False
+
+
+def seed_everything(*seeds: int) -> np.random.Generator:
+    """Seed torch from several integers and return a numpy generator of the same seed."""
+    sequence = np.random.SeedSequence([int(s) for s in seeds])
+    torch.manual_seed(int(sequence.generate_state(1, dtype=np.uint32)[0]))
+    return np.random.default_rng(sequence)
+
+
+def fingerprint(*parts: object) -> str:
+    """Short hash of hyper-parameters and data: a checkpoint of other ones is not resumed."""
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def fit(
+    model: nn.Module,
+    batches: Callable[[int, np.random.Generator], Iterable],
+    loss: Callable[[object, int], tuple[torch.Tensor, dict[str, float]]],
+    validate: Callable[[int], dict[str, float]],
+    *,
+    epochs: int,
+    learning_rate: float,
+    seed: int,
+    weight_decay: float = 1e-4,
+    patience: int | None = None,
+    first_stop: int = 0,
+    monitor: str = "validation_loss",
+    checkpoint: str | Path | None = None,
+    identity: str = "",
+    name: str = "training",
+    progress: bool = True,
+) -> History:
+    """Train a model with Adam and a cosine schedule; at the end it holds its best weights.
+
+    Each epoch draws from its own seed, so a run that was killed and resumed gives the weights of
+    one that was not.
+
+    Args:
+        model: trained in place.
+        batches: batches of an epoch, given its number and its random generator.
+        loss: loss of a batch and its terms as numbers.
+        validate: terms on held-out data after an epoch; must hold `monitor`.
+        epochs: at most this many passes.
+        learning_rate: at the peak of the schedule.
+        seed: of everything random.
+        weight_decay: decoupled (AdamW).
+        patience: epochs without improvement after which to stop; None: never.
+        first_stop: epoch before which neither the best weights are kept nor training stops, for
+            losses that are not yet final (annealing).
+        monitor: the term to be small.
+        checkpoint: file to resume from and to write every few seconds; removed at the end.
+        identity: `fingerprint` of model and data.
+        name: for the progress line.
+        progress: whether to print one.
+
+    Raises:
+        InputError: the loss is no longer finite.
+    """
+    optimiser = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=weight_decay)
+    history = History()
+    best_value, best_state, start = float("inf"), deepcopy(model.state_dict()), 0
+    saved = _read_checkpoint(checkpoint, identity)
+    if saved is not None:
+        model.load_state_dict(saved["model"])
+        optimiser.load_state_dict(saved["optimiser"])
+        history.rows, history.best_epoch = saved["rows"], saved["best_epoch"]
+        history.stopped_early = saved["stopped_early"]
+        best_value, best_state, start = saved["best_value"], saved["best_state"], saved["epoch"]
+        print(f"{name}: resumed after epoch {start}", file=sys.stderr, flush=True)
+    last_save, last_print = time.monotonic(), 0.0
+    for epoch in range(start, epochs):
+        if history.stopped_early:
+            break
+        began = time.monotonic()
+        generator = seed_everything(seed, epoch)
+        warm_up = min(1.0, (epoch + 1) / 3)
+        cosine = 0.5 * (1.0 + math.cos(math.pi * epoch / epochs))
+        rate = learning_rate * warm_up * (0.02 + 0.98 * cosine)
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+        model.train()
+        sums: dict[str, float] = {}
+        count = 0
+        for batch in batches(epoch, generator):
+            optimiser.zero_grad()
+            value, terms = loss(batch, epoch)
+            if not torch.isfinite(value):
+                raise InputError(
+                    f"{name}: the loss is {float(value.detach())} in epoch {epoch}: expected a "
+                    f"finite number; a smaller learning_rate than {learning_rate} may help"
+                )
+            value.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 5.0)
+            optimiser.step()
+            count += 1
+            for key, term in terms.items():
+                sums[key] = sums.get(key, 0.0) + float(term)
+        model.eval()
+        with torch.no_grad():
+            held_out = validate(epoch)
+        row = {"epoch": epoch, "learning_rate": rate}
+        row |= {key: value / max(count, 1) for key, value in sums.items()}
+        row |= {key: float(value) for key, value in held_out.items()}
+        history.rows.append(row)
+        current = row[monitor]
+        if epoch < first_stop:
+            history.best_epoch, best_state = epoch, deepcopy(model.state_dict())
+        elif current < best_value:
+            best_value, history.best_epoch = current, epoch
+            best_state = deepcopy(model.state_dict())
+        elif patience is not None and epoch - history.best_epoch >= patience:
+            history.stopped_early = True
+        now = time.monotonic()
+        last = epoch == epochs - 1 or history.stopped_early
+        if progress and (now - last_print > 2.0 or last):
+            last_print = now
+            print(
+                f"{name}: epoch {epoch + 1}/{epochs}  {monitor} {current:.4f}  "
+                f"best {best_value:.4f}  {now - began:.1f} s/epoch",
+                file=sys.stderr,
+                flush=True,
+            )
+        if checkpoint is not None and (now - last_save > 5.0 or last):
+            last_save = now
+            with atomic_path(checkpoint) as path:
+                torch.save(
+                    {
+                        "identity": identity,
+                        "epoch": epoch + 1,
+                        "model": model.state_dict(),
+                        "optimiser": optimiser.state_dict(),
+                        "rows": history.rows,
+                        "best_epoch": history.best_epoch,
+                        "best_value": best_value,
+                        "best_state": best_state,
+                        "stopped_early": history.stopped_early,
+                    },
+                    path,
+                )
+    model.load_state_dict(best_state)
+    model.eval()
+    return history
+
+
+def _read_checkpoint(checkpoint: str | Path | None, identity: str) -> dict | None:
+    if checkpoint is None or not Path(checkpoint).exists():
+        return None
+    try:
+        saved = torch.load(checkpoint, weights_only=True)
+    except Exception as error:  # torch raises many types for a file it cannot read
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        print(f"{checkpoint}: not usable ({reason}): starting anew", file=sys.stderr)
+        return None
+    if saved.get("identity") != identity:
+        print(f"{checkpoint}: of other data or settings: starting anew", file=sys.stderr)
+        return None
+    return saved
+
+
+def save_model(path: str | Path, model: nn.Module, **content: object) -> None:
+    """Write weights with their hyper-parameters and other plain content, atomically."""
+    with atomic_path(path) as partial:
+        torch.save({"state": model.state_dict(), **content}, partial)
+
+
+def load_model(path: str | Path) -> dict:
+    """Read what `save_model` wrote, as plain data (`weights_only`).
+
+    Raises:
+        InputError: the file is missing or is not such a file.
+    """
+    try:
+        content = torch.load(path, weights_only=True, map_location="cpu")
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except Exception as error:  # torch raises many types for a file it cannot read
+        raise InputError(f"{path}: not a model file: {error}") from None
+    if not isinstance(content, dict) or "state" not in content:
+        raise InputError(f"{path}: holds no weights")
+    return content

@@ -1,0 +1,214 @@
+"""Names, units and sentences: how quantities are written in figures and pages."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+__all__ = [
+    "Quantity",
+    "formula_text",
+    "is_inside",
+    "number_text",
+    "quantity",
+    "target_sentence",
+    "value_text",
+    "window_text",
+]
+
+NARROW_SPACE = "\u202f"
+MOBILITY_UNIT = "cm²/V\u202fs"
+_SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """How a column is shown.
+
+    Attributes:
+        words: lower-case name for people, without the unit.
+        unit: as printed, empty for plain numbers.
+        decimals: digits after the point; None for significant digits instead.
+    """
+
+    words: str
+    unit: str = ""
+    decimals: int | None = None
+
+    @property
+    def label(self) -> str:
+        """Axis or column label: words and unit."""
+        return f"{self.words} ({self.unit})" if self.unit else self.words
+
+
+_KNOWN = {
+    "gap_ev": Quantity("band gap", "eV", 2),
+    "vbm_ev": Quantity("valence band maximum", "eV", 2),
+    "cbm_ev": Quantity("conduction band minimum", "eV", 2),
+    "ionization_energy_ev": Quantity("ionization energy", "eV", 2),
+    "electron_affinity_ev": Quantity("electron affinity", "eV", 2),
+    "work_function_ev": Quantity("work function", "eV", 2),
+    "vacuum_step_ev": Quantity("vacuum step", "eV", 3),
+    "anderson_gap_ev": Quantity("gap by Anderson's rule", "eV", 2),
+    "anderson_alignment": Quantity("alignment by Anderson's rule"),
+    "alignment": Quantity("alignment"),
+    "binding_energy_mev_a2": Quantity("binding energy", "meV/Å²", 1),
+    "strain_energy_mev_a2": Quantity("strain energy", "meV/Å²", 1),
+    "net_energy_mev_a2": Quantity("binding less strain", "meV/Å²", 1),
+    "interlayer_gap_a": Quantity("interlayer gap", "Å", 2),
+    "electron_mass_m0": Quantity("electron mass", "m₀", 2),
+    "hole_mass_m0": Quantity("hole mass", "m₀", 2),
+    "electron_mobility_cm2_vs": Quantity("electron mobility (upper estimate)", MOBILITY_UNIT, None),
+    "hole_mobility_cm2_vs": Quantity("hole mobility (upper estimate)", MOBILITY_UNIT, None),
+    "mobility_cm2_vs": Quantity("mobility (upper estimate)", MOBILITY_UNIT, None),
+    "stiffness_n_m": Quantity("in-plane stiffness", "N/m", 0),
+    "area_a2": Quantity("cell area", "Å²", 1),
+    "thickness_a": Quantity("thickness", "Å", 2),
+    "a_a": Quantity("a", "Å", 3),
+    "b_a": Quantity("b", "Å", 3),
+    "gamma_deg": Quantity("γ", "°", 1),
+    "twist_deg": Quantity("twist", "°", 2),
+    "mismatch_percent": Quantity("mismatch", "%", 2),
+    "number_of_atoms": Quantity("atoms", "", 0),
+    "number_of_layers": Quantity("layers", "", 0),
+    "ionic_steps": Quantity("ionic steps", "", 0),
+    "energy_drop_ev": Quantity("energy drop on relaxation", "eV", 3),
+    "probability": Quantity("probability of meeting all targets", "", 3),
+    "stack_id": Quantity("stack"),
+    "monolayer_id": Quantity("monolayer"),
+    "is_metal": Quantity("metal"),
+    "gap_is_direct": Quantity("direct gap"),
+    "meets_target": Quantity("meets targets"),
+    "magnetisation_bohr": Quantity("magnetisation", "μB", 2),
+    "mae": Quantity("mean absolute error"),
+    "rmse": Quantity("root-mean-square error"),
+    "r2": Quantity("R²"),
+    "gnn": Quantity("GNN"),
+    "gvae": Quantity("GVAE"),
+}
+
+# Longest first: mev_a2 must win over a2.
+_SUFFIXES = {
+    "_mev_a2": "meV/Å²",
+    "_ev_atom": "eV/atom",
+    "_cm2_vs": MOBILITY_UNIT,
+    "_percent": "%",
+    "_mev": "meV",
+    "_deg": "°",
+    "_n_m": "N/m",
+    "_a2": "Å²",
+    "_m0": "m₀",
+    "_ev": "eV",
+    "_a": "Å",
+    "_s": "s",
+}
+
+
+def quantity(name: str) -> Quantity:
+    """How the column `name` is written; unknown names are read by their unit suffix."""
+    if name in _KNOWN:
+        return _KNOWN[name]
+    if name.endswith("_std"):
+        base = quantity(name[: -len("_std")])
+        return Quantity(f"± {base.words}", base.unit, base.decimals)
+    for suffix, unit in _SUFFIXES.items():
+        if name.endswith(suffix):
+            return Quantity(name[: -len(suffix)].replace("_", " "), unit, None)
+    return Quantity(name.replace("_", " "))
+
+
+def number_text(value: object, decimals: int | None = None) -> str:
+    """A number for people: "–" when unknown, a true minus sign, thin spaces in thousands."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return str(value)
+    if math.isnan(number):
+        return "–"
+    if math.isinf(number):
+        return "∞" if number > 0 else "−∞"
+    if decimals is not None:
+        text = f"{number:,.{decimals}f}"
+    elif number == int(number) and abs(number) < 1e15:
+        text = f"{int(number):,}"
+    elif abs(number) >= 1e6 or abs(number) < 1e-3:
+        text = f"{number:.2e}"
+    elif abs(number) >= 100:
+        text = f"{number:,.0f}"
+    else:
+        text = f"{number:.3g}"
+    if float(text.replace(",", "")) == 0:
+        text = text.lstrip("-")
+    return text.replace("-", "−").replace(",", NARROW_SPACE)
+
+
+def formula_text(formula: str) -> str:
+    """Numbers after element symbols as subscripts: MoS2/WSe2 → MoS₂/WSe₂."""
+    return re.sub(r"(?<=[A-Za-z)])\d+", lambda match: match[0].translate(_SUBSCRIPTS), str(formula))
+
+
+def value_text(name: str, value: object, *, unit: bool = True) -> str:
+    """`value` of the column `name` with its unit: "1.32 eV"."""
+    shown = quantity(name)
+    text = number_text(value, shown.decimals)
+    if not unit or not shown.unit or text == "–":
+        return text
+    return text + ("" if shown.unit in "°%" else NARROW_SPACE) + shown.unit
+
+
+def window_text(name: str, window: object) -> str:
+    """A target in words: "between 1 and 3 eV", "at least 5 meV/Å²", "II"."""
+    if isinstance(window, str):
+        return window
+    if isinstance(window, bool):
+        return "yes" if window else "no"
+    if isinstance(window, Sequence) and len(window) == 2 and not _any_text(window):
+        low, high = window
+        unit = quantity(name).unit
+        tail = f"{NARROW_SPACE}{unit}" if unit else ""
+        if low is None and high is None:
+            return "any value"
+        if high is None:
+            return f"at least {number_text(low)}{tail}"
+        if low is None:
+            return f"at most {number_text(high)}{tail}"
+        return f"between {number_text(low)} and {number_text(high)}{tail}"
+    if isinstance(window, Sequence):
+        return " or ".join(map(str, window))
+    if isinstance(window, Mapping):
+        return ", ".join(f"{key} {value}" for key, value in window.items())
+    return str(window)
+
+
+def _any_text(window: Sequence) -> bool:
+    return any(isinstance(bound, str) for bound in window)
+
+
+def is_inside(value: object, window: object) -> bool | None:
+    """Whether a value meets a target window; None when the value is unknown."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return None
+    if isinstance(window, (str, bool)):
+        return value == window
+    if isinstance(window, Sequence) and len(window) == 2 and not _any_text(window):
+        low, high = window
+        return (low is None or value >= low) and (high is None or value <= high)
+    if isinstance(window, Sequence):
+        return value in window
+    return None
+
+
+def target_sentence(targets: Mapping[str, object]) -> str:
+    """All targets in one phrase: "band gap between 1 and 3 eV and binding energy …"."""
+    parts = [f"{quantity(name).words} {window_text(name, w)}" for name, w in targets.items()]
+    if not parts:
+        return "no targets were set"
+    if len(parts) == 1:
+        return parts[0]
+    return ", ".join(parts[:-1]) + " and " + parts[-1]

@@ -1,0 +1,21 @@
+"""Which samples are worth a DFT calculation."""
+
+from heteroforge.screening.objectives import joint_probability, pareto_ranks
+from heteroforge.screening.screen import Screened, screen
+from heteroforge.screening.selection import (
+    constraint_faults,
+    describe_candidate,
+    rank_candidates,
+    select_candidates,
+)
+
+__all__ = [
+    "Screened",
+    "constraint_faults",
+    "describe_candidate",
+    "joint_probability",
+    "pareto_ranks",
+    "rank_candidates",
+    "screen",
+    "select_candidates",
+]

@@ -1,0 +1,200 @@
+"""Hard limits, ranking, and the choice of the candidates that DFT verifies."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from heteroforge.screening.objectives import pareto_ranks
+from heteroforge.structures import Stack
+
+__all__ = [
+    "constraint_faults",
+    "describe_candidate",
+    "rank_candidates",
+    "select_candidates",
+]
+
+# Probabilities nearer than this are equal: no calibration is finer. Ties go to what is cheap.
+PROBABILITY_STEP = 0.02
+# Candidates within this of the best probability are about as good as the best: with some tens of
+# labels no calibration tells them apart.
+NEAR = 0.25
+# Fronts are drawn among this many of the likeliest; what lies behind is not near any.
+MOST_IN_FRONTS = 20000
+WORDS = {
+    "gap_ev": ("gap", "eV", 2),
+    "vbm_ev": ("valence band maximum", "eV", 2),
+    "cbm_ev": ("conduction band minimum", "eV", 2),
+    "binding_energy_mev_a2": ("binding energy", "meV/Å²", 1),
+    "interlayer_gap_a": ("interlayer gap", "Å", 2),
+}
+
+
+def constraint_faults(
+    samples: pd.DataFrame,
+    stacks: Sequence[Stack],
+    maximum_atoms: int,
+    maximum_mismatch_percent: float,
+    elements_excluded: Collection[str] = (),
+) -> list[str]:
+    """Why each sample breaks a hard limit; empty where it keeps to all.
+
+    Args:
+        samples: `number_of_atoms`, `mismatch_percent`.
+        stacks: in the same order.
+    """
+    excluded = set(elements_excluded)
+    faults = []
+    for atoms, mismatch, stack in zip(
+        samples["number_of_atoms"], samples["mismatch_percent"], stacks, strict=True
+    ):
+        unwanted = sorted(excluded & set(stack.species))
+        if atoms > maximum_atoms:
+            faults.append(f"more than {maximum_atoms} atoms")
+        elif mismatch > maximum_mismatch_percent + 1e-6:
+            faults.append(f"mismatch above {maximum_mismatch_percent:g} %")
+        elif unwanted:
+            faults.append(f"excluded element {', '.join(unwanted)}")
+        else:
+            faults.append("")
+    return faults
+
+
+def rank_candidates(table: pd.DataFrame) -> pd.DataFrame:
+    """The table in order of worth, with `pareto_rank` and `rank` (from 1).
+
+    Objectives of the fronts: probability and binding energy large, mismatch small. Order: by
+    probability in steps, then front, then number of atoms (cost), then mismatch.
+
+    Args:
+        table: `stack_id`, `probability`, `binding_energy_mev_a2`, `mismatch_percent`,
+            `number_of_atoms`.
+    """
+    binding = table["binding_energy_mev_a2"].fillna(-np.inf).to_numpy(dtype=float)
+    objectives = np.column_stack(
+        [
+            table["probability"].to_numpy(dtype=float).round(3),
+            np.round(binding, 1),
+            -table["mismatch_percent"].to_numpy(dtype=float).round(2),
+        ]
+    )
+    likely = np.argsort(-objectives[:, 0], kind="stable")[:MOST_IN_FRONTS]
+    fronts = pareto_ranks(objectives[likely])
+    pareto_rank = np.full(len(table), fronts.max(initial=0) + 1)
+    pareto_rank[likely] = fronts
+    table = table.assign(pareto_rank=pareto_rank)
+    step = np.floor(table["probability"] / PROBABILITY_STEP + 1e-9)
+    order = table.assign(_step=-step).sort_values(
+        ["_step", "pareto_rank", "number_of_atoms", "mismatch_percent", "stack_id"],
+        kind="stable",
+    )
+    order = order.drop(columns="_step").reset_index(drop=True)
+    return order.assign(rank=np.arange(1, len(order) + 1))
+
+
+def select_candidates(
+    ranked: pd.DataFrame,
+    slots: int,
+    *,
+    labelled: Collection[str] = (),
+    trained: Collection[str] = (),
+    diversity: bool = True,
+    exploration: float = 0.0,
+    fewest_probability: float = 0.0,
+) -> pd.DataFrame:
+    """Candidates for the DFT slots, at most `slots` rows, with `slot` and `role`.
+
+    Rank decides, with these exceptions. A stack that DFT has labelled is never selected. Among
+    candidates about as probable as the best (within `NEAR`), those with registries of high
+    symmetry come first, others would slide when relaxed; among these, stacks that the generator
+    was not trained on. With `diversity` a set of layers gets a second slot only when no other
+    is about as probable. A share `exploration` of the slots goes to the stacks with the largest
+    uncertainty, among those that may hit.
+
+    Args:
+        ranked: of `rank_candidates`, with `pair` (layers in any order), `is_high_symmetry` and
+            `<property>_std`.
+        labelled, trained: keys of stacks.
+        fewest_probability: candidates below it are not selected.
+    """
+    open_to = ranked[
+        ~ranked["stack_id"].isin(set(labelled)) & (ranked["probability"] > fewest_probability)
+    ]
+    explored = int(round(exploration * slots))
+    pairs: set[str] = set()
+    roles: dict[int, str] = {}
+
+    def take(order: pd.DataFrame, number: int, role: str, new_pairs: bool) -> None:
+        for index, pair in zip(order.index, order["pair"], strict=True):
+            if list(roles.values()).count(role) >= number:
+                return
+            if index in roles or (new_pairs and pair in pairs):
+                continue
+            roles[index] = role
+            pairs.add(pair)
+
+    best = open_to["probability"].max() if len(open_to) else 0.0
+    near = open_to[open_to["probability"] >= best - NEAR]
+    seen = near["stack_id"].isin(set(trained))
+    symmetric = near["is_high_symmetry"].astype(bool)
+    preferred = pd.concat([near[symmetric & ~seen], near[symmetric & seen], near[~symmetric]])
+    passes = [True, False] if diversity else [False]
+    for new_pairs in passes:
+        take(preferred, slots - explored, "exploitation", new_pairs)
+    take(open_to, slots - explored, "exploitation", False)
+    if explored:
+        spreads = [c for c in open_to.columns if c.endswith("_std")]
+        scale = open_to[spreads].mean().replace(0.0, 1.0)
+        doubt = (open_to[spreads] / scale).sum(axis=1)
+        # A stack that surely misses teaches nothing about where the windows end.
+        doubt = doubt * (open_to["probability"] > 0.05)
+        order = open_to.loc[doubt.sort_values(ascending=False, kind="stable").index]
+        for new_pairs in passes:
+            take(order, explored, "exploration", new_pairs)
+    chosen = list(roles)
+    selected = ranked.loc[chosen].copy()
+    selected.insert(0, "slot", np.arange(len(selected)))
+    selected["role"] = [roles[index] for index in chosen]
+    return selected.reset_index(drop=True)
+
+
+def describe_candidate(
+    row: Mapping, targets: Mapping[str, Sequence[float | None]], ranked: int
+) -> str:
+    """One sentence that says with numbers why a candidate was selected.
+
+    Args:
+        row: of `select_candidates`.
+        targets: windows.
+        ranked: how many stacks were ranked.
+    """
+    parts = []
+    for name, (low, high) in targets.items():
+        window = (
+            f"above {low:g}" if high is None else f"below {high:g}" if low is None
+            else f"in {low:g} to {high:g}"
+        )  # fmt: skip
+        words, unit, digits = WORDS.get(name, (name, "", 3))
+        value, std = float(row[name]), float(row[f"{name}_std"])
+        parts.append(f"{words} {value:.{digits}f} ± {std:.{digits}f} {unit} (wanted {window})")
+    why = (
+        "the most uncertain of those that may hit"
+        if row["role"] == "exploration"
+        else f"rank {row['rank']} of {ranked}, Pareto front {row['pareto_rank']}"
+    )
+    novelty = (
+        "not among the enumerated stacks"
+        if row["is_novel"]
+        else "enumerated, but the generator was not trained on it"
+        if not row["is_trained"]
+        else "the generator was trained on it"
+    )
+    text = ", ".join(parts)
+    return (
+        f"{row['formula']}: {text}; probability {row['probability']:.2f}, {why}; "
+        f"{int(row['number_of_atoms'])} atoms, mismatch {row['mismatch_percent']:.2f} %, "
+        f"{novelty}, without a DFT label."
+    )

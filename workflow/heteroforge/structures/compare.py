@@ -1,0 +1,55 @@
+"""How far two layered structures are apart, with z open."""
+
+import numpy as np
+from ase import Atoms
+
+from heteroforge.structures.monolayer import in_plane
+from heteroforge.structures.plane import cell_parameters
+
+__all__ = ["periodic_rmsd_a"]
+
+
+def periodic_rmsd_a(first: Atoms, second: Atoms, cell_tolerance: float = 1e-3) -> float:
+    """Root mean square distance (Å) of the sites of two structures in the same in-plane cell.
+
+    The structures may differ by a translation, by a turn of the whole cell in the plane, by the
+    order of atoms and by the vacuum. They are not turned or mirrored against their cell vectors,
+    and a different choice of these vectors is not looked for.
+
+    Returns:
+        The smallest distance over all translations that put an atom of the rarest element on one
+        of the other structure's; infinity where elements, cells (relative `cell_tolerance`) or
+        sites do not correspond one to one.
+    """
+    if sorted(first.numbers) != sorted(second.numbers):
+        return float("inf")
+    cell, fractional, heights = in_plane(first)
+    other_cell, other_fractional, other_heights = in_plane(second)
+    mine, other = np.array(cell_parameters(cell)), np.array(cell_parameters(other_cell))
+    if np.abs(other / mine - 1).max() > cell_tolerance:
+        return float("inf")
+    numbers, other_numbers = first.numbers, second.numbers
+    elements, counts = np.unique(numbers, return_counts=True)
+    rarest = elements[np.argmin(counts)]
+    anchor = int(np.flatnonzero(numbers == rarest)[0])
+    heights = heights - heights.mean()
+    other_heights = other_heights - other_heights.mean()
+    lift = heights[:, None] - other_heights[None, :]
+    lift[numbers[:, None] != other_numbers[None, :]] = np.inf
+    vertical = lift**2
+    best = np.inf
+    for candidate in np.flatnonzero(other_numbers == rarest):
+        if vertical[anchor, candidate] > 1.0:
+            continue
+        shift = fractional[anchor] - other_fractional[candidate]
+        difference = fractional[:, None, :] - other_fractional[None, :, :] - shift
+        difference -= np.round(difference)
+        square = ((difference @ cell) ** 2).sum(-1) + vertical
+        partner = square.argmin(axis=1)
+        if len(np.unique(partner)) != len(partner):
+            continue
+        rows = np.arange(len(partner))
+        vectors = np.column_stack([difference[rows, partner] @ cell, lift[rows, partner]])
+        vectors -= vectors.mean(axis=0)
+        best = min(best, float(np.sqrt((vectors**2).sum(axis=1).mean())))
+    return best

@@ -1,0 +1,124 @@
+"""Stacks made systematically: every pair, match, registry and face up to given limits."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from heteroforge.structures.matching import (
+    Match,
+    enumerate_registries,
+    find_matches,
+    stack_from_match,
+    stack_layers,
+)
+from heteroforge.structures.monolayer import Monolayer, StructureError
+from heteroforge.structures.stack import Layer, Stack
+
+__all__ = ["enumerate_bilayers", "enumerate_matches", "enumerate_multilayers", "split_pairs"]
+
+
+def enumerate_matches(
+    monolayers: Mapping[str, Monolayer],
+    maximum_area_a2: float,
+    maximum_mismatch_percent: float,
+    maximum_atoms: int,
+) -> Iterator[tuple[str, str, Match]]:
+    """Commensurate cells of all unordered pairs, a layer with itself included.
+
+    Yields:
+        Names of the bottom and top layer, and the match.
+    """
+    for bottom, top in itertools.combinations_with_replacement(monolayers, 2):
+        for match in find_matches(
+            monolayers[bottom],
+            monolayers[top],
+            maximum_area_a2=maximum_area_a2,
+            maximum_mismatch_percent=maximum_mismatch_percent,
+            maximum_atoms=maximum_atoms,
+        ):
+            yield bottom, top, match
+
+
+def enumerate_bilayers(
+    bottom: Monolayer,
+    top: Monolayer,
+    match: Match,
+    stiffness_n_m: tuple[float | None, float | None] = (None, None),
+) -> Iterator[Stack]:
+    """Bilayers of a match: high-symmetry registries, and both faces of layers that have two.
+
+    The gap is that at which the layers' van der Waals spheres touch. Larger cells hold many
+    local registries at once, so that a shift changes little: they get one.
+    """
+    cells = Layer(bottom, match.supercell_bottom).number_of_cells
+    small = cells == 1 and Layer(top, match.supercell_top).number_of_cells == 1
+    registries = enumerate_registries(bottom, top) if small else [(0.0, 0.0)]
+    faces = [(False,) if m.has_equal_faces else (False, True) for m in (bottom, top)]
+    for registry in registries:
+        for flipped in itertools.product(*faces):
+            yield stack_from_match(bottom, top, match, registry, None, flipped, stiffness_n_m)
+
+
+def enumerate_multilayers(
+    monolayers: Sequence[Monolayer],
+    number_of_layers: int,
+    count: int,
+    maximum_mismatch_percent: float,
+    maximum_atoms: int,
+    seed: int,
+    stiffness_n_m: Mapping[str, float | None] | None = None,
+) -> Iterator[Stack]:
+    """Stacks of one, three or more layers with equal cells (1×1), drawn at random, up to `count`.
+
+    Layers that differ too much are passed over. Single layers are all listed.
+    """
+    if number_of_layers == 1:
+        yield from (stack_layers((m,)) for m in monolayers if len(m.species) <= maximum_atoms)
+        return
+    generator = np.random.default_rng(seed)
+    made = 0
+    for _ in range(200 * count):
+        chosen = [monolayers[i] for i in generator.integers(len(monolayers), size=number_of_layers)]
+        if sum(len(m.species) for m in chosen) > maximum_atoms:
+            continue
+        lengths = np.array([(m.a, m.b, m.gamma_deg) for m in chosen])
+        if np.ptp(lengths, axis=0).max() > 0.1 * lengths[:, 0].min():
+            continue
+        registries = []
+        for lower, upper in itertools.pairwise(chosen):
+            options = enumerate_registries(lower, upper)
+            registries.append(options[generator.integers(len(options))])
+        flipped = [not m.has_equal_faces and bool(generator.integers(2)) for m in chosen]
+        stiffness = [(stiffness_n_m or {}).get(m.name) for m in chosen]
+        try:
+            yield stack_layers(
+                chosen,
+                registries=registries,
+                flipped=flipped,
+                stiffness_n_m=stiffness,
+                maximum_mismatch_percent=maximum_mismatch_percent,
+            )
+        except StructureError:
+            continue
+        made += 1
+        if made == count:
+            return
+
+
+def split_pairs(stacks: Sequence[Stack], seed: int) -> list[str]:
+    """`train`, `validation` or `test` per stack, so that no set of layers is in two of them.
+
+    A tenth of the layer sets goes to validation and a tenth to test (at least one each where there
+    are ten or more).
+    """
+    names = ["/".join(sorted(layer.monolayer.key() for layer in s.layers)) for s in stacks]
+    unique = sorted(set(names))
+    order = np.random.default_rng(seed).permutation(len(unique))
+    held = max(1, len(unique) // 10) if len(unique) >= 10 else 0
+    place = {unique[i]: "train" for i in order[2 * held :]}
+    place |= {unique[i]: "validation" for i in order[:held]}
+    place |= {unique[i]: "test" for i in order[held : 2 * held]}
+    return [place[name] for name in names]

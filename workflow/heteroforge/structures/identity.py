@@ -1,0 +1,238 @@
+"""One description per physical stack, whatever cell, origin or side it was described from.
+
+A layer with supercell S (rows) and origin ω holds sites at u S⁻¹ + ω, in fractions of the stack's
+cell, for its own fractional coordinates u. Changing the stack's cell by a unimodular U changes all
+S to U S, so T = S_lower⁻¹ S_upper and the registry ρ = (ω_upper − ω_lower) S_lower do not depend on
+the cell. A symmetry operation u → u W + τ of a layer leaves the layer as it is and changes
+S → S W⁻¹, ω → ω + τ S⁻¹, that is
+
+    T → W_lower T W_upper⁻¹,    ρ → (ρ + τ_upper T⁻¹ − τ_lower) W_lower⁻¹,
+
+and exchanges the layer's faces if the operation does. ρ is defined up to both layers' lattices.
+The canonical description is the smallest over all operations, found interface by interface.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import lru_cache
+from math import gcd
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from heteroforge.structures.monolayer import Monolayer
+from heteroforge.structures.plane import reduce_cell
+
+if TYPE_CHECKING:
+    from heteroforge.structures.stack import Stack
+
+__all__ = ["canonical_description", "stack_key"]
+
+DEFECT_GAP_A = 3.0  # at which defects in different layers are placed to each other
+DEFECT_REACH_A = 5.0
+DEFECT_STEP_A = 0.25
+
+
+@dataclass(frozen=True)
+class _Junction:
+    """Two layers on each other, for all pairs of their operations (n pairs).
+
+    Attributes:
+        forms: discrete part (faces and T) of each description, as an index into `names` (n).
+        names: the discrete parts as text.
+        matrices, shifts: registry in grid steps k → (k + shift) matrix, modulo `steps`.
+        lower, upper: index of the operation of each layer (n).
+        number_of_upper: how many operations the upper layer has.
+        to_grid: from the lower layer's fractional coordinates to grid steps (2, 2).
+        reduced, reduced_integers: reduced basis of the grid (2, 2), in Å and in grid steps.
+        origin: registry of the layers' symmetry origins where that of their own ones is 0 (2).
+    """
+
+    forms: np.ndarray
+    names: tuple[str, ...]
+    matrices: np.ndarray
+    shifts: np.ndarray
+    lower: np.ndarray
+    upper: np.ndarray
+    number_of_upper: int
+    to_grid: np.ndarray
+    steps: int
+    reduced: np.ndarray
+    reduced_integers: np.ndarray
+    origin: np.ndarray
+
+    def grid(self, registry: np.ndarray) -> np.ndarray:
+        """The grid point nearest in the plane to a registry of the layers' own origins."""
+        place = (registry + self.origin) @ self.to_grid
+        # In the reduced basis, so that the choice does not depend on the description.
+        coordinates = place @ np.linalg.inv(self.reduced_integers)
+        corner = np.floor(coordinates)
+        near = corner + _CORNERS
+        distance = (((near - coordinates) @ self.reduced) ** 2).sum(axis=1)
+        chosen = near[int(np.argmin(np.round(distance, 9)))]
+        return np.round(chosen @ self.reduced_integers).astype(int)
+
+
+_CORNERS = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
+
+
+def stack_key(stack: Stack) -> str:
+    """Twelve hexadecimal digits of the canonical description."""
+    return hashlib.sha256(canonical_description(stack).encode()).hexdigest()[:12]
+
+
+def canonical_description(stack: Stack) -> str:
+    """Text that is equal for equal stacks: see `Stack.key`."""
+    text = min(_chain(stack), _chain(stack.reversed()))
+    return text + _defects(stack) if any(layer.defects for layer in stack.layers) else text
+
+
+def _chain(stack: Stack) -> str:
+    layers = stack.layers
+    names = [layer.monolayer.key() for layer in layers]
+    if len(layers) == 1:
+        return names[0]
+    parts = []
+    allowed = None
+    for i, interface in enumerate(stack.interfaces):
+        lower, upper = layers[i], layers[i + 1]
+        junction = _junction(
+            lower.monolayer,
+            lower.supercell,
+            lower.flipped,
+            upper.monolayer,
+            upper.supercell,
+            upper.flipped,
+        )
+        if allowed is None:
+            candidates = np.arange(len(junction.forms))
+        else:
+            candidates = np.flatnonzero(allowed[junction.lower])
+        forms = junction.forms[candidates]
+        candidates = candidates[forms == forms.min()]
+        registry = np.array(interface.offset) @ np.array(lower.supercell)
+        steps = junction.steps
+        place = junction.grid(registry) + junction.shifts[candidates]
+        place = np.einsum("ni,nij->nj", place, junction.matrices[candidates]) % steps
+        codes = place[:, 0] * steps + place[:, 1]
+        least = int(codes.min())
+        candidates = candidates[codes == least]
+        allowed = np.zeros(junction.number_of_upper, dtype=bool)
+        allowed[junction.upper[candidates]] = True
+        parts.append(f"{names[i]}|{junction.names[junction.forms[candidates[0]]]}@{least}/{steps}|")
+    return "".join(parts) + names[-1]
+
+
+@lru_cache(maxsize=16384)
+def _junction(
+    lower: Monolayer,
+    supercell_lower: tuple,
+    flipped_lower: bool,
+    upper: Monolayer,
+    supercell_upper: tuple,
+    flipped_upper: bool,
+) -> _Junction:
+    first, second = lower.operations, upper.operations
+    bottom, top = np.array(supercell_lower), np.array(supercell_upper)
+    cells_bottom = round(float(np.linalg.det(bottom)))
+    cells_top = round(float(np.linalg.det(top)))
+    relation = _adjugate(bottom) @ top  # T times cells_bottom
+    inverse = _adjugate(top) @ bottom  # T⁻¹ times cells_top
+    divisor = gcd(*(int(x) for x in relation.ravel()), cells_bottom)
+    # Operations change both handednesses or none: the stack's cell is right-handed.
+    parity_first = np.round(np.linalg.det(first.matrices)).astype(int)
+    parity_second = np.round(np.linalg.det(second.matrices)).astype(int)
+    i, j = np.nonzero(parity_first[:, None] == parity_second[None, :])
+    inverse_first = np.round(np.linalg.inv(first.matrices)).astype(int)
+    inverse_second = np.round(np.linalg.inv(second.matrices)).astype(int)
+    relations = first.matrices[i] @ (relation // divisor) @ inverse_second[j]
+    rows = np.column_stack(
+        [
+            first.exchanges_faces[i] ^ flipped_lower,
+            second.exchanges_faces[j] ^ flipped_upper,
+            np.full(len(i), cells_bottom // divisor),
+            relations.reshape(-1, 4),
+        ]
+    ).astype(int)
+    distinct, forms = np.unique(rows, axis=0, return_inverse=True)
+    names = tuple(",".join(map(str, row)) for row in distinct.tolist())
+    # The registry is defined up to the lattices of both layers together.
+    generators = np.concatenate([cells_top * np.eye(2, dtype=int), inverse])
+    basis = _hermite(generators)
+    index = cells_top**2 // (basis[0, 0] * basis[1, 1])
+    steps = 24 if index < 4 else 12 if index < 16 else 6
+    matrices = np.empty((len(first.matrices), 2, 2), dtype=int)
+    for k, turn in enumerate(inverse_first):
+        canonical = _hermite(generators @ turn)
+        matrices[k] = np.round(basis @ turn @ np.linalg.inv(canonical)).astype(int)
+    to_grid = steps * cells_top * np.linalg.inv(basis)
+    shifts = (second.shifts[j] @ inverse / cells_top - first.shifts[i]) @ to_grid
+    grid = basis @ lower.cell / (steps * cells_top)
+    reduced_integers = reduce_cell(grid)
+    return _Junction(
+        forms=forms.ravel().astype(np.int16),
+        names=names,
+        matrices=matrices[i].astype(np.int16),
+        shifts=np.round(shifts).astype(np.int16),
+        lower=i.astype(np.int16),
+        upper=j.astype(np.int16),
+        number_of_upper=len(second.matrices),
+        to_grid=to_grid,
+        steps=steps,
+        reduced=reduced_integers @ grid,
+        reduced_integers=reduced_integers,
+        origin=second.origin @ inverse / cells_top - first.origin,
+    )
+
+
+def _adjugate(matrix: np.ndarray) -> np.ndarray:
+    return np.array([[matrix[1, 1], -matrix[0, 1]], [-matrix[1, 0], matrix[0, 0]]])
+
+
+def _hermite(rows: np.ndarray) -> np.ndarray:
+    """Hermite normal form (2, 2) of the lattice that integer rows (n, 2) generate.
+
+    Upper triangular, positive diagonal, 0 ≤ h₀₁ < h₁₁.
+    """
+    pending = [(int(x), int(y)) for x, y in rows]
+    first, second = (0, 0), 0
+    for x, y in pending:
+        # Euclid on the first column; what remains has x = 0.
+        a, b = first, (x, y)
+        while b[0]:
+            quotient = a[0] // b[0]
+            a, b = b, (a[0] - quotient * b[0], a[1] - quotient * b[1])
+        first, second = a, gcd(second, b[1])
+    if first[0] < 0:
+        first = (-first[0], -first[1])
+    return np.array([[first[0], first[1] % second], [0, second]])
+
+
+def _defects(stack: Stack) -> str:
+    """What surrounds each defect in the perfect stack: unchanged by any motion of the stack.
+
+    The number of cells, and per defect its kind and the sorted distances to atoms of each element
+    within 5 Å and to the other defects. Arrangements that agree in all of these are not told apart.
+    """
+    from heteroforge.structures.build import perfect_sites
+
+    species, positions, cell, defects = perfect_sites(stack, gap_a=DEFECT_GAP_A)
+    images = np.array([[i, j] for i in range(-2, 3) for j in range(-2, 3)], dtype=float) @ cell
+    symbols = np.array(species)
+    sites = np.array([site for site, _ in defects])
+    entries = []
+    for site, defect in defects:
+        difference = positions - positions[site]
+        lateral = difference[:, None, :2] + images
+        distance = np.sqrt((lateral**2).sum(-1) + difference[:, None, 2] ** 2)
+        near = distance < DEFECT_REACH_A
+        around = sorted(
+            f"{symbol}{round(d / DEFECT_STEP_A)}"
+            for symbol, row, kept in zip(symbols, distance, near, strict=True)
+            for d in row[kept]
+        )
+        others = sorted(np.round(distance[sites].min(axis=1) / DEFECT_STEP_A).astype(int).tolist())
+        entries.append(f"{defect.kind[0]}{symbols[site]}>{defect.species}{around}{others}")
+    return f"#{len(species)}" + "".join(sorted(entries))

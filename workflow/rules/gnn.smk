@@ -1,0 +1,74 @@
+# Rules of the stage gnn: what will this stack's properties be, and how sure are we?
+GNN = f"{RESULTS}/gnn"
+MEMBERS = range(config["gnn"]["members"])
+
+
+wildcard_constraints:
+    member=r"\d+",
+
+
+localrules:
+    gnn,
+
+
+rule train_gnn_member:
+    input:
+        structures=rules.build_library.output.structures,
+        table=rules.build_library.output.table,
+        stacks=rules.enumerate_stacks.output.stacks,
+        labels=rules.collect_labels.output.labels,
+    output:
+        model=f"{GNN}/member_{{member}}.pt",
+    log:
+        f"{LOGS}/train_gnn_member/{{member}}.log",
+    benchmark:
+        f"{BENCHMARKS}/train_gnn_member/{{member}}.tsv"
+    conda:
+        "../../envs/ml.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=240,
+    params:
+        gnn=config["gnn"],
+        seed=config["seed"],
+        # Not an output: Snakemake would remove it when the job is killed.
+        checkpoint=f"{GNN}/checkpoint_{{member}}.pt",
+    message:
+        "Training property network {wildcards.member}."
+    script:
+        "../scripts/train_gnn_member.py"
+
+
+rule evaluate_gnn:
+    input:
+        structures=rules.build_library.output.structures,
+        table=rules.build_library.output.table,
+        stacks=rules.enumerate_stacks.output.stacks,
+        labels=rules.collect_labels.output.labels,
+        members=expand(rules.train_gnn_member.output.model, member=MEMBERS),
+    output:
+        metrics=f"{GNN}/metrics.json",
+        calibration=f"{GNN}/calibration.json",
+        predictions=f"{GNN}/test_predictions.parquet",
+        picture=f"{GNN}/parity.png",
+    log:
+        f"{LOGS}/evaluate_gnn.log",
+    benchmark:
+        f"{BENCHMARKS}/evaluate_gnn.tsv"
+    conda:
+        "../../envs/ml.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        seed=config["seed"],
+    message:
+        "Comparing the property networks with baselines, calibrating their uncertainty."
+    script:
+        "../scripts/evaluate_gnn.py"
+
+
+rule gnn:
+    input:
+        expand(rules.train_gnn_member.output.model, member=MEMBERS),
+        rules.evaluate_gnn.output,

@@ -1,0 +1,40 @@
+# Rules of the stage labels: what DFT and physics baselines say of stacks.
+LABELS = f"{RESULTS}/labels"
+
+
+localrules:
+    labels,
+
+
+rule collect_labels:
+    input:
+        structures=rules.build_library.output.structures,
+        table=rules.build_library.output.table,
+        stacks=rules.enumerate_stacks.output.stacks,
+        bundled=[f"{BUNDLED}/bilayers.csv"] if config["labels"]["bundled"] else [],
+        campaigns=[
+            f"results/{name}/dft/results.parquet"
+            for name in config["labels"]["from_campaigns"]
+        ],
+        own=[config["labels"]["table"]] if config["labels"]["table"] else [],
+    output:
+        labels=f"{LABELS}/labels.parquet",
+        picture=f"{LABELS}/baseline_and_dft.png",
+    log:
+        f"{LOGS}/collect_labels.log",
+    benchmark:
+        f"{BENCHMARKS}/collect_labels.tsv"
+    conda:
+        "../../envs/ml.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    message:
+        "Collecting labels of stacks."
+    script:
+        "../scripts/collect_labels.py"
+
+
+rule labels:
+    input:
+        rules.collect_labels.output,

@@ -1,0 +1,85 @@
+# Rules of the stage report.
+
+
+localrules:
+    write_report,
+    write_interim_report,
+    report,
+
+
+# The page reads more than this (pictures, structures, metrics), and does without what is not
+# there. Named here is what has to be finished first.
+rule write_report:
+    input:
+        templates=[
+            str(ROOT / "workflow" / "report" / name)
+            for name in (
+                "page.html.j2",
+                "card.html.j2",
+                "table.html.j2",
+                "page.css",
+                "page.js",
+            )
+        ],
+        monolayers=f"{RESULTS}/library/monolayers.parquet",
+        rejected_monolayers=f"{RESULTS}/library/rejected.csv",
+        clusters=f"{RESULTS}/clustering/clusters.csv",
+        drivers=f"{RESULTS}/clustering/drivers.csv",
+        matches=f"{RESULTS}/stacks/matches.parquet",
+        training_stacks=f"{RESULTS}/stacks/training_stacks.parquet",
+        labels=f"{RESULTS}/labels/labels.parquet",
+        gvae_history=f"{RESULTS}/gvae/history.csv",
+        gvae_metrics=f"{RESULTS}/gvae/metrics.json",
+        gnn_metrics=f"{RESULTS}/gnn/metrics.json",
+        gnn_calibration=f"{RESULTS}/gnn/calibration.json",
+        gnn_predictions=f"{RESULTS}/gnn/test_predictions.parquet",
+        samples=[
+            f"{RESULTS}/samples/shard_{shard}.parquet"
+            for shard in range(config["samples"]["shards"])
+        ],
+        ranked=f"{RESULTS}/screening/ranked.parquet",
+        selected=f"{RESULTS}/screening/selected.csv",
+        rejected_samples=f"{RESULTS}/screening/rejected.csv",
+        # Pictures that rules of their own draw; all others come with the tables.
+        pictures=[
+            f"{RESULTS}/library/monolayers.png",
+            f"{RESULTS}/clustering/map.png",
+            f"{RESULTS}/clustering/drivers.png",
+        ],
+        verified=f"{RESULTS}/dft/results.parquet",
+        failed=f"{RESULTS}/dft/failed.csv",
+    output:
+        page=f"{RESULTS}/report/index.html",
+    log:
+        f"{LOGS}/write_report.log",
+    benchmark:
+        f"{BENCHMARKS}/write_report.tsv"
+    conda:
+        "../../envs/ml.yaml"
+    params:
+        configuration=dict(config),
+    message:
+        "Writing the report: {output.page}."
+    script:
+        "../scripts/write_report.py"
+
+
+# Without outputs (a benchmark is one) it runs whenever it is asked for, also beside a running
+# campaign, whose files it leaves alone.
+rule write_interim_report:
+    log:
+        f"{LOGS}/write_interim_report.log",
+    conda:
+        "../../envs/ml.yaml"
+    params:
+        page=f"{RESULTS}/report/interim.html",
+        configuration=dict(config),
+    message:
+        "Writing the report of what is there so far: {params.page}."
+    script:
+        "../scripts/write_interim_report.py"
+
+
+rule report:
+    input:
+        rules.write_report.output,

@@ -1,0 +1,45 @@
+# Rules of the stage samples: new stacks, many, aimed at the target.
+SAMPLES = f"{RESULTS}/samples"
+SHARDS = range(config["samples"]["shards"])
+
+
+wildcard_constraints:
+    shard=r"\d+",
+
+
+localrules:
+    samples,
+
+
+rule sample_stacks:
+    input:
+        structures=rules.build_library.output.structures,
+        table=rules.build_library.output.table,
+        matches=rules.find_matches.output.matches,
+        stacks=rules.enumerate_stacks.output.stacks,
+        model=rules.train_gvae.output.model,
+    output:
+        samples=f"{SAMPLES}/shard_{{shard}}.parquet",
+    log:
+        f"{LOGS}/sample_stacks/{{shard}}.log",
+    benchmark:
+        f"{BENCHMARKS}/sample_stacks/{{shard}}.tsv"
+    conda:
+        "../../envs/ml.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=240,
+    params:
+        samples=config["samples"],
+        stacks=config["stacks"],
+        targets=config["targets"],
+        seed=config["seed"],
+    message:
+        "Sampling stacks, shard {wildcards.shard}."
+    script:
+        "../scripts/sample_stacks.py"
+
+
+rule samples:
+    input:
+        expand(rules.sample_stacks.output.samples, shard=SHARDS),

@@ -1,0 +1,47 @@
+# Rules of the stage screening: which samples are worth a DFT job?
+SCREENING = f"{RESULTS}/screening"
+
+
+localrules:
+    screening,
+
+
+rule screen_stacks:
+    input:
+        structures=rules.build_library.output.structures,
+        table=rules.build_library.output.table,
+        stacks=rules.enumerate_stacks.output.stacks,
+        labels=rules.collect_labels.output.labels,
+        samples=expand(rules.sample_stacks.output.samples, shard=SHARDS),
+        members=expand(rules.train_gnn_member.output.model, member=MEMBERS),
+        calibration=rules.evaluate_gnn.output.calibration,
+    output:
+        ranked=f"{SCREENING}/ranked.parquet",
+        selected=f"{SCREENING}/selected.csv",
+        rejected=f"{SCREENING}/rejected.csv",
+        funnel=f"{SCREENING}/funnel.json",
+        picture=f"{SCREENING}/pareto.png",
+    log:
+        f"{LOGS}/screen_stacks.log",
+    benchmark:
+        f"{BENCHMARKS}/screen_stacks.tsv"
+    conda:
+        "../../envs/ml.yaml"
+    resources:
+        mem_mb=8000,
+        runtime=240,
+    params:
+        screening=config["screening"],
+        targets=config["targets"],
+        elements_excluded=config["library"]["elements_excluded"],
+        slots=config["dft"]["slots"],
+        seed=config["seed"],
+    message:
+        "Screening the samples, selecting candidates for DFT."
+    script:
+        "../scripts/screen_stacks.py"
+
+
+rule screening:
+    input:
+        rules.screen_stacks.output,

@@ -1,0 +1,61 @@
+# Rules of the stage stacks: which layers fit on which, and stacks to learn from.
+STACKS = f"{RESULTS}/stacks"
+
+
+localrules:
+    stacks,
+
+
+rule find_matches:
+    input:
+        structures=rules.build_library.output.structures,
+        table=rules.build_library.output.table,
+    output:
+        matches=f"{STACKS}/matches.parquet",
+    log:
+        f"{LOGS}/find_matches.log",
+    benchmark:
+        f"{BENCHMARKS}/find_matches.tsv"
+    conda:
+        "../../envs/ml.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        stacks=config["stacks"],
+    message:
+        "Finding cells that pairs of layers share."
+    script:
+        "../scripts/find_matches.py"
+
+
+rule enumerate_stacks:
+    input:
+        structures=rules.build_library.output.structures,
+        table=rules.build_library.output.table,
+        matches=rules.find_matches.output.matches,
+    output:
+        stacks=f"{STACKS}/training_stacks.parquet",
+        picture=f"{STACKS}/matches.png",
+    log:
+        f"{LOGS}/enumerate_stacks.log",
+    benchmark:
+        f"{BENCHMARKS}/enumerate_stacks.tsv"
+    conda:
+        "../../envs/ml.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        stacks=config["stacks"],
+        seed=config["seed"],
+    message:
+        "Enumerating stacks to learn from."
+    script:
+        "../scripts/enumerate_stacks.py"
+
+
+rule stacks:
+    input:
+        rules.find_matches.output,
+        rules.enumerate_stacks.output,

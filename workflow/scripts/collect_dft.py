@@ -1,0 +1,17 @@
+"""Table of verified candidates, list of failed ones, and predictions beside DFT."""
+
+from heteroforge.dft.collection import failed_table, results_table
+from heteroforge.io import log_to, read_json, write_table
+from heteroforge.report.figures import save
+from heteroforge.report.verification import comparison_figure
+
+log_to(snakemake.log[0])
+results = [read_json(path) for path in snakemake.input.results]
+verified = results_table(results)
+failed = failed_table(results)
+write_table(snakemake.output.table, verified)
+write_table(snakemake.output.failed, failed)
+save(comparison_figure(results), snakemake.output.picture)
+print(f"{len(verified)} candidates verified, {len(failed)} failed")
+for row in failed.itertuples():
+    print(f"  slot {row.slot}: {row.reason}; its files are in {row.folder}")

@@ -1,0 +1,38 @@
+"""DFT labels of all sources, and physics baselines of these and of the training stacks."""
+
+import pandas as pd
+from tqdm import tqdm
+
+from heteroforge.io import log_to, read_table, write_table
+from heteroforge.labels import baseline_labels, campaign_labels, user_labels
+from heteroforge.report.figures import save
+from heteroforge.report.labels import labels_figure
+from heteroforge.sources import read_library
+from heteroforge.structures import Stack
+
+log_to(snakemake.log[0])
+library = read_library(snakemake.input.structures, snakemake.input.table)
+tables = []
+for paths, read in (
+    (snakemake.input.bundled, user_labels),
+    (snakemake.input.campaigns, campaign_labels),
+    (snakemake.input.own, user_labels),
+):
+    for path in [paths] if isinstance(paths, str) else paths:
+        found, foreign = read(path, library.monolayers)
+        tables.append(found)
+        print(f"{path}: {len(found)} labels, {foreign} left out: layers the library lacks, or slid")
+dft = pd.concat(tables) if tables else pd.DataFrame(columns=["specification"])
+specifications = [
+    *dft["specification"].unique(),
+    *read_table(snakemake.input.stacks)["specification"],
+]
+stacks = [
+    Stack.from_json(text, library.monolayers)
+    for text in tqdm(specifications, unit=" stacks", mininterval=5)
+]
+labels = pd.concat([*tables, baseline_labels(stacks, library.table)], ignore_index=True)
+write_table(snakemake.output.labels, labels)
+save(labels_figure(labels), snakemake.output.picture)
+counts = labels.groupby("fidelity")["stack_id"].nunique().to_dict()
+print(f"stacks with labels: {counts}")

@@ -1,0 +1,30 @@
+"""Held-out errors of the property networks beside baselines, choice of predictor, calibration."""
+
+from heteroforge.io import log_to, provenance, read_table, write_json, write_table
+from heteroforge.models.property_training import (
+    PropertyData,
+    describe_choice,
+    evaluate,
+    load_member,
+)
+from heteroforge.report.figures import save
+from heteroforge.report.models import parity_panels
+from heteroforge.sources import read_library
+
+log_to(snakemake.log[0])
+library = read_library(snakemake.input.structures, snakemake.input.table)
+data = PropertyData.from_tables(
+    read_table(snakemake.input.stacks),
+    read_table(snakemake.input.labels),
+    library.monolayers,
+    library.table,
+    snakemake.params.seed,
+)
+contents = [load_member(path)[1] for path in snakemake.input.members]
+metrics, calibration, table = evaluate(data, contents, snakemake.params.seed)
+metrics["provenance"] = provenance()
+write_json(snakemake.output.metrics, metrics)
+write_json(snakemake.output.calibration, calibration)
+write_table(snakemake.output.predictions, table)
+save(parity_panels(table), snakemake.output.picture)
+print(f"predictors: {describe_choice(calibration)}")

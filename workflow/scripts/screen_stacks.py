@@ -1,0 +1,40 @@
+"""Samples through hard limits and property models to a ranking and the DFT slots."""
+
+import pandas as pd
+
+from heteroforge.io import log_to, read_json, read_table, write_json, write_table
+from heteroforge.models.property_training import PropertyData, load_member
+from heteroforge.report.figures import save
+from heteroforge.report.models import pareto_figure
+from heteroforge.screening import screen
+from heteroforge.sources import read_library
+
+log_to(snakemake.log[0])
+library = read_library(snakemake.input.structures, snakemake.input.table)
+training_stacks = read_table(snakemake.input.stacks)
+labels = read_table(snakemake.input.labels)
+samples = pd.concat([read_table(path) for path in snakemake.input.samples], ignore_index=True)
+seed, targets = snakemake.params.seed, snakemake.params.targets
+screened = screen(
+    samples,
+    library.monolayers,
+    library.table,
+    models=[load_member(path)[0] for path in snakemake.input.members],
+    calibration=read_json(snakemake.input.calibration),
+    data=PropertyData.from_tables(training_stacks, labels, library.monolayers, library.table, seed),
+    targets=targets,
+    labelled=set(labels.loc[labels["fidelity"] == "dft", "stack_id"]),
+    trained=set(training_stacks.loc[training_stacks["split"] == "train", "stack_id"]),
+    elements_excluded=snakemake.params.elements_excluded,
+    slots=snakemake.params.slots,
+    seed=seed,
+    **snakemake.params.screening,
+)
+write_table(snakemake.output.ranked, screened.ranked)
+write_table(snakemake.output.selected, screened.selected)
+write_table(snakemake.output.rejected, screened.rejected)
+write_json(snakemake.output.funnel, screened.funnel)
+save(pareto_figure(screened.ranked, screened.selected, targets), snakemake.output.picture)
+print(screened.funnel)
+for reason in screened.selected["reason"]:
+    print(reason)

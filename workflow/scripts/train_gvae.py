@@ -1,0 +1,59 @@
+"""Generative model of stacks, with its history and metrics on pairs it has not seen."""
+
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from heteroforge.evaluation.generation import evaluate_gvae
+from heteroforge.io import log_to, provenance, read_table, write_json, write_table
+from heteroforge.models.catalogue import Catalogue
+from heteroforge.models.gvae_training import best_labels, prepare_stacks, save_gvae, train_gvae
+from heteroforge.report.figures import history_figure, save
+from heteroforge.sources import read_library
+
+log_to(snakemake.log[0])
+torch.set_num_threads(snakemake.threads)
+settings, limits = snakemake.params.gvae, snakemake.params.stacks
+library = read_library(snakemake.input.structures, snakemake.input.table)
+catalogue = Catalogue(library.monolayers, read_table(snakemake.input.matches), library.table)
+table = read_table(snakemake.input.stacks)
+parts, keys = {}, {}
+for split in ("train", "validation", "test"):
+    chosen = table[table["split"] == split]
+    parts[split], kept, reasons = prepare_stacks(list(chosen["specification"]), catalogue)
+    keys[split] = chosen["stack_id"].to_numpy()[kept].tolist()
+    for reason in sorted(set(reasons)):
+        print(f"{split}: {reasons.count(reason)} stacks set aside: {reason}")
+properties = list(snakemake.params.targets)
+values = best_labels(
+    read_table(snakemake.input.labels), keys["train"] + keys["validation"], properties
+)
+trained = train_gvae(
+    parts["train"],
+    parts["validation"],
+    catalogue,
+    {name: values[:, i] for i, name in enumerate(properties)},
+    number_of_layers=tuple(limits["number_of_layers"]),
+    seed=snakemake.params.seed,
+    checkpoint=snakemake.params.checkpoint,
+    device="cuda" if torch.cuda.is_available() else "cpu",
+    **settings,
+)
+save_gvae(snakemake.output.model, trained)
+history = pd.DataFrame(trained.history.rows)
+write_table(snakemake.output.history, history)
+metrics = evaluate_gvae(trained, catalogue, parts, set(table["stack_id"]), snakemake.params.seed)
+metrics["training"] = {
+    "stacks": len(parts["train"]),
+    "epochs": len(history),
+    "best_epoch": trained.history.best_epoch,
+    "stopped_early": trained.history.stopped_early,
+    "active_units": int(history["active_units"].iloc[trained.history.best_epoch]),
+}
+metrics["provenance"] = provenance()
+write_json(snakemake.output.metrics, metrics)
+curves = {name: history[name] for name in ("loss", "validation_loss", "kl", "layers", "registry")}
+save(history_figure(history["epoch"], curves), snakemake.output.picture)
+Path(snakemake.params.checkpoint).unlink(missing_ok=True)
+print({part: metrics[part] for part in ("reconstruction", "generation")})
