@@ -78,6 +78,11 @@ def _damped(settings: Settings, attempt: int) -> str:
     return "positions rattled by 0.01 Å"
 
 
+def _bands_then_smearing(settings: Settings, attempt: int) -> str:
+    # Bands that hold the electrons and no more leave nothing to bracket the Fermi energy with.
+    return (_more_bands(settings, attempt) if attempt == 1 else "") or _smearing(settings, attempt)
+
+
 def _no_symmetry(settings: Settings, attempt: int) -> str:
     if settings["system"].get("nosym"):
         return ""
@@ -101,8 +106,8 @@ SYMPTOMS = (
     Symptom(
         "fermi_energy",
         r"internal error, cannot bracket Ef|cannot find Fermi",
-        "no Fermi energy found",
-        _smearing,
+        "no Fermi energy found: too few bands, or too narrow a smearing",
+        _bands_then_smearing,
     ),
     Symptom(
         "diagonalisation",
