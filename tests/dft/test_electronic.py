@@ -144,7 +144,7 @@ def test_a_cell_too_low_for_a_vacuum_level_is_an_error():
 
 
 def test_deformation_potential_of_simple_and_of_degenerate_edges():
-    from heteroforge.dft.compute_library import deformation_potential_ev
+    from heteroforge.dft.monolayers import deformation_potential_ev
 
     assert deformation_potential_ev(-5.02, -5.0, -4.98) == pytest.approx(2.0)
     # Strain splits a degenerate edge: the upper branch rises on both sides.

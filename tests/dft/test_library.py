@@ -1,0 +1,97 @@
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from ase import Atoms
+from heteroforge.dft.compute_library import LibraryFiles, entry_name
+from heteroforge.dft.monolayers import fit_lattice
+from heteroforge.dft.prototypes import starting_structure
+from heteroforge.labels import user_labels
+from heteroforge.sources.library import read_library
+
+LIBRARY = Path(__file__).parents[2] / "resources" / "library"
+
+
+@dataclass
+class _Result:
+    atoms: Atoms
+    energy_ev: float
+
+
+@dataclass
+class _Springs:
+    """Relaxes like pw.x would if energies were a parabola in both lattice constants."""
+
+    best: np.ndarray
+    hessian: np.ndarray
+    runs: list[str] = field(default_factory=list)
+
+    def mesh(self, atoms):
+        return (3, 3, 1)
+
+    def relax(self, atoms, name, mesh):
+        self.runs.append(name)
+        off = atoms.cell.lengths()[:2] / self.best - 1
+        return _Result(atoms.copy(), float(0.5 * off @ self.hessian @ off))
+
+
+@pytest.mark.parametrize("start", [0.96, 1.0, 1.031])
+def test_a_hexagonal_lattice_is_found_from_either_side(start):
+    springs = _Springs(np.array([3.18, 3.18]), 80 * np.eye(2))
+    atoms, scan = fit_lattice(springs, starting_structure("2H", ["Mo", "S"], 3.18 * start))
+    assert atoms.cell.lengths()[0] == pytest.approx(3.18, rel=2e-4)
+    assert atoms.cell.angles()[2] == pytest.approx(120.0)
+    assert len(scan) == len(springs.runs) == len(set(springs.runs))
+
+
+def test_a_rectangular_lattice_is_found_along_both_axes():
+    springs = _Springs(np.array([3.30, 4.62]), np.array([[60.0, 12.0], [12.0, 15.0]]))
+    atoms, _ = fit_lattice(springs, starting_structure("puckered", ["P", "P"], 3.25, 4.75))
+    assert atoms.cell.lengths()[:2] == pytest.approx([3.30, 4.62], rel=5e-4)
+
+
+def test_a_start_far_off_is_an_error():
+    springs = _Springs(np.array([3.9, 3.9]), 80 * np.eye(2))
+    with pytest.raises(ValueError, match="no minimum .* a = 3.18"):
+        fit_lattice(springs, starting_structure("2H", ["Mo", "S"], 3.18))
+
+
+def test_the_library_written_is_the_library_read(tmp_path):
+    order = [s["id"] for s in yaml.safe_load((LIBRARY / "seeds.yaml").read_text())["monolayers"]]
+    files = LibraryFiles.read(LIBRARY, order)
+    files.folder = tmp_path
+    files.fail("nothing", "ValueError: no such thing")
+    files.write()
+    again = LibraryFiles.read(tmp_path, order)
+    assert again.rows.keys() == files.rows.keys() and len(again.labels) == len(files.labels)
+    assert not again.has("nothing") and again.has(order[0])
+    for name in ("monolayers.csv", "bilayers.csv"):
+        assert (tmp_path / name).read_text() == (LIBRARY / name).read_text()
+
+
+def test_another_protocol_does_not_mix_with_the_library():
+    files = LibraryFiles.read(LIBRARY, [])
+    found = {"provenance": {"protocol": {"name": "precise"}, "pseudopotentials_sha256": {}}}
+    with pytest.raises(ValueError, match="precise.*quick"):
+        files.add("BN-honeycomb", found, 1.0)
+
+
+def test_every_finished_entry_is_in_the_tables():
+    seeds = yaml.safe_load((LIBRARY / "seeds.yaml").read_text())
+    names = [entry_name(e) for e in seeds["monolayers"] + seeds["stacks"]]
+    assert len(names) == len(set(names))
+    files = LibraryFiles.read(LIBRARY, names)
+    finished = [name for name in files.runs if files.has(name)]
+    assert set(finished) <= set(names)
+    stacks = {row["stack_id"] for row in files.labels}
+    assert len(files.monolayers) + len(stacks) == len(finished)
+
+
+def test_identifiers_of_bundled_stacks_follow_from_their_specifications():
+    library = read_library(LIBRARY / "monolayers.extxyz", LIBRARY / "monolayers.csv")
+    labels, foreign = user_labels(LIBRARY / "bilayers.csv", library.monolayers)
+    assert foreign == 0
+    files = LibraryFiles.read(LIBRARY, [])
+    assert set(labels["stack_id"]) == {row["stack_id"] for row in files.labels}

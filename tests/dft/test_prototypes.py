@@ -1,0 +1,48 @@
+import pytest
+from ase.neighborlist import neighbor_list
+from heteroforge.dft.prototypes import PROTOTYPES, starting_structure
+from heteroforge.structures import Monolayer
+
+# Neighbours of the first element's atoms, and the layer group, of each ideal structure.
+KNOWN = [
+    ("honeycomb", ["B", "N"], 2.51, 3, 78),
+    ("buckled", ["As", "As"], 3.61, 3, 72),
+    ("hydrogenated", ["C", "H"], 2.54, 4, 72),
+    ("2H", ["Mo", "S"], 3.18, 6, 78),
+    ("2H", ["Mo", "S", "Se"], 3.25, 6, 69),
+    ("1T", ["Sn", "S"], 3.70, 6, 72),
+    ("1T", ["Sn", "S", "Se"], 3.78, 6, 69),
+    ("monochalcogenide", ["Ga", "Se"], 3.82, 4, 78),
+    ("monochalcogenide", ["S", "Ga", "Ga", "Se"], 3.73, 3, 69),
+    ("puckered", ["P", "P"], 3.30, 3, 42),
+    ("puckered", ["Sn", "S"], 4.07, 3, 32),
+]
+
+
+@pytest.mark.parametrize(("prototype", "elements", "a", "neighbours", "group"), KNOWN)
+def test_prototypes_have_the_bonds_and_symmetry_of_their_family(
+    prototype, elements, a, neighbours, group
+):
+    atoms = starting_structure(prototype, elements, a)
+    first = {"hydrogenated": "C", "monochalcogenide": elements[0]}.get(prototype, elements[0])
+    centre = atoms.get_chemical_symbols().index(first)
+    bonds = neighbor_list("i", atoms, 1.15 * _shortest(atoms, prototype))
+    assert (bonds == centre).sum() == neighbours
+    assert Monolayer.from_atoms(atoms).layer_group == group
+
+
+def _shortest(atoms, prototype):
+    distances = neighbor_list("d", atoms, 4.0)
+    # C–H is shorter than C–C: all four bonds of the carbon count.
+    return 1.55 if prototype == "hydrogenated" else distances.min()
+
+
+def test_every_prototype_is_tested():
+    assert {row[0] for row in KNOWN} == set(PROTOTYPES)
+
+
+def test_wrong_seeds_say_what_is_expected():
+    with pytest.raises(ValueError, match="unknown prototype '3R'.*2H"):
+        starting_structure("3R", ["Mo", "S"], 3.2)
+    with pytest.raises(ValueError, match="2H: 4 elements, expected 2 or 3"):
+        starting_structure("2H", ["Mo", "S", "Se", "Te"], 3.2)

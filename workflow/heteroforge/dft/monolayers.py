@@ -1,0 +1,251 @@
+"""A monolayer for the library: lattice, band edges, masses, stiffness, deformation potentials."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+
+from heteroforge.dft.calculations import Calculator, cell_for_truncation
+from heteroforge.dft.electronic import mobility_cm2_vs
+from heteroforge.dft.prototypes import starting_structure
+from heteroforge.dft.verification import compute_bands, compute_density
+from heteroforge.io import write_json
+from heteroforge.structures import Monolayer
+
+__all__ = ["cached", "compute_monolayer", "deformation_potential_ev", "fit_lattice"]
+
+STRAIN = 0.01
+FLAT_BELOW_A = 0.05  # a buckling that forces of this size do not tell from none
+RESOLVED_EV = 0.5  # deformation potentials below are not told from noise: no mobility
+EV_A2_TO_N_M = 16.02176634
+_FARTHEST = 8  # steps of STRAIN that a lattice constant may move from the seed's
+
+
+def cached(path: Path, compute: Callable[[], dict]) -> dict:
+    """What `compute` gives, kept in a file so that it is computed once."""
+    if path.exists():
+        return json.loads(path.read_text())
+    result = compute()
+    write_json(path, result)
+    return result
+
+
+def is_hexagonal(layer: Monolayer) -> bool:
+    return abs(layer.a / layer.b - 1) < 1e-3 and abs(layer.gamma_deg - 120) < 0.1
+
+
+def compute_monolayer(seed: Mapping, calculator: Callable[[str], Calculator], folder: Path) -> dict:
+    """Relax a monolayer and compute what the library holds of it.
+
+    Lattice constant from energies at the protocol's cutoff, band edges, masses, stiffness and
+    deformation potentials from ±1 % uniaxial strain with relaxed positions, mobility by
+    deformation-potential theory. For layers that are not hexagonal x and y are strained, and the
+    better direction gives the mobility; deformation potential and stiffness are those along x.
+
+    Args:
+        seed: entry of seeds.yaml.
+        calculator: gives a calculator for a subfolder of `folder`.
+        folder: where finished steps are kept.
+
+    Returns:
+        `row` (of monolayers.csv), `monolayer`, `provenance`, `core_seconds`.
+    """
+
+    def lattice() -> dict:
+        run = calculator("lattice")
+        start = starting_structure(seed["prototype"], seed["elements"], seed["a"], seed.get("b"))
+        atoms, scan = fit_lattice(run, cell_for_truncation(start))
+        if np.ptp(atoms.positions[:, 2]) < FLAT_BELOW_A:
+            atoms.positions[:, 2] = atoms.positions[:, 2].mean()
+        result = run.relax(cell_for_truncation(atoms))
+        run.clean()
+        layer, _ = Monolayer.from_atoms(result.atoms, name=seed["id"]).standardised()
+        return {"monolayer": layer.to_dict(), "scan": scan, "attempts": run.attempts}
+
+    relaxed = cached(folder / "lattice.json", lattice)
+    layer = Monolayer.from_dict(relaxed["monolayer"])
+    atoms = cell_for_truncation(layer.to_atoms())
+
+    def electronic() -> dict:
+        run = calculator("electronic")
+        density, _ = compute_density(run, atoms)
+        bands, masses = compute_bands(run, atoms, density)
+        found = {
+            **density,
+            **masses,
+            "provenance": run.provenance(layer.species),
+            "attempts": run.attempts,
+        }
+        summary = bands.to_dict()
+        for long in ("k_distance", "labels", "energies_ev", "layer_weights"):
+            summary.pop(long)
+        run.clean()
+        return found | summary
+
+    states = cached(folder / "electronic.json", electronic)
+    gap = min(states["cbm_ev"], states["mesh_cbm_ev"]) - max(
+        states["vbm_ev"], states["mesh_vbm_ev"]
+    )
+    is_metal = bool(states["is_metal"] or states["mesh_is_metal"] or gap <= 0)
+    row = {
+        "monolayer_id": seed["id"],
+        "is_metal": is_metal,
+        "gap_ev": 0.0 if is_metal else gap,
+        "gap_is_direct": states["gap_is_direct"] and not is_metal,
+        "vbm_ev": max(states["vbm_ev"], states["mesh_vbm_ev"]),
+        "cbm_ev": min(states["cbm_ev"], states["mesh_cbm_ev"]),
+        "work_function_ev": -states["fermi_ev"] if is_metal and states["fermi_ev"] else None,
+        "vacuum_step_ev": states["vacuum_step_ev"],
+        "electron_mass_m0": states.get("electron_mass_m0"),
+        "hole_mass_m0": states.get("hole_mass_m0"),
+        "energy_ev": states["energy_ev"],
+        "source": "computed by heteroforge.dft.compute_library",
+        "protocol": states["provenance"]["protocol"]["name"],
+    }
+    if is_metal:
+        # Without a gap there is no band edge to strain; both edges are the Fermi energy.
+        row["vbm_ev"] = row["cbm_ev"] = states["fermi_ev"]
+    hexagonal = is_hexagonal(layer)
+    runs = [relaxed, states]
+    # Of a semimetal the strained Dirac points leave the mesh, which falsifies the stiffness; and
+    # there is no edge to follow. Unknown is better than wrong.
+    axes = () if is_metal else (0,) if hexagonal else (0, 1)
+    for axis in axes:
+        strained = {
+            sign: cached(
+                folder / f"strain_{'xy'[axis]}_{sign:+d}.json",
+                lambda s=sign, x=axis: _strained(calculator, atoms, states, x, s),
+            )
+            for sign in (-1, 1)
+        }
+        runs += strained.values()
+        second = (
+            strained[1]["energy_ev"] + strained[-1]["energy_ev"] - 2 * states["energy_ev"]
+        ) / STRAIN**2
+        stiffness = EV_A2_TO_N_M * second / layer.area_a2
+        row.setdefault("stiffness_n_m", stiffness)
+        for carrier, edge in (("electron", "cbm"), ("hole", "vbm")):
+            potential = deformation_potential_ev(
+                strained[-1][f"{edge}_ev"], states[f"{edge}_ev"], strained[1][f"{edge}_ev"]
+            )
+            row.setdefault(f"deformation_potential_{edge}_ev", potential)
+            if abs(potential) < RESOLVED_EV:
+                continue
+            # Valleys that symmetry repeats conduct alike in all directions.
+            light, heavy = (states[f"{carrier}_mass_{kind}_m0"] for kind in ("light", "heavy"))
+            mass = 2 / (1 / light + 1 / heavy)
+            if not hexagonal:
+                mass = states[f"{carrier}_mass_{'xy'[axis]}_m0"]
+            mobility = mobility_cm2_vs(stiffness, mass, states[f"{carrier}_mass_m0"], potential)
+            key = f"{carrier}_mobility_cm2_vs"
+            row[key] = max(mobility, row.get(key, 0.0))
+    return {
+        "row": row,
+        "monolayer": relaxed["monolayer"],
+        "provenance": states["provenance"],
+        "core_seconds": sum(a["seconds"] for run in runs for a in run["attempts"]),
+    }
+
+
+def deformation_potential_ev(
+    compressed_ev: float, unstrained_ev: float, stretched_ev: float, strain: float = STRAIN
+) -> float:
+    """Shift of a band edge per strain, in eV, from edges against vacuum at −ε, 0 and +ε.
+
+    The one-sided slope of larger magnitude: where strain splits a degenerate edge the slopes
+    differ, and their mean would make carriers look as if they did not scatter.
+    """
+    slopes = (unstrained_ev - compressed_ev) / strain, (stretched_ev - unstrained_ev) / strain
+    return max(slopes, key=abs)
+
+
+def _strained(calculator, atoms: Atoms, states: dict, axis: int, sign: int) -> dict:
+    run = calculator(f"strain_{'xy'[axis]}_{sign:+d}")
+    deformed = atoms.copy()
+    cell = deformed.cell.array.copy()
+    cell[:, axis] *= 1 + sign * STRAIN
+    deformed.set_cell(cell, scale_atoms=True)
+    # The mesh of the unstrained cell: strain breaks the symmetry that K on the mesh relies on.
+    result = run.relax(deformed, mesh=run.mesh(atoms))
+    levels, _ = run.vacuum(result.atoms)
+    # The same valley and band as without strain; the lowest of all might be another one.
+    places = [states["vbm_k_fractional"], states["cbm_k_fractional"]]
+    energies = run.energies_at(result.atoms, places, "edges")[0] - levels["vacuum_ev"]
+    run.clean()
+    return {
+        "energy_ev": result.energy_ev,
+        "vbm_ev": float(energies[0, states["vbm_band"]]),
+        "cbm_ev": float(energies[1, states["cbm_band"]]),
+        "attempts": run.attempts,
+    }
+
+
+def fit_lattice(run: Calculator, atoms: Atoms) -> tuple[Atoms, list]:
+    """In-plane cell of lowest energy at the cutoff given, positions relaxed at every cell.
+
+    A relaxation of the cell keeps the plane waves it started with and so follows a stress that the
+    cutoff falsifies, most of all for oxygen and fluorine; energies at one cutoff have their minimum
+    where later energies of strained cells have it. Hexagonal cells are scaled, rectangular ones
+    along both axes: the parabola through the lowest cell and its neighbours gives the minimum.
+
+    Args:
+        run: relaxes; one file per cell stays in its folder.
+        atoms: start, in a cell of sufficient height; only multiples of `STRAIN` from it are tried.
+
+    Returns:
+        The atoms in the cell of lowest energy, and (strains, energy in eV) per cell computed.
+
+    Raises:
+        ValueError: no minimum within 8 % of the start.
+    """
+    lengths = atoms.cell.lengths()
+    axes = 1 if abs(lengths[0] / lengths[1] - 1) < 1e-3 else 2
+    mesh = run.mesh(atoms)
+    found: dict[tuple[int, ...], tuple[float, Atoms]] = {}
+
+    def strained(model: Atoms, place: np.ndarray, before: np.ndarray) -> Atoms:
+        result = model.copy()
+        factors = np.ones(3)
+        factors[:2] = (1 + STRAIN * np.resize(place, 2)) / (1 + STRAIN * np.resize(before, 2))
+        result.set_cell(result.cell.array * factors, scale_atoms=True)
+        return result
+
+    def energy(place: np.ndarray) -> float:
+        key = tuple(int(p) for p in place)
+        if key not in found:
+            nearest = min(found, key=lambda k: np.abs(np.subtract(k, key)).sum(), default=None)
+            model = atoms if nearest is None else found[nearest][1]
+            start = strained(model, place, np.zeros(axes) if nearest is None else nearest)
+            name = "lattice" + "".join(f"_{p:+d}" for p in key)
+            result = run.relax(start, name=name, mesh=mesh)
+            found[key] = (result.energy_ev, result.atoms)
+        return found[key][0]
+
+    steps = np.eye(axes, dtype=int)
+    middle = np.zeros(axes, dtype=int)
+    moved = True
+    while moved:
+        moved = False
+        for step in steps:
+            lowest = min((middle, middle - step, middle + step), key=energy)
+            moved |= bool((lowest != middle).any())
+            middle = lowest
+        if np.abs(middle).max() > _FARTHEST:
+            raise ValueError(
+                f"{atoms.get_chemical_formula()}: no minimum of the energy within {_FARTHEST} % of "
+                f"the start, a = {lengths[0]:.2f} Å: give a better one"
+            )
+    centre = energy(middle)
+    gradient = np.array([(energy(middle + s) - energy(middle - s)) / 2 for s in steps])
+    hessian = np.diag([energy(middle + s) + energy(middle - s) - 2 * centre for s in steps])
+    if axes == 2:
+        corner = energy(middle + steps.sum(axis=0))
+        mixed = corner - energy(middle + steps[0]) - energy(middle + steps[1]) + centre
+        hessian[0, 1] = hessian[1, 0] = mixed
+    best = middle - np.linalg.solve(hessian, gradient)
+    scan = [[[STRAIN * p for p in key], found[key][0]] for key in sorted(found)]
+    return strained(found[tuple(middle.tolist())][1], best, middle), scan
