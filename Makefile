@@ -26,6 +26,7 @@ help:
 setup:
 	@bash workflow/setup/install_python_environment.sh
 	@.venv/bin/python workflow/setup/install_pseudopotentials.py
+	@.venv/bin/python workflow/setup/install_page_libraries.py
 	@bash workflow/setup/install_quantum_espresso.sh
 
 # A campaign that was killed leaves Snakemake's own lock and half-made files behind: both are
@@ -38,6 +39,7 @@ campaign: setup
 	|| { code=$$?; [ $$code -ne 75 ] || echo "another campaign is running in this folder" >&2; exit $$code; }
 
 test: setup
+	@bash workflow/setup/install_browser.sh
 	ruff check .
 	ruff format --check .
 	snakefmt --check Snakefile workflow/rules
