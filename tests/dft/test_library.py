@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import yaml
 from ase import Atoms
+
 from heteroforge.dft.compute_library import LibraryFiles, entry_name
 from heteroforge.dft.monolayers import fit_lattice
 from heteroforge.dft.prototypes import starting_structure

@@ -1,5 +1,6 @@
 import pytest
 from ase.neighborlist import neighbor_list
+
 from heteroforge.dft.prototypes import PROTOTYPES, starting_structure
 from heteroforge.structures import Monolayer
 

@@ -55,14 +55,12 @@ def test_two_processes_never_work_in_one_folder(tmp_path):
         "claim_folder(sys.argv[1]); print('mine', flush=True); time.sleep(float(sys.argv[2]))"
     )
     command = [sys.executable, "-c", program, str(tmp_path)]
-    first = subprocess.Popen([*command, "3"], stdout=subprocess.PIPE, text=True)
+    first = subprocess.Popen([*command, "600"], stdout=subprocess.PIPE, text=True)
     assert first.stdout.readline() == "mine\n"
-    clock = time.monotonic()
     second = subprocess.Popen([*command, "0"], stdout=subprocess.PIPE, text=True)
     assert "waiting" in second.stdout.readline()
     first.kill()  # as a killed campaign's step ends some time
     assert second.stdout.readline() == "mine\n"
-    assert time.monotonic() - clock < 3
     assert second.wait(10) == 0
 
 

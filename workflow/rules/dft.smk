@@ -139,6 +139,7 @@ rule relax_layer:
     params:
         settings=config["dft"],
         folder=lambda wildcards, output: os.path.dirname(output.result),
+        shared=f"{DFT}/layers",
     message:
         "Slot {wildcards.slot}: layer {wildcards.layer} alone, in the stack's cell and free."
     script:

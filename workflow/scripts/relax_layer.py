@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from heteroforge.dft.calculations import Calculator
 from heteroforge.dft.steps import calculator_for, run_step
 from heteroforge.dft.verification import relax_layer
 from heteroforge.io import log_to, read_frames
@@ -15,19 +16,17 @@ def relax(candidate: dict, relaxation: dict) -> dict:
     stack = Stack.from_dict(candidate["specification"])
     if layer >= stack.number_of_layers:
         return {"status": "empty"}
-    in_stack, free = (
-        calculator_for(
+
+    def calculator(name: str) -> Calculator:
+        return calculator_for(
             Path(snakemake.params.folder) / name,
             snakemake.params.settings,
             snakemake.threads,
             snakemake.resources.get("runtime"),
         )
-        for name in ("in_stack", "free")
-    )
-    numbers = relax_layer(in_stack, free, read_frames(snakemake.input.structure)[0], layer, stack)
-    in_stack.clean()
-    free.clean()
-    return {**numbers, "attempts": in_stack.attempts + free.attempts}
+
+    atoms = read_frames(snakemake.input.structure)[0]
+    return relax_layer(calculator, atoms, layer, stack, Path(snakemake.params.shared))
 
 
 needs = {"candidate": snakemake.input.candidate, "relaxation": snakemake.input.relaxation}

@@ -29,16 +29,15 @@ __all__ = ["Bands", "Calculator", "cell_for_truncation"]
 _MAGNETIC = {"V", "Cr", "Mn", "Fe", "Co", "Ni"} | {
     s for s, z in atomic_numbers.items() if 58 <= z <= 70
 }
-_MINIMUM_HEIGHT_A = 15.0
 _VACUUM_WINDOW_A = 4.0  # beyond the least height, to read the vacuum level where it is flat
+_HEIGHT_STEP_A = 2.0  # few heights, so that stacks share energies of layers alone
 
 
 def cell_for_truncation(atoms: Atoms) -> Atoms:
     """The atoms centred in a cell high enough for the two-dimensional truncation (5.3 Å tails)."""
-    heights = atoms.positions[:, 2]
-    thickness = float(np.ptp(heights))
-    height = max(cell_height_for_truncation_a(thickness) + _VACUUM_WINDOW_A, _MINIMUM_HEIGHT_A)
-    return with_height(atoms, height)
+    thickness = float(np.ptp(atoms.positions[:, 2]))
+    height = cell_height_for_truncation_a(thickness) + _VACUUM_WINDOW_A
+    return with_height(atoms, _HEIGHT_STEP_A * np.ceil(height / _HEIGHT_STEP_A - 1e-6))
 
 
 def with_height(atoms: Atoms, height_a: float) -> Atoms:

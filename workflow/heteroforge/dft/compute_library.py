@@ -110,10 +110,10 @@ def compute_stack(stack: Stack, calculator: Callable[[str], Calculator], folder:
     states = cached(folder / "electronic.json", electronic)
 
     def layer(index: int) -> dict:
-        run = calculator(f"layer_{index}")
-        found = relax_layer(run, None, atoms, index, stack)
-        run.clean()
-        return {**found, "attempts": run.attempts}
+        shared = folder.parent / "layers"
+        return relax_layer(
+            lambda name: calculator(f"layer_{index}/{name}"), atoms, index, stack, shared
+        )
 
     layers = [
         cached(folder / f"layer_{i}.json", lambda i=i: layer(i)) for i in range(len(stack.layers))

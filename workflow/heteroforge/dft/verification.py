@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 from ase import Atoms
+from ase.neighborlist import neighbor_list
 from scipy.interpolate import CubicHermiteSpline
 
 from heteroforge.dft.calculations import Bands, Calculator, cell_for_truncation, with_height
@@ -14,6 +21,7 @@ from heteroforge.dft.electronic import (
     band_edges,
 )
 from heteroforge.dft.outputs import PwResult
+from heteroforge.io import read_json, write_json
 from heteroforge.labels.baseline import facing_levels
 from heteroforge.structures import Stack, build
 
@@ -28,6 +36,7 @@ __all__ = [
 ]
 
 SCAN_ROOM_A = 0.6  # a scan may open each interface by this much within its cell
+RECONSTRUCTED_A = 0.1  # beyond, a layer in the stack is no longer the layer that was put there
 
 UNITS = {
     "gap_ev": "eV",
@@ -54,6 +63,7 @@ UNITS = {
     "mass_fit_residual_ev": "eV",
     "magnetisation_bohr": "μB",
     "registry_shift_a": "Å",
+    "layer_deformation_a": "Å",
     "ionic_steps": "",
     "energy_drop_ev": "eV",
 }
@@ -69,8 +79,9 @@ def relax_stack(calculator: Calculator, atoms: Atoms) -> dict:
 
     Returns:
         `atoms` (relaxed, in a cell of the height it needs), `registry_shift_a` (how far a layer
-        slid over the one below it at most), `ionic_steps`, `energy_drop_ev` (from the start
-        structure to the relaxed one), `scan` (shift in Å, energy in eV, slope in eV/Å).
+        slid over the one below it at most), `layer_deformation_a` (how far an atom moved within
+        its layer at most), `ionic_steps`, `energy_drop_ev` (from the start structure to the
+        relaxed one), `scan` (shift in Å, energy in eV, slope in eV/Å).
     """
     start = atoms
     layers = int(atoms.arrays["layer"].max()) + 1
@@ -86,6 +97,10 @@ def relax_stack(calculator: Calculator, atoms: Atoms) -> dict:
     return {
         "atoms": result.atoms,
         "registry_shift_a": _registry_shift_a(start, result.atoms),
+        "layer_deformation_a": max(
+            _deformation_a(start[chosen], result.atoms[chosen])
+            for chosen in (start.arrays["layer"] == i for i in range(layers))
+        ),
         "ionic_steps": result.ionic_steps,
         "energy_drop_ev": before - result.energy_ev,
         "scan": scan,
@@ -93,13 +108,25 @@ def relax_stack(calculator: Calculator, atoms: Atoms) -> dict:
     }
 
 
+def _moved(start: Atoms, end: Atoms) -> np.ndarray:
+    """(n, 3) displacements in Å; pw.x may fold an atom back into the cell."""
+    inverse = np.linalg.inv(start.cell.array[:2, :2])
+    moved = end.positions - start.positions
+    in_plane = moved[:, :2] @ inverse
+    moved[:, :2] = (in_plane - np.round(in_plane)) @ start.cell.array[:2, :2]
+    return moved
+
+
 def _registry_shift_a(start: Atoms, relaxed: Atoms) -> float:
-    layers = start.arrays["layer"]
-    moved = (relaxed.positions - start.positions)[:, :2] @ np.linalg.inv(start.cell.array[:2, :2])
-    moved -= np.round(moved)  # pw.x may fold an atom back into the cell
+    layers, moved = start.arrays["layer"], _moved(start, relaxed)[:, :2]
     centres = np.array([moved[layers == i].mean(axis=0) for i in range(layers.max() + 1)])
-    slid = np.diff(centres, axis=0) @ start.cell.array[:2, :2]
-    return float(np.linalg.norm(slid, axis=1).max()) if len(slid) else 0.0
+    return float(np.linalg.norm(np.diff(centres, axis=0), axis=1).max(initial=0.0))
+
+
+def _deformation_a(start: Atoms, end: Atoms) -> float:
+    """Largest displacement in Å of an atom of a layer, its rigid shift taken away."""
+    moved = _moved(start, end)
+    return float(np.linalg.norm(moved - moved.mean(axis=0), axis=1).max())
 
 
 def lowest_shift_a(scan: list[tuple[float, float, float]]) -> float:
@@ -158,42 +185,118 @@ def compute_bands(
 
 
 def relax_layer(
-    in_stack: Calculator, free: Calculator | None, atoms: Atoms, layer: int, stack: Stack
+    calculator: Callable[[str], Calculator],
+    atoms: Atoms,
+    layer: int,
+    stack: Stack,
+    shared: Path | None = None,
 ) -> dict:
     """One layer alone: relaxed in the stack's cell, and as it is when free.
 
     Args:
-        in_stack, free: calculators of two folders; no `free` where the layer is not strained.
+        calculator: gives a calculator for a subfolder.
         atoms: the relaxed stack, layers marked.
         layer: index from the bottom.
         stack: specification of the stack.
+        shared: folder of energies that candidates share: a layer is computed once per cell.
 
     Returns:
         Energy in the stack's cell and free (for the same number of atoms) in eV, band edges
-        against vacuum.
+        against vacuum, `reused`: how many of the two energies came from `shared`.
     """
-    alone = atoms[atoms.arrays["layer"] == layer]
     # The stack's height: the same basis on both sides of the difference.
-    alone = with_height(alone, atoms.cell.array[2, 2])
-    result = in_stack.relax(alone)
-    levels, _ = in_stack.vacuum(result.atoms)
-    edges = edges_against_vacuum(result, levels["vacuum_ev"])
+    height = atoms.cell.array[2, 2]
+    start = atoms[atoms.arrays["layer"] == layer]
+    ideal = build(stack)
+    ideal = ideal[ideal.arrays["layer"] == layer]
+    # A layer that keeps its shape in the stack starts from the shape all its stacks share; one that
+    # the stack has changed might have found a deeper minimum, which it must be allowed to keep.
+    if _deformation_a(ideal, start) < RECONSTRUCTED_A:
+        start = ideal
+    energies = LayerEnergies(calculator, shared)
+    found = energies.of(with_height(start, height), "in_stack")
     numbers = {
         "layer": layer,
         "monolayer": stack.layers[layer].monolayer.key(),
-        "energy_in_stack_cell_ev": result.energy_ev,
+        "energy_in_stack_cell_ev": found["energy_ev"],
         "energy_free_ev": None,
-        "vbm_ev": edges.vbm_ev,
-        "cbm_ev": edges.cbm_ev,
-        "is_metal": edges.is_metal,
-        "vacuum_step_ev": levels["vacuum_step_ev"],
+        "vbm_ev": found["vbm_ev"],
+        "cbm_ev": found["cbm_ev"],
+        "is_metal": found["is_metal"],
+        "vacuum_step_ev": found["vacuum_step_ev"],
         "strain_percent": 100 * float(np.abs(np.linalg.eigvalsh(stack.strain(layer))).max()),
     }
-    if free is not None and not stack.layers[layer].defects:
-        monolayer = stack.layers[layer].monolayer
-        energy = free.relax(cell_for_truncation(monolayer.to_atoms()), name="free").energy_ev
+    if not stack.layers[layer].defects:
+        free = stack.layers[layer].monolayer.to_atoms()
+        energy = energies.of(with_height(free, height), "free")["energy_ev"]
         numbers["energy_free_ev"] = energy * stack.layers[layer].number_of_cells
-    return numbers
+    return numbers | {"attempts": energies.attempts, "reused": energies.reused}
+
+
+class LayerEnergies:
+    """Isolated layers, each computed once per cell and kept in a folder that candidates share.
+
+    Files are named by a checksum of geometry, protocol and pseudopotentials, so that nothing else
+    can be taken for it; two jobs that need one at the same time both compute it.
+    """
+
+    def __init__(self, calculator: Callable[[str], Calculator], folder: Path | None) -> None:
+        self.calculator = calculator
+        self.folder = folder
+        self.attempts: list[dict] = []
+        self.reused = 0
+
+    def of(self, atoms: Atoms, name: str) -> dict:
+        """Energy in eV, edges and vacuum step of a layer alone, relaxed from `atoms`."""
+        run = self.calculator(name)
+        file = self.folder and self.folder / f"{layer_fingerprint(atoms, run)}.json"
+        with contextlib.suppress(OSError, ValueError):
+            if file is not None:
+                found = read_json(file)
+                self.reused += 1
+                return found
+        result = run.relax(atoms)
+        levels, _ = run.vacuum(result.atoms)
+        edges = edges_against_vacuum(result, levels["vacuum_ev"])
+        found = {
+            "energy_ev": result.energy_ev,
+            "vbm_ev": edges.vbm_ev,
+            "cbm_ev": edges.cbm_ev,
+            "is_metal": edges.is_metal,
+            "vacuum_step_ev": levels["vacuum_step_ev"],
+            "formula": atoms.get_chemical_formula(),
+        }
+        run.clean()
+        self.attempts += run.attempts
+        if file is not None:
+            write_json(file, found)
+        return found
+
+
+def layer_fingerprint(atoms: Atoms, calculator: Calculator) -> str:
+    """Checksum of a layer and how it is computed, the same however it is shifted or turned in its
+    plane, or mirrored in it; upside down differs, for the sign of the vacuum step.
+
+    From cell area and height, heights of the elements, and the distances of all pairs within 8 Å,
+    to 10⁻³ Å.
+    """
+    first, second, distance, step = neighbor_list("ijdD", atoms, 8.0)
+    pairs = np.column_stack([atoms.numbers[first], atoms.numbers[second], distance, step[:, 2]])
+    z = atoms.positions[:, 2] - (atoms.positions[:, 2].max() + atoms.positions[:, 2].min()) / 2
+    sites = np.column_stack([atoms.numbers, z])
+    digest = hashlib.sha256()
+    for table in (sites, pairs):
+        table = table.round(3) + 0.0
+        digest.update(table[np.lexsort(table.T)].tobytes())
+    area = abs(np.linalg.det(atoms.cell.array[:2, :2]))
+    how = [
+        round(area, 3),
+        round(atoms.cell.array[2, 2], 3),
+        calculator.protocol.to_dict(),
+        calculator.pseudopotentials.checksums(atoms.get_chemical_symbols()),
+    ]
+    digest.update(json.dumps(how, sort_keys=True).encode())
+    return digest.hexdigest()[:20]
 
 
 def interlayer_gaps(atoms: Atoms) -> list[float]:
@@ -294,6 +397,7 @@ def assemble(
         "mass_fit_residual_ev": bands.get("masses", {}).get("mass_fit_residual_ev"),
         "magnetisation_bohr": density["magnetisation_bohr"],
         "registry_shift_a": relaxation["registry_shift_a"],
+        "layer_deformation_a": relaxation["layer_deformation_a"],
         "ionic_steps": relaxation["ionic_steps"],
         "energy_drop_ev": relaxation["energy_drop_ev"],
     }

@@ -1,0 +1,139 @@
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from heteroforge.dft.calculations import cell_for_truncation, with_height
+from heteroforge.dft.protocols import Protocol
+from heteroforge.dft.prototypes import starting_structure
+from heteroforge.dft.verification import (
+    LayerEnergies,
+    layer_fingerprint,
+    relax_layer,
+    start_structure,
+)
+from heteroforge.structures import Interface, Layer, Monolayer, Stack
+
+
+class _Pseudopotentials:
+    def checksums(self, elements):
+        return dict.fromkeys(set(elements), "0")
+
+
+@dataclass
+class _Result:
+    atoms: object
+    energy_ev: float
+    energies_ev: np.ndarray
+    electrons: float = 2.0
+    magnetisation: float = 0.0
+
+
+@dataclass
+class _Calculator:
+    """Energy per atom −1 eV, edges and vacuum levels of no importance."""
+
+    computed: list
+    protocol: Protocol = field(default_factory=lambda: Protocol.named("quick", "pseudodojo"))
+    pseudopotentials: object = field(default_factory=_Pseudopotentials)
+    attempts: list = field(default_factory=list)
+
+    def relax(self, atoms):
+        self.computed.append(atoms)
+        self.attempts.append({"step": "relax", "seconds": 1.0})
+        return _Result(atoms, -float(len(atoms)), np.array([[[-6.0, -2.0]]]))
+
+    def vacuum(self, atoms):
+        return {"vacuum_ev": 0.0, "vacuum_step_ev": 0.0}, None
+
+    def clean(self):
+        pass
+
+
+def _layer(elements=("Mo", "S"), a=3.18):
+    return Monolayer.from_atoms(starting_structure("2H", list(elements), a))
+
+
+def _atoms(monolayer, turned_deg=0.0, shift=(0.0, 0.0), flipped=False):
+    atoms = cell_for_truncation(monolayer.to_atoms())
+    atoms.rotate(turned_deg, "z", rotate_cell=True)
+    atoms.positions[:, :2] += shift
+    atoms.wrap()
+    if flipped:
+        atoms.positions[:, 2] = atoms.cell.array[2, 2] - atoms.positions[:, 2]
+    return atoms
+
+
+def test_a_layer_is_known_however_it_lies():
+    run = _Calculator([])
+    janus = _layer(("Mo", "S", "Se"))
+    known = layer_fingerprint(_atoms(janus), run)
+    assert layer_fingerprint(_atoms(janus, 73.0, (0.31, 1.7)), run) == known
+    assert layer_fingerprint(_atoms(janus)[[2, 0, 1]], run) == known
+    # Upside down the step of the vacuum level changes sign.
+    assert layer_fingerprint(_atoms(janus, flipped=True), run) != known
+    plain = _layer()
+    assert layer_fingerprint(_atoms(plain), run) == layer_fingerprint(
+        _atoms(plain, flipped=True), run
+    )
+
+
+def test_another_layer_strain_cell_or_protocol_is_not_taken_for_it():
+    run = _Calculator([])
+    known = layer_fingerprint(_atoms(_layer()), run)
+    others = [
+        layer_fingerprint(_atoms(_layer(a=3.19)), run),
+        layer_fingerprint(_atoms(_layer(("W", "S"))), run),
+        layer_fingerprint(_atoms(_layer()).repeat((2, 1, 1)), run),
+        layer_fingerprint(with_height(_atoms(_layer()), 30.0), run),
+        layer_fingerprint(
+            _atoms(_layer()), _Calculator([], Protocol.named("standard", "pseudodojo"))
+        ),
+    ]
+    assert known not in others and len(set(others)) == len(others)
+
+
+def _bilayer(bottom, top, a):
+    return Stack((Layer(bottom), Layer(top)), (Interface((1 / 3, 2 / 3), 3.0),), a, a, 120.0)
+
+
+def test_layers_of_several_stacks_are_computed_once(tmp_path):
+    computed = []
+
+    def calculator(name):
+        return _Calculator(computed)
+
+    sulphide, selenide = _layer(), _layer(("Mo", "Se"), 3.32)
+    pair = _bilayer(sulphide, sulphide, 3.18)
+    layers = [relax_layer(calculator, start_structure(pair), i, pair, tmp_path) for i in (0, 1)]
+    # An unstrained layer in the stack's cell is the free one, and both layers are the same.
+    assert len(computed) == 1
+    assert [la["reused"] for la in layers] == [1, 2]
+    assert layers[0]["energy_free_ev"] == layers[0]["energy_in_stack_cell_ev"] == -3.0
+    mixed = _bilayer(sulphide, selenide, 3.25)
+    for i in (0, 1):
+        relax_layer(calculator, start_structure(mixed), i, mixed, tmp_path)
+    assert len(computed) == 1 + 4 - (
+        start_structure(mixed).cell[2, 2] == start_structure(pair).cell[2, 2]
+    )
+
+
+def test_a_damaged_shared_energy_is_computed_again(tmp_path):
+    computed = []
+    atoms = _atoms(_layer())
+    for content in (None, "", '{"energy_ev": '):
+        for file in tmp_path.glob("*.json"):
+            file.write_text(content)
+        found = LayerEnergies(lambda name: _Calculator(computed), tmp_path).of(atoms, "free")
+        assert found["energy_ev"] == -3.0
+    assert len(computed) == 3
+
+
+def test_a_layer_that_the_stack_reshaped_keeps_its_shape(tmp_path):
+    computed = []
+    stack = _bilayer(_layer(), _layer(), 3.18)
+    atoms = start_structure(stack)
+    atoms.positions[0, 2] += 0.4
+    relax_layer(lambda name: _Calculator(computed), atoms, 0, stack, tmp_path)
+    start = computed[0].positions[:, 2]
+    assert np.ptp(start) == pytest.approx(np.ptp(atoms.positions[atoms.arrays["layer"] == 0, 2]))
