@@ -24,9 +24,18 @@ from heteroforge.dft.outputs import PwResult, read_pw
 from heteroforge.dft.protocols import Pseudopotentials
 from heteroforge.dft.recovery import diagnose
 
-__all__ = ["CalculationFailed", "Launcher", "PREFIX", "last_geometry", "run_program", "run_pw"]
+__all__ = [
+    "CalculationFailed",
+    "Launcher",
+    "OutOfTime",
+    "PREFIX",
+    "last_geometry",
+    "run_program",
+    "run_pw",
+]
 
 PREFIX = "heteroforge"
+LEAST_S = 20.0  # walltime with which it makes sense to start pw.x
 
 
 class CalculationFailed(RuntimeError):
@@ -35,6 +44,10 @@ class CalculationFailed(RuntimeError):
     def __init__(self, reason: str, attempts: list[dict]) -> None:
         super().__init__(reason)
         self.attempts = attempts
+
+
+class OutOfTime(RuntimeError):
+    """The job's walltime is used up: submitted again, the calculation goes on where it stopped."""
 
 
 @dataclass(frozen=True)
@@ -153,6 +166,7 @@ def run_pw(
 
     Raises:
         CalculationFailed: still broken after `maximum_attempts`.
+        OutOfTime: the job ends before the calculation does.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -176,7 +190,9 @@ def run_pw(
     for attempt in range(1, maximum_attempts + 1):
         remaining = launcher.remaining_s()
         if remaining is not None:
-            settings["control"]["max_seconds"] = max(10, int(0.95 * remaining))
+            if remaining < LEAST_S:
+                raise OutOfTime(f"{name}: {remaining:.0f} s are left of the job's walltime")
+            settings["control"]["max_seconds"] = int(0.95 * remaining)
         pools = pools or _pools(launcher.ranks, k_points)
         text = _input(atoms, settings, k_points, pseudopotentials)
         clock = time.monotonic()
@@ -196,7 +212,9 @@ def run_pw(
         record.update(symptom=symptom.name, remedy=remedy)
         attempts.append(record)
         shutil.copy(log_file, folder / f"{name}.attempt-{attempt}.out")
-        if symptom.name == "out_of_time" or not remedy:
+        if symptom.name == "out_of_time":
+            raise OutOfTime(f"{name}: stopped itself before the job's walltime ended")
+        if not remedy:
             break
         if symptom.name == "pools":
             pools = 1

@@ -8,15 +8,18 @@ disk) raises.
 from __future__ import annotations
 
 import fcntl
+import hashlib
+import json
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
 from heteroforge.dft.calculations import Calculator
 from heteroforge.dft.protocols import Protocol, Pseudopotentials
 from heteroforge.dft.running import CalculationFailed, Launcher
-from heteroforge.io import read_json, write_json
+from heteroforge.dft.scratch import place_save
+from heteroforge.io import InputError, read_json, write_json
 
 __all__ = ["calculator_for", "claim_folder", "inside_targets", "run_step"]
 
@@ -40,37 +43,44 @@ def claim_folder(folder: str | Path) -> None:
     _CLAIMED.append(handle)
 
 
-def calculator_for(folder: str | Path, settings: Mapping, ranks: int, minutes=None) -> Calculator:
+def calculator_for(folder: str | Path, settings: Mapping, launcher: Launcher) -> Calculator:
     """A calculator in `folder` with the settings of a campaign's `dft` section.
 
     Args:
         folder: where inputs, logs and scratch go.
-        settings: `protocol`, `pseudopotentials`, `launcher`, `maximum_attempts`.
-        ranks: MPI processes.
-        minutes: walltime of the job; pw.x stops itself before it ends.
+        settings: `protocol`, `pseudopotentials`, `scratch`, `maximum_attempts`.
+        launcher: how programs are started.
     """
-    claim_folder(folder)
+    place_save(folder, settings["scratch"])
     pseudopotentials = Pseudopotentials(settings["pseudopotentials"])
     return Calculator(
         folder=Path(folder),
         protocol=Protocol.named(settings["protocol"], pseudopotentials.family),
         pseudopotentials=pseudopotentials,
-        launcher=Launcher(
-            settings["launcher"], ranks, None if minutes is None else 60.0 * float(minutes)
-        ),
+        launcher=launcher,
         maximum_attempts=settings["maximum_attempts"],
     )
 
 
 def run_step(
-    path: str | Path, needs: Mapping[str, str | Path], compute: Callable[..., dict]
+    path: str | Path,
+    needs: Mapping[str, str | Path],
+    compute: Callable[..., dict],
+    basis: object = None,
+    writes: Sequence[str | Path] = (),
 ) -> dict:
-    """Compute a step from earlier ones and write its outcome as JSON.
+    """Compute a step from earlier ones and write its outcome as JSON, unless that is done.
+
+    A finished step is taken as it is when it rests on the same earlier outcomes and `basis`, and
+    its files are as it left them: what is half-written, damaged or of another candidate or
+    protocol is computed again.
 
     Args:
         path: the step's result file.
         needs: result files of earlier steps, by name.
         compute: called with the earlier outcomes as keyword arguments; returns numbers to keep.
+        basis: what else the outcome depends on, as JSON; None: never taken as it is.
+        writes: further files that `compute` writes.
 
     Returns:
         The outcome: `status` is "done", "failed" (with `reason`), "skipped" (an earlier step
@@ -79,6 +89,10 @@ def run_step(
     earlier = {name: read_json(file) for name, file in needs.items()}
     outcome = _inherited(earlier)
     if outcome is None:
+        rests_on = None if basis is None else _checksum(json.dumps([earlier, basis]).encode())
+        finished = _finished(path, rests_on, writes)
+        if finished is not None:
+            return finished
         try:
             outcome = {"status": "done", **compute(**earlier)}
         except (CalculationFailed, ValueError) as error:
@@ -91,8 +105,28 @@ def run_step(
                 "detail": traceback.format_exc(limit=3),
             }
             print(f"failed: {error}")
+        else:
+            if rests_on is not None:
+                outcome |= {"rests_on_sha256": rests_on, "files_sha256": _checksums(writes)}
     write_json(path, outcome)
     return outcome
+
+
+def _finished(path: str | Path, rests_on: str | None, writes: Sequence[str | Path]) -> dict | None:
+    try:
+        outcome = read_json(path)
+        known = outcome["rests_on_sha256"], outcome["files_sha256"]
+        return outcome if known == (rests_on, _checksums(writes)) else None
+    except (InputError, OSError, KeyError, TypeError):
+        return None
+
+
+def _checksums(files: Sequence[str | Path]) -> dict[str, str]:
+    return {Path(file).name: _checksum(Path(file).read_bytes()) for file in files}
+
+
+def _checksum(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _inherited(earlier: Mapping[str, dict]) -> dict | None:
