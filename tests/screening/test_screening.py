@@ -165,5 +165,13 @@ def test_hard_limits_name_their_reason(small_stacks):
         "mismatch above 3 %",
     ]
     element = stacks[0].species[0]
-    faults = constraint_faults(samples, stacks, 8, 3.0, [element])
+    faults = constraint_faults(samples, stacks, 8, 3.0, elements_excluded=[element])
     assert faults[0] == f"excluded element {element}"
+
+
+def test_stacks_of_one_material_are_no_heterostructures(small_stacks):
+    of_one = [len({la.monolayer.key() for la in s.layers}) == 1 for s in small_stacks]
+    assert any(of_one) and not all(of_one)
+    samples = pd.DataFrame({"number_of_atoms": 4, "mismatch_percent": 0.0}, small_stacks)
+    faults = constraint_faults(samples, small_stacks, 8, 3.0, minimum_materials=2)
+    assert [fault == "fewer than 2 different monolayers" for fault in faults] == of_one

@@ -55,6 +55,7 @@ def screen(
     trained: Collection[str],
     maximum_atoms: int,
     maximum_mismatch_percent: float,
+    minimum_materials: int,
     elements_excluded: Collection[str] = (),
     slots: int,
     exploration: float,
@@ -79,7 +80,12 @@ def screen(
     funnel["distinct"] = len(samples)
     stacks = [Stack.from_json(text, monolayers) for text in samples["specification"]]
     faults = constraint_faults(
-        samples, stacks, maximum_atoms, maximum_mismatch_percent, elements_excluded
+        samples,
+        stacks,
+        maximum_atoms,
+        maximum_mismatch_percent,
+        minimum_materials,
+        elements_excluded,
     )
     samples = samples.assign(formula=[stack.formula for stack in stacks], reason=faults)
     outside = samples["reason"] != ""

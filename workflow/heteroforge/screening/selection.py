@@ -38,6 +38,7 @@ def constraint_faults(
     stacks: Sequence[Stack],
     maximum_atoms: int,
     maximum_mismatch_percent: float,
+    minimum_materials: int = 1,
     elements_excluded: Collection[str] = (),
 ) -> list[str]:
     """Why each sample breaks a hard limit; empty where it keeps to all.
@@ -45,6 +46,7 @@ def constraint_faults(
     Args:
         samples: `number_of_atoms`, `mismatch_percent`.
         stacks: in the same order.
+        minimum_materials: different monolayers in a stack, 2 for heterostructures.
     """
     excluded = set(elements_excluded)
     faults = []
@@ -56,6 +58,8 @@ def constraint_faults(
             faults.append(f"more than {maximum_atoms} atoms")
         elif mismatch > maximum_mismatch_percent + 1e-6:
             faults.append(f"mismatch above {maximum_mismatch_percent:g} %")
+        elif len({layer.monolayer.key() for layer in stack.layers}) < minimum_materials:
+            faults.append(f"fewer than {minimum_materials} different monolayers")
         elif unwanted:
             faults.append(f"excluded element {', '.join(unwanted)}")
         else:
