@@ -117,4 +117,4 @@ def test_a_single_stage_by_its_target_file(project):
     again = run(project, "results/tiny/clustering/drivers.csv")
     assert again.returncode == 0, again.stderr[-2000:]
     assert drivers.exists()
-    assert "relax_stack" not in again.stderr
+    assert "verify_candidates" not in again.stderr

@@ -6,7 +6,7 @@ from heteroforge.report.figures import save
 from heteroforge.report.verification import comparison_figure
 
 log_to(snakemake.log[0])
-results = [read_json(path) for path in snakemake.input.results]
+results = [result for path in snakemake.input.results for result in read_json(path)]
 verified = results_table(results)
 failed = failed_table(results)
 write_table(snakemake.output.table, verified)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from heteroforge.dft.electronic import (
 from heteroforge.dft.outputs import PwResult, planar_average, read_projections
 from heteroforge.dft.protocols import Protocol, Pseudopotentials, k_mesh
 from heteroforge.dft.running import PREFIX, Launcher, run_program, run_pw
+from heteroforge.dft.scratch import remove_save
 from heteroforge.structures.build import cell_height_for_truncation_a
 
 __all__ = ["Bands", "Calculator", "cell_for_truncation"]
@@ -344,7 +344,7 @@ class Calculator:
 
     def clean(self) -> None:
         """Remove density and wave functions."""
-        shutil.rmtree(self.folder / "save", ignore_errors=True)
+        remove_save(self.folder)
 
     def provenance(self, elements) -> dict:
         """Protocol, cutoffs, checksums and the version of pw.x, for results."""

@@ -1,0 +1,232 @@
+"""Verification of a slot as files, with steps that take no time."""
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from heteroforge.dft import candidates, submissions
+from heteroforge.dft.candidates import Submission, verify_slot
+from heteroforge.dft.running import CalculationFailed, Launcher, OutOfTime
+from heteroforge.dft.scratch import place_save, remove_save
+from heteroforge.dft.verification import UNITS
+from heteroforge.structures import Stack
+from heteroforge.structures.matching import find_matches, stack_from_match
+
+SETTINGS = {
+    "protocol": "quick",
+    "pseudopotentials": "pseudodojo",
+    "launcher": "auto",
+    "maximum_attempts": 5,
+    "maximum_submissions": 3,
+    "scratch": None,
+}
+
+
+class Fakes:
+    """Steps of a verification that count how often they ran and fail on request."""
+
+    def __init__(self) -> None:
+        self.ran: list[str] = []
+        self.raises: dict[str, Exception] = {}
+
+    def step(self, name: str, result):
+        def run(*arguments, **keywords):
+            self.ran.append(name)
+            if name in self.raises:
+                raise self.raises[name]
+            return result(*arguments)
+
+        return run
+
+
+@pytest.fixture
+def fakes(monkeypatch):
+    found = Fakes()
+
+    class Calculator:
+        attempts: list = []
+
+        def __init__(self, folder) -> None:
+            (folder / "save").mkdir(parents=True, exist_ok=True)
+
+        def clean(self) -> None:
+            pass
+
+        def provenance(self, elements) -> dict:
+            return {"protocol": {"name": "quick"}}
+
+    bands = type("Bands", (), {"to_dict": lambda self: {"energies_ev": [[0.0]]}})
+    steps = {
+        "relax_stack": lambda calculator, atoms: {"atoms": atoms, "ionic_steps": 3},
+        "compute_density": lambda calculator, atoms: ({"energy_ev": -1.0}, np.zeros((2, 2))),
+        "compute_bands": lambda calculator, atoms, density: (bands(), {}),
+        "relax_layer": lambda calculator, atoms, layer, stack, shared: {"layer": layer},
+        "assemble": lambda *_: dict.fromkeys(UNITS) | {"gap_ev": 1.2},
+    }
+    for name, result in steps.items():
+        monkeypatch.setattr(candidates, name, found.step(name, result))
+    monkeypatch.setattr(candidates, "calculator_for", lambda folder, *_: Calculator(folder))
+    monkeypatch.setattr(candidates, "claim_folder", lambda folder: folder.mkdir(exist_ok=True))
+    return found
+
+
+@pytest.fixture
+def verify(fakes, small_monolayers, tmp_path):
+    """Verify slot 0 of a table with one candidate; keywords change settings."""
+    bottom, top = small_monolayers["MoSS"], small_monolayers["WSS"]
+    match = find_matches(bottom, top, 12.0, 5.0, 6)[0]
+    stack = stack_from_match(bottom, top, match, (0.0, 0.0), 3.1)
+
+    def run(attempt: int = 1, slot: int = 0, predicted: float = 1.0, **changes) -> dict:
+        row = {"slot": 0, "stack_id": stack.key(), "specification": stack.to_json()}
+        return verify_slot(
+            slot,
+            pd.DataFrame([row | {"gap_ev": predicted}]),
+            small_monolayers,
+            tmp_path / "slot_0",
+            settings=SETTINGS | changes,
+            targets={"gap_ev": [1.0, None]},
+            launcher=Launcher(),
+            submission=Submission(attempt, 60, 2000),
+        )
+
+    return run
+
+
+def test_finished_steps_are_taken_as_they_are(verify, fakes, tmp_path):
+    first = verify()
+    assert first["status"] == "verified" and first["meets_target"]
+    assert first["properties"]["gap_ev"] == {"value": 1.2, "unit": "eV"}
+    assert Stack.from_dict(first["specification"]).number_of_layers == 2
+    everything = ["relax_stack", "compute_density", "compute_bands", *["relax_layer"] * 2]
+    assert fakes.ran == [*everything, "assemble"]
+    assert not (tmp_path / "slot_0" / "scf" / "save").exists()
+
+    fakes.ran.clear()
+    again = verify(predicted=0.9)  # trained anew: other predictions, the same stack
+    assert fakes.ran == ["assemble"]
+    assert again["predicted"] == {"gap_ev": 0.9}
+
+    fakes.ran.clear()
+    verify(protocol="standard")
+    assert fakes.ran == [*everything, "assemble"]
+
+
+@pytest.mark.parametrize(
+    ("file", "damage", "repeated"),
+    [
+        ("relaxed.extxyz", lambda text: text[: len(text) // 2], "relax_stack"),
+        ("scf/result.json", lambda text: text[: len(text) // 2], "compute_density"),
+        ("potential.csv", lambda text: text.replace("0.0", "9.9", 1), "compute_density"),
+        ("bands.json", lambda text: "", "compute_bands"),
+        ("layer_1/result.json", lambda text: "[]", "relax_layer"),
+    ],
+)
+def test_what_is_damaged_is_computed_again(verify, fakes, tmp_path, file, damage, repeated):
+    before = verify()
+    fakes.ran.clear()
+    path = tmp_path / "slot_0" / file
+    path.write_text(damage(path.read_text()))
+    after = verify()
+    assert repeated in fakes.ran and fakes.ran.count("relax_layer") < 2
+    assert after["properties"] == before["properties"]
+
+
+def test_a_density_left_on_another_node_is_computed_again(verify, fakes, tmp_path):
+    fakes.raises["compute_bands"] = OutOfTime("bands: 3 s are left")
+    with pytest.raises(OutOfTime):
+        verify()
+    shutil.rmtree(tmp_path / "slot_0" / "scf" / "save")
+    fakes.raises.clear()
+    fakes.ran.clear()
+    assert verify(attempt=2)["status"] == "verified"
+    assert fakes.ran[:2] == ["compute_density", "compute_bands"]
+
+
+def test_a_failed_step_fails_the_candidate_and_is_tried_again(verify, fakes):
+    fakes.raises["compute_density"] = CalculationFailed("scf: no luck", [{"attempt": 1}])
+    result = verify()
+    assert (result["status"], result["step"], result["reason"]) == ("failed", "scf", "scf: no luck")
+    assert result["slot"] == 0 and len(result["stack_id"]) > 8
+    fakes.raises.clear()
+    fakes.ran.clear()
+    assert verify()["status"] == "verified"
+    assert "relax_stack" not in fakes.ran
+
+
+def test_a_broken_specification_names_its_slot(verify, fakes, small_monolayers, tmp_path):
+    broken = pd.DataFrame([{"slot": 0, "stack_id": "abc", "specification": "{"}])
+    result = verify_slot(
+        0, broken, small_monolayers, tmp_path / "slot_0", settings=SETTINGS, targets={},
+        launcher=Launcher(), submission=Submission(),
+    )  # fmt: skip
+    assert (result["status"], result["slot"], result["stack_id"]) == ("failed", 0, "abc")
+    assert fakes.ran == []
+
+
+def test_a_slot_without_a_candidate_is_empty(verify, fakes, tmp_path):
+    assert verify(slot=3) == {"status": "empty", "slot": 3}
+    assert fakes.ran == []
+
+
+def test_a_candidate_that_ends_every_job_is_given_up(verify, fakes, tmp_path):
+    """Killed without a word, out of time, killed: the fourth submission records a failure."""
+    folder = tmp_path / "slot_0"
+    fakes.raises["compute_density"] = OutOfTime("scf: stopped itself")
+    for attempt in (1, 2, 3):
+        with pytest.raises(OutOfTime):
+            verify(attempt)
+        if attempt != 2:  # a killed process cannot say how it ended
+            records = submissions.history(folder)
+            records[-1]["ended"] = None
+            (folder / "submissions.json").write_text(json.dumps(records))
+    result = verify(4)
+    assert (result["status"], result["step"]) == ("failed", "scf")
+    assert "3 jobs ended" in result["reason"] and "2000 MB" in result["reason"]
+    # Starting the campaign again is a new chance.
+    fakes.raises.clear()
+    assert verify(1)["status"] == "verified"
+    assert [r["ended"] for r in submissions.history(folder)][-1] == "verified"
+
+
+def test_a_broken_machine_gives_no_candidate_up(verify, fakes, tmp_path):
+    fakes.raises["relax_stack"] = FileNotFoundError("pw.x is not on PATH")
+    for attempt in (1, 2, 3, 4, 5):
+        with pytest.raises(FileNotFoundError):
+            verify(attempt)
+    assert not (tmp_path / "slot_0" / "result.json").exists()
+
+
+def test_scratch_on_a_local_disk_leaves_nothing_behind(tmp_path, monkeypatch):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    monkeypatch.setenv("NODE_DISK", str(disk))
+    folder = tmp_path / "scf"
+    (folder / "save").mkdir(parents=True)
+    place_save(folder, "$NODE_DISK")
+    (folder / "save" / "density").write_text("1")
+    assert [p.name for p in disk.glob("*/density")] == ["density"]
+    place_save(folder, "$NODE_DISK")  # the next step finds what this one left
+    assert (folder / "save" / "density").exists()
+    remove_save(folder)
+    assert not list(disk.iterdir()) and not (folder / "save").is_symlink()
+
+    place_save(folder, "$NODE_DISK")
+    shutil.rmtree(next(disk.iterdir()))  # the node was lost
+    place_save(folder, "$NODE_DISK")
+    assert (folder / "save").is_dir()
+    place_save(folder, None)
+    assert not (folder / "save").exists()
+    with pytest.raises(OSError, match=r"\$NO_SUCH_DISK is not set"):
+        place_save(folder, "$NO_SUCH_DISK/me")
+
+
+def test_walltime_counts_only_where_a_scheduler_enforces_it(monkeypatch):
+    for name in ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID"):
+        monkeypatch.delenv(name, raising=False)
+    assert submissions.enforced_min(60) is None
+    monkeypatch.setenv("SLURM_JOB_ID", "12")
+    assert submissions.enforced_min(60) == 60

@@ -1,0 +1,87 @@
+"""Copies of the project in which campaigns of tests run, small and with fast, rough DFT."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+COPIED = ("Snakefile", "config", "envs", "slurm", "workflow")
+
+# Numbers of this protocol mean nothing; every step of a verification runs in seconds.
+ROUGH_PROTOCOL = """
+rough:
+  description: every step in seconds, for tests of the workflow
+  cutoff_ry: {pseudodojo: 22, sg15: 22}
+  k_spacing_per_a: 1.3
+  smearing_ry: 0.01
+  density_convergence_ry_atom: 1.0e-6
+  force_convergence_ev_a: 0.2
+  energy_convergence_ev: 0.02
+  pressure_convergence_kbar: 5.0
+  path_density_per_a: 2
+"""
+# Boron nitride and graphene, so few epochs and samples that a campaign takes a minute or two.
+SMALLEST = {
+    "campaign": "small",
+    "library": {
+        "maximum_atoms": 4,
+        "elements_excluded": ["Al", "Be", "F", "Mo", "O", "P", "S", "Si", "Sn", "W"],
+    },
+    "gvae": {"latent_dimensions": 6, "epochs": 4, "batch_size": 16},
+    "gnn": {"members": 2, "epochs": 2, "batch_size": 16},
+    "samples": {"number": 40, "shards": 2},
+    "targets": {"gap_ev": [0.5, 6.0]},
+    "screening": {"maximum_atoms": 4},
+    "dft": {"slots": 2, "protocol": "rough"},
+}
+
+
+def copy_project(folder: Path, overlay: dict | None = None) -> Path:
+    """The project without results; what the set-up downloaded is linked.
+
+    Args:
+        folder: where to, made if needed.
+        overlay: written as `config/campaigns/test.yaml`; its protocol may be `rough`.
+    """
+    for name in COPIED:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source, folder / name)
+    (folder / "resources").mkdir()
+    for source in (ROOT / "resources").iterdir():
+        (folder / "resources" / source.name).symlink_to(source)
+    with (folder / "workflow" / "heteroforge" / "dft" / "protocols.yaml").open("a") as handle:
+        handle.write(ROUGH_PROTOCOL)
+    (folder / "config" / "campaigns" / "test.yaml").write_text(yaml.safe_dump(overlay or SMALLEST))
+    return folder
+
+
+def snakemake(*arguments: str) -> list[str]:
+    """Command line; targets come after the configuration."""
+    return [sys.executable, "-m", "snakemake", *arguments]
+
+
+def environment() -> dict[str, str]:
+    """That of this process, in which a copy finds its own library and not that of this one."""
+    found = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    return {**found, "OMP_NUM_THREADS": "1", "DGLBACKEND": "pytorch"}
+
+
+def run(project: Path, *arguments: str, timeout_s: float = 1500) -> subprocess.CompletedProcess:
+    """Run Snakemake in a project and wait for it; both output streams are in `stdout`."""
+    return subprocess.run(
+        snakemake(*arguments),
+        cwd=project,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=timeout_s,
+        env=environment(),
+    )

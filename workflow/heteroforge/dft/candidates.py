@@ -1,0 +1,319 @@
+"""The verification of one candidate in its folder: steps as files, each computed once."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+from ase import Atoms
+
+from heteroforge.dft import submissions
+from heteroforge.dft.calculations import Calculator
+from heteroforge.dft.running import Launcher, OutOfTime
+from heteroforge.dft.scratch import remove_save
+from heteroforge.dft.steps import calculator_for, claim_folder, inside_targets, run_step
+from heteroforge.dft.verification import (
+    UNITS,
+    assemble,
+    compute_bands,
+    compute_density,
+    relax_layer,
+    relax_stack,
+    start_structure,
+)
+from heteroforge.io import (
+    InputError,
+    atomic_path,
+    provenance,
+    read_frames,
+    read_json,
+    write_frames,
+    write_json,
+    write_table,
+)
+from heteroforge.structures import Monolayer, Stack
+
+__all__ = ["Submission", "Verification", "verify_slot"]
+
+
+@dataclass(frozen=True)
+class Submission:
+    """The job that verifies: which attempt of the workflow it is, and what it may use.
+
+    Attributes:
+        attempt: counted by the workflow, from 1.
+        walltime_min: minutes, None where nothing ends it.
+        memory_mb: memory it asked for.
+    """
+
+    attempt: int = 1
+    walltime_min: float | None = None
+    memory_mb: int | None = None
+
+
+def verify_slot(
+    slot: int,
+    selected: pd.DataFrame,
+    monolayers: Mapping[str, Monolayer],
+    folder: Path,
+    *,
+    settings: Mapping,
+    targets: Mapping,
+    launcher: Launcher,
+    submission: Submission,
+) -> dict:
+    """Verify the candidate of a slot; steps that are finished are not computed again.
+
+    A candidate whose jobs ended `maximum_submissions` times without a result (killed, out of
+    memory or of walltime) is given up, as failed, with its history.
+
+    Args:
+        slot: number of the slot.
+        selected: `slot`, `stack_id`, `specification` and predictions, as the screen wrote them.
+        monolayers: of the campaign's library.
+        folder: of the slot; claimed by this process until it ends.
+        settings: the `dft` section of the configuration.
+        targets: window [low, high] per property.
+        launcher: how programs are started.
+        submission: the job this runs in.
+
+    Returns:
+        What `result.json` holds: `status` "verified", "failed" or "empty".
+
+    Raises:
+        OutOfTime: the job's walltime is used up; submitted again, it goes on.
+    """
+    claim_folder(folder)
+    chosen = selected[selected["slot"] == slot]
+    if chosen.empty:
+        result = {"status": "empty", "slot": slot}
+        write_json(folder / "result.json", result)
+        return result
+    work = Verification(folder, chosen.iloc[0], settings, targets, launcher)
+    before = submissions.cut_short(folder)
+    if submission.attempt > 1 and len(before) >= settings["maximum_submissions"]:
+        return work.give_up(before)
+    limits = {"walltime_min": submission.walltime_min, "memory_mb": submission.memory_mb}
+    submissions.begin(folder, submission.attempt, limits)
+    try:
+        result = work.run(monolayers)
+    except BaseException as error:
+        reason = submissions.OUT_OF_TIME if isinstance(error, OutOfTime) else repr(error)
+        submissions.end(folder, reason)
+        raise
+    submissions.end(folder, result["status"])
+    return result
+
+
+@dataclass
+class Verification:
+    """The steps of one candidate; `folder` holds all their files, `row` is the screen's."""
+
+    folder: Path
+    row: pd.Series
+    settings: Mapping
+    targets: Mapping
+    launcher: Launcher
+
+    @property
+    def identity(self) -> dict:
+        return {"slot": int(self.row["slot"]), "stack_id": self.row["stack_id"]}
+
+    @property
+    def predicted(self) -> dict:
+        values = self.row.drop(["slot", "stack_id", "specification"])
+        return {name: None if pd.isna(value) else value for name, value in values.items()}
+
+    def run(self, monolayers: Mapping[str, Monolayer]) -> dict:
+        """All steps in order; returns the result, which is written too."""
+        self.prepare(monolayers)
+        self.relax()
+        self.density()
+        self.bands()
+        result = self.collect(self.layers())
+        for name in ("scf", "bands"):
+            remove_save(self.file(name))
+        return result
+
+    def give_up(self, history: list[dict]) -> dict:
+        """Record as failed a candidate that ends every job it is given."""
+        last = history[-1]
+        reason = (
+            f"{len(history)} jobs ended before the calculation did, the last with "
+            f"{last['walltime_min']} min and {last['memory_mb']} MB: killed, out of memory or out "
+            "of walltime; submissions.json has the history"
+        )
+        print(f"given up: {reason}")
+        outcome = {"status": "failed", "step": self._step_in_progress(), "reason": reason}
+        return self._write_result(outcome)
+
+    # --- steps --------------------------------------------------------------------------------
+
+    def prepare(self, monolayers: Mapping[str, Monolayer]) -> None:
+        """Structure and identity of the candidate."""
+
+        def prepare() -> dict:
+            stack = Stack.from_json(self.row["specification"], monolayers)
+            write_frames(self.file("structure.extxyz"), start_structure(stack))
+            return {**self.identity, "specification": stack.to_dict()}
+
+        run_step(
+            self.file("candidate.json"),
+            {},
+            prepare,
+            # Not the predictions: another training alone is no reason to compute again.
+            basis={**self.identity, "specification": self.row["specification"]},
+            writes=[self.file("structure.extxyz")],
+        )
+
+    def relax(self) -> None:
+        """Interlayer scan and relaxation."""
+
+        def relax(candidate: dict) -> dict:
+            calculator = self.calculator("relax")
+            found = relax_stack(calculator, read_frames(self.file("structure.extxyz"))[0])
+            calculator.clean()
+            relaxed = found.pop("atoms")
+            write_frames(self.file("relaxed.extxyz"), relaxed)
+            return {
+                **found,
+                "attempts": calculator.attempts,
+                "provenance": calculator.provenance(relaxed.get_chemical_symbols()),
+            }
+
+        self._step("relax", ["candidate"], relax, writes=["relaxed.extxyz"])
+
+    def density(self) -> None:
+        """Density, total energy and vacuum levels."""
+
+        def density(relax: dict) -> dict:
+            calculator = self.calculator("scf")
+            numbers, profile = compute_density(calculator, self.relaxed())
+            table = pd.DataFrame(profile, columns=["z_a", "potential_ev"])
+            write_table(self.file("potential.csv"), table)
+            return {**numbers, "attempts": calculator.attempts}
+
+        self._step("scf", ["relax"], density, writes=["potential.csv"])
+
+    def bands(self) -> None:
+        """Bands along the path, layer weights and effective masses."""
+
+        def bands(scf: dict) -> dict:
+            source = self.file("scf/save")
+            if not source.is_dir():  # on the disk of another node, or removed
+                compute_density(self.calculator("scf"), self.relaxed())
+            calculator = self.calculator("bands")
+            # A copy: the density stays as its step left it, should this one be repeated.
+            shutil.copytree(source, self.file("bands/save"), dirs_exist_ok=True)
+            found, masses = compute_bands(calculator, self.relaxed(), scf)
+            calculator.clean()
+            write_json(self.file("bands.json"), {**found.to_dict(), "masses": masses})
+            return {"masses": masses, "attempts": calculator.attempts}
+
+        self._step("bands", ["scf"], bands, writes=["bands.json"])
+
+    def layers(self) -> list[dict]:
+        """Each layer alone: in the stack's cell and free; [] where an earlier step failed."""
+
+        def relax(candidate: dict, relax: dict, layer: int) -> dict:
+            stack = Stack.from_dict(candidate["specification"])
+
+            def calculator(name: str) -> Calculator:
+                return self.calculator(f"layer_{layer}/{name}")
+
+            shared = self.folder.parent / "layers"
+            return relax_layer(calculator, self.relaxed(), layer, stack, shared)
+
+        candidate = read_json(self.file("candidate.json"))
+        if candidate["status"] != "done":
+            return []
+        return [
+            self._step(f"layer_{layer}", ["candidate", "relax"], partial(relax, layer=layer))
+            for layer in range(len(candidate["specification"]["layers"]))
+        ]
+
+    def collect(self, layers: list[dict]) -> dict:
+        """All numbers, and whether they meet the targets."""
+
+        def collect(candidate: dict, relax: dict, scf: dict, bands: dict) -> dict:
+            broken = [layer for layer in layers if layer["status"] != "done"]
+            if broken:
+                raise ValueError(f"a layer alone: {broken[0]['reason']}")
+            stack = Stack.from_dict(candidate["specification"])
+            atoms = self.relaxed()
+            numbers = assemble(stack, atoms, relax, scf, read_json(self.file("bands.json")), layers)
+            target = inside_targets(numbers, self.targets)
+            with atomic_path(self.file("relaxed.cif")) as path:
+                atoms.write(path, format="cif")
+            steps = [relax, scf, bands, *layers]
+            return {
+                "status": "verified",
+                "properties": {k: {"value": v, "unit": UNITS[k]} for k, v in numbers.items()},
+                "target": target,
+                "meets_target": all(t["inside"] for t in target.values()),
+                "layers": layers,
+                "attempts": [a for step in steps for a in step.get("attempts", [])],
+                **relax["provenance"],
+                "versions": provenance(),
+            }
+
+        outcome = run_step(self.file("result.json"), self._needs(_STEPS), collect)
+        if outcome["status"] == "skipped":  # an earlier step failed: so did the candidate
+            outcome["status"] = "failed"
+        candidate = read_json(self.file("candidate.json"))
+        return self._write_result(
+            {"specification": candidate.get("specification"), "predicted": self.predicted} | outcome
+        )
+
+    # --- helpers ------------------------------------------------------------------------------
+
+    def _write_result(self, outcome: dict) -> dict:
+        result = self.identity | outcome
+        write_json(self.file("result.json"), result)
+        return result
+
+    def file(self, name: str) -> Path:
+        return self.folder / name
+
+    def relaxed(self) -> Atoms:
+        return read_frames(self.file("relaxed.extxyz"))[0]
+
+    def calculator(self, name: str) -> Calculator:
+        return calculator_for(self.file(name), self.settings, self.launcher)
+
+    def _needs(self, names) -> dict[str, Path]:
+        return {name: self.file(_STEPS.get(name, f"{name}/result.json")) for name in names}
+
+    def _step(self, name: str, needs: list[str], compute, writes=()) -> dict:
+        # The numbers depend on these settings, and not on how many processes computed them.
+        basis = {key: self.settings[key] for key in ("protocol", "pseudopotentials")}
+        return run_step(
+            self.file(f"{name}/result.json"),
+            self._needs(needs),
+            compute,
+            basis=basis,
+            writes=[self.file(file) for file in writes],
+        )
+
+    def _step_in_progress(self) -> str:
+        """The first step without a finished outcome."""
+        for name, file in _STEPS.items():
+            try:
+                if read_json(self.file(file))["status"] != "done":
+                    return name
+            except InputError:
+                return name
+        return "layers"
+
+
+# Result files of the steps that every candidate has, in order.
+_STEPS = {
+    "candidate": "candidate.json",
+    "relax": "relax/result.json",
+    "scf": "scf/result.json",
+    "bands": "bands/result.json",
+}

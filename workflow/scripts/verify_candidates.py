@@ -1,0 +1,42 @@
+"""DFT of the candidates in some slots, one after another."""
+
+from pathlib import Path
+
+from heteroforge.dft.candidates import Submission, verify_slot
+from heteroforge.dft.running import Launcher
+from heteroforge.dft.submissions import enforced_min
+from heteroforge.io import InputError, log_to, read_json, read_table, write_json
+from heteroforge.report.figures import save
+from heteroforge.report.verification import candidate_figure
+from heteroforge.sources import read_library
+
+log_to(snakemake.log[0])
+settings, resources = snakemake.params.settings, snakemake.resources
+selected = read_table(snakemake.input.selected, columns=["slot", "stack_id", "specification"])
+library = read_library(snakemake.input.monolayers, snakemake.input.table)
+walltime_min = enforced_min(resources.get("runtime"))
+walltime_s = None if walltime_min is None else 60.0 * walltime_min
+launcher = Launcher(settings["launcher"], snakemake.threads, walltime_s)
+submission = Submission(resources.submission, walltime_min, resources.get("mem_mb"))
+first, last = int(snakemake.wildcards.first), int(snakemake.wildcards.last)
+results = []
+for slot in range(first, last + 1):
+    folder = Path(snakemake.output.results).parent / f"slot_{slot}"
+    result = verify_slot(
+        slot,
+        selected,
+        library.monolayers,
+        folder,
+        settings=settings,
+        targets=snakemake.params.targets,
+        launcher=launcher,
+        submission=submission,
+    )
+    print(f"slot {slot}: {result['status']} {result.get('reason', '')}", flush=True)
+    results.append(result)
+    try:
+        bands = read_json(folder / "bands.json") if result["status"] == "verified" else {}
+    except InputError:
+        bands = {}
+    save(candidate_figure(bands, result), folder / "bands.png")
+write_json(snakemake.output.results, results)
