@@ -45,6 +45,7 @@ include: "workflow/rules/gnn.smk"
 include: "workflow/rules/samples.smk"
 include: "workflow/rules/screening.smk"
 include: "workflow/rules/dft.smk"
+include: "workflow/rules/provenance.smk"
 include: "workflow/rules/report.smk"
 
 
@@ -57,6 +58,7 @@ rule all:
     default_target: True
     input:
         f"{RESULTS}/report/index.html",
+        rules.write_provenance.output,
         rules.library.input,
         rules.clustering.input,
 

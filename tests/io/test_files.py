@@ -9,6 +9,7 @@ from ase import Atoms
 from heteroforge.io import (
     InputError,
     atomic_path,
+    campaign_provenance,
     provenance,
     read_frames,
     read_json,
@@ -134,3 +135,23 @@ def test_provenance_names_versions_and_no_machine():
     assert found["heteroforge"]
     assert found["packages"]["numpy"] == np.__version__
     assert set(found) == {"heteroforge", "revision", "python", "packages"}
+
+
+def test_provenance_of_a_campaign_holds_all_that_its_results_follow_from(tmp_path):
+    folder = tmp_path / "cifs"
+    folder.mkdir()
+    (folder / "a.cif").write_text("a")
+    ranked = tmp_path / "ranked.csv"
+    ranked.write_text("x\n1\n")
+    configuration = {"seed": 7, "campaign": "demo"}
+    before = campaign_provenance(configuration, [folder], [ranked])
+    assert before["seed"] == 7 and before["configuration"] == configuration
+    assert before["environment"]["numpy"] == np.__version__
+    assert set(before["inputs_sha256"]) == {str(folder / "a.cif")}
+    # A known checksum: that of the text "a".
+    assert before["inputs_sha256"][str(folder / "a.cif")].startswith("ca978112ca1bbdcafac231b39a2")
+    assert campaign_provenance(configuration, [folder], [ranked]) == before
+    ranked.write_text("x\n2\n")
+    after = campaign_provenance(configuration, [folder], [ranked])
+    assert after["results_sha256"] != before["results_sha256"]
+    write_json(tmp_path / "provenance.json", after)

@@ -1,15 +1,17 @@
-"""Which code made a file."""
+"""Which code made a file, and from what."""
 
 from __future__ import annotations
 
+import hashlib
 import platform
 import subprocess
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Iterable, Mapping
+from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
 
 import heteroforge
 
-__all__ = ["provenance"]
+__all__ = ["campaign_provenance", "provenance"]
 
 PACKAGES = ("numpy", "scipy", "pandas", "ase", "pymatgen", "spglib", "torch", "dgl", "snakemake")
 
@@ -31,6 +33,42 @@ def provenance() -> dict:
         "python": platform.python_version(),
         "packages": packages,
     }
+
+
+def campaign_provenance(
+    configuration: Mapping, inputs: Iterable[str | Path], results: Iterable[str | Path]
+) -> dict:
+    """All that a campaign's results follow from, and their checksums, to compare two runs by.
+
+    Args:
+        configuration: as the campaign was run; it holds the seed, and never a key.
+        inputs: files and folders that the campaign read and did not make.
+        results: files that it made.
+
+    Returns:
+        As `provenance`, with `environment` (every installed package), `system`, `configuration`,
+        `inputs_sha256` and `results_sha256` by path.
+    """
+    installed = {d.metadata["Name"]: d.version for d in distributions()}
+    return {
+        **provenance(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "environment": dict(sorted(installed.items(), key=lambda item: item[0].lower())),
+        "seed": configuration["seed"],
+        "configuration": dict(configuration),
+        "inputs_sha256": _checksums(inputs),
+        "results_sha256": _checksums(results),
+    }
+
+
+def _checksums(paths: Iterable[str | Path]) -> dict[str, str]:
+    found = {}
+    for path in map(Path, paths):
+        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            if file.is_file():
+                with file.open("rb") as handle:
+                    found[str(file)] = hashlib.file_digest(handle, "sha256").hexdigest()
+    return found
 
 
 def _revision() -> str | None:
