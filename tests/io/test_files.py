@@ -155,3 +155,32 @@ def test_provenance_of_a_campaign_holds_all_that_its_results_follow_from(tmp_pat
     after = campaign_provenance(configuration, [folder], [ranked])
     assert after["results_sha256"] != before["results_sha256"]
     write_json(tmp_path / "provenance.json", after)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+@pytest.mark.parametrize("damage", ["truncated", "overwritten", "emptied"])
+def test_a_damaged_table_is_noticed_and_named(tmp_path, suffix, damage):
+    path = tmp_path / f"ranked{suffix}"
+    values = np.random.default_rng(0).random(5000)
+    write_table(path, pd.DataFrame({"stack_id": [f"s{i}" for i in range(5000)], "gap_ev": values}))
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    if damage == "truncated":
+        content = content[: content.index(b"s2500,") + 5 if suffix == ".csv" else middle]
+    elif damage == "overwritten":
+        content[middle : middle + 64] = bytes(range(192, 256))
+    else:
+        content = bytearray()
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=f"ranked{suffix}.*delete it and run again"):
+        read_table(path)
+
+
+def test_rows_of_a_table_of_ones_own_may_end_as_they_like(tmp_path):
+    path = tmp_path / "labels.csv"
+    path.write_text("property,value\ngap_ev,1.2\n\n")
+    assert len(read_table(path)) == 1
+    path.write_text("property,value\ngap_ev,1.2")
+    assert len(read_table(path)) == 1
+    path.write_text("property,value\n")
+    assert len(read_table(path)) == 0

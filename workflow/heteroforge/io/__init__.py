@@ -1,12 +1,13 @@
 """Files that appear whole or not at all, tables, logs and provenance."""
 
-from heteroforge.io.files import InputError, atomic_path, read_json, write_json, write_text
+from heteroforge.io.files import REMAKE, InputError, atomic_path, read_json, write_json, write_text
 from heteroforge.io.frames import read_frames, write_frames
 from heteroforge.io.log import log_to
 from heteroforge.io.provenance import campaign_provenance, provenance
 from heteroforge.io.tables import read_table, write_table
 
 __all__ = [
+    "REMAKE",
     "InputError",
     "atomic_path",
     "campaign_provenance",

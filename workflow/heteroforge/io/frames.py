@@ -8,7 +8,7 @@ from pathlib import Path
 import ase.io
 from ase import Atoms
 
-from heteroforge.io.files import InputError, atomic_path
+from heteroforge.io.files import REMAKE, InputError, atomic_path
 
 __all__ = ["read_frames", "write_frames"]
 
@@ -37,4 +37,4 @@ def read_frames(path: str | Path) -> list[Atoms]:
     try:
         return ase.io.read(path, index=":", format="extxyz")
     except Exception as error:  # the reader raises many types for a broken file
-        raise InputError(f"{path}: not readable as extended XYZ: {error}") from None
+        raise InputError(f"{path}: not readable as extended XYZ: {error}{REMAKE}") from None

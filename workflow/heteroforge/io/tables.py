@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
 import pandas as pd
 
-from heteroforge.io.files import InputError, atomic_path
+from heteroforge.io.files import REMAKE, InputError, atomic_path
 
 __all__ = ["read_table", "write_table"]
 
@@ -24,7 +25,8 @@ def write_table(path: str | Path, frame: pd.DataFrame) -> None:
         if suffix == ".csv":
             frame.to_csv(partial, index=False)
         else:
-            frame.to_parquet(partial, index=False)
+            # Checksums, without which a damaged page can be read as other numbers.
+            frame.to_parquet(partial, index=False, write_page_checksum=True)
 
 
 def read_table(path: str | Path, columns: list[str] | None = None) -> pd.DataFrame:
@@ -48,9 +50,9 @@ def read_table(path: str | Path, columns: list[str] | None = None) -> pd.DataFra
         if suffix == ".csv":
             frame = _read_csv(path)
         else:
-            frame = pd.read_parquet(path)
+            frame = pd.read_parquet(path, page_checksum_verification=True)
     except Exception as error:  # pandas and pyarrow raise many types for a broken file
-        raise InputError(f"{path}: not a readable table: {error}") from None
+        raise InputError(f"{path}: not a readable table: {error}{REMAKE}") from None
     missing = [column for column in columns or [] if column not in frame.columns]
     if missing:
         raise InputError(
@@ -61,6 +63,13 @@ def read_table(path: str | Path, columns: list[str] | None = None) -> pd.DataFra
 
 def _read_csv(path: Path) -> pd.DataFrame:
     header = pd.read_csv(path, nrows=0).columns
+    # pandas fills up a row that ends early, which a truncated file does.
+    with path.open(newline="", encoding="utf-8") as handle:
+        row: list[str] = []
+        for fields in csv.reader(handle):
+            row = fields or row
+    if len(row) != len(header):
+        raise ValueError(f"the last row has {len(row)} fields, expected {len(header)}")
     text = {name: str for name in header if name.endswith("_id") or name in NAMES}
     return pd.read_csv(path, keep_default_na=False, na_values=[""], dtype=text)
 

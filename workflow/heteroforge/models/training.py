@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from heteroforge.io import InputError, atomic_path
+from heteroforge.io import REMAKE, InputError, atomic_path
 
 __all__ = ["History", "fingerprint", "fit", "load_model", "save_model", "seed_everything"]
 
@@ -205,7 +205,7 @@ def load_model(path: str | Path) -> dict:
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except Exception as error:  # torch raises many types for a file it cannot read
-        raise InputError(f"{path}: not a model file: {error}") from None
+        raise InputError(f"{path}: not a model file: {error}{REMAKE}") from None
     if not isinstance(content, dict) or "state" not in content:
         raise InputError(f"{path}: holds no weights")
     return content
