@@ -11,7 +11,7 @@ from heteroforge.dft import candidates, submissions
 from heteroforge.dft.candidates import Submission, verify_slot
 from heteroforge.dft.running import CalculationFailed, Launcher, OutOfTime
 from heteroforge.dft.scratch import place_save, remove_save
-from heteroforge.dft.verification import UNITS
+from heteroforge.dft.verification import UNITS, Density
 from heteroforge.structures import Stack
 from heteroforge.structures.matching import find_matches, stack_from_match
 
@@ -61,7 +61,9 @@ def fakes(monkeypatch):
     bands = type("Bands", (), {"to_dict": lambda self: {"energies_ev": [[0.0]]}})
     steps = {
         "relax_stack": lambda calculator, atoms: {"atoms": atoms, "ionic_steps": 3},
-        "compute_density": lambda calculator, atoms: ({"energy_ev": -1.0}, np.zeros((2, 2))),
+        "compute_density": lambda calculator, atoms: Density(
+            {"energy_ev": -1.0}, np.zeros((2, 2)), np.zeros((2, 3))
+        ),
         "compute_bands": lambda calculator, atoms, density: (bands(), {}),
         "relax_layer": lambda calculator, atoms, layer, stack, shared: {"layer": layer},
         "assemble": lambda *_: dict.fromkeys(UNITS) | {"gap_ev": 1.2},

@@ -10,6 +10,7 @@ from heteroforge.dft.electronic import (
     anderson_alignment,
     band_curvature,
     band_edges,
+    broadened,
     mobility_cm2_vs,
     tensor_masses,
     vacuum_levels,
@@ -149,3 +150,16 @@ def test_deformation_potential_of_simple_and_of_degenerate_edges():
     assert deformation_potential_ev(-5.02, -5.0, -4.98) == pytest.approx(2.0)
     # Strain splits a degenerate edge: the upper branch rises on both sides.
     assert deformation_potential_ev(-4.97, -5.0, -4.96) == pytest.approx(4.0)
+
+
+def test_density_of_states_counts_electrons_and_splits_them_among_layers():
+    # Two bands of three k-points, an empty one above; a quarter of each state on the first layer.
+    energies = np.array([[[-6.0, -5.0, 2.0], [-6.2, -5.1, 2.2], [-6.4, -5.3, 2.4]]])
+    weights = np.stack([np.full(energies.shape, 0.25), np.full(energies.shape, 0.75)])
+    grid, states = broadened(energies, weights, np.array([0.2, 0.3, 0.5]))
+    assert np.trapezoid(states[:, grid < 0], grid[grid < 0]) == pytest.approx([1.0, 3.0], rel=1e-4)
+    assert states[:, np.abs(grid + 2.0) < 0.5].max() < 1e-12
+    assert grid.max() <= 2.0
+    spins = np.concatenate([energies, energies])
+    both = broadened(spins, np.concatenate([weights] * 2, axis=1), np.array([0.2, 0.3, 0.5]))[1]
+    assert both == pytest.approx(states)

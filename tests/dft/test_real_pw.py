@@ -40,11 +40,15 @@ def test_boron_nitride_and_graphene(calculator):
     """Gap and edges of h-BN near the published PBE values; graphene has none."""
     run = calculator("bn")
     atoms = honeycomb("B", "N", 2.51)
-    density, potential = compute_density(run, atoms)
+    found = compute_density(run, atoms)
+    density, states = found.numbers, found.states
     bands = run.bands(atoms, density["vacuum_ev"])
     # PBE gap of the monolayer 4.6–4.7 eV (C2DB: 4.67), ionization energy about 5.8 eV.
     assert bands.edges.gap_ev == pytest.approx(4.65, abs=0.15)
     assert -bands.edges.vbm_ev == pytest.approx(5.8, abs=0.25)
+    # Eight valence electrons lie below the gap, where the density of states vanishes.
+    below = states[:, 0] < density["mesh_vbm_ev"] + 0.6
+    assert np.trapezoid(states[below, 1], states[below, 0]) == pytest.approx(8.0, abs=0.1)
     assert density["vacuum_flatness_ev"] < 0.02
     assert abs(density["vacuum_step_ev"]) < 0.01
     # Empty states far out in the vacuum project on no orbital; occupied ones must.
@@ -54,7 +58,7 @@ def test_boron_nitride_and_graphene(calculator):
 
     flat = calculator("graphene")
     atoms = honeycomb("C", "C", 2.46)
-    density, _ = compute_density(flat, atoms)
+    density = compute_density(flat, atoms).numbers
     assert density["mesh_is_metal"]
     # Work function of graphene, PBE: 4.2–4.3 eV.
     assert -density["fermi_ev"] == pytest.approx(4.25, abs=0.15)
@@ -65,7 +69,7 @@ def test_results_do_not_depend_on_the_vacuum(calculator):
     found = {}
     for height in (15.0, 20.0):
         run = calculator(f"h{height:.0f}")
-        found[height] = compute_density(run, with_height(atoms, height))[0]
+        found[height] = compute_density(run, with_height(atoms, height)).numbers
     assert found[15.0]["energy_ev"] == pytest.approx(found[20.0]["energy_ev"], abs=0.003)
     assert found[15.0]["mesh_vbm_ev"] == pytest.approx(found[20.0]["mesh_vbm_ev"], abs=0.01)
     assert found[15.0]["mesh_cbm_ev"] == pytest.approx(found[20.0]["mesh_cbm_ev"], abs=0.01)

@@ -14,6 +14,7 @@ from heteroforge.dft.electronic import (
     BandEdges,
     band_curvature,
     band_edges,
+    broadened,
     tensor_masses,
     vacuum_levels,
 )
@@ -262,7 +263,7 @@ class Calculator:
             pbc=(True, True, False), density=self.protocol.path_density_per_a
         )
         result = self._run(atoms, "bands", path.kpts, "bands")
-        weights = self._layer_weights(atoms, result)
+        weights = self._layer_weights(atoms, len(result.k_points))
         distance, ticks, names = path.get_linear_kpoint_axis()
         energies = result.energies_ev - vacuum_ev
         return Bands(
@@ -277,7 +278,8 @@ class Calculator:
             edges=band_edges(energies, result.electrons, magnetisation),
         )
 
-    def _layer_weights(self, atoms: Atoms, result: PwResult) -> np.ndarray:
+    def _layer_weights(self, atoms: Atoms, points: int) -> np.ndarray:
+        """(layers, spins, nk, bands) weights of the last run's states, sum over layers 1."""
         text = (
             f"&projwfc\n prefix='{PREFIX}', outdir='./save', filproj='projections',"
             " lsym=.false.\n/\n"
@@ -288,7 +290,7 @@ class Calculator:
             text,
             self.folder,
             "projections",
-            pools=self._pools_for(len(result.k_points)),
+            pools=self._pools_for(points),
         )
         path = self.folder / "save" / f"{PREFIX}.save" / "atomic_proj.xml"
         by_atom = read_projections(path, log, len(atoms))
@@ -297,6 +299,18 @@ class Calculator:
         layers = atoms.arrays.get("layer", np.zeros(len(atoms), dtype=int))
         weights = np.stack([by_atom[..., layers == i].sum(-1) for i in range(layers.max() + 1)])
         return weights / np.maximum(weights.sum(axis=0), 1e-9)
+
+    def density_of_states(
+        self, atoms: Atoms, result: PwResult, vacuum_ev: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Density of states of the last `scf` or `relax` in this folder, by layer.
+
+        Returns:
+            Energies against vacuum in eV (n), and states per eV and cell (layers, n), both spins
+            together: states of the mesh, each a Gaussian.
+        """
+        weights = self._layer_weights(atoms, len(result.k_points))
+        return broadened(result.energies_ev - vacuum_ev, weights, result.k_weights)
 
     def _pools_for(self, points: int) -> int:
         return self.launcher.ranks if points >= self.launcher.ranks else 1

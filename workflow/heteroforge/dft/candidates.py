@@ -192,12 +192,16 @@ class Verification:
 
         def density(relax: dict) -> dict:
             calculator = self.calculator("scf")
-            numbers, profile = compute_density(calculator, self.relaxed())
-            table = pd.DataFrame(profile, columns=["z_a", "potential_ev"])
-            write_table(self.file("potential.csv"), table)
-            return {**numbers, "attempts": calculator.attempts}
+            found = compute_density(calculator, self.relaxed())
+            layers = [f"layer_{i}_per_ev" for i in range(found.states.shape[1] - 1)]
+            for name, values, columns in (
+                ("potential.csv", found.potential, ["z_a", "potential_ev"]),
+                ("density_of_states.csv", found.states, ["energy_ev", *layers]),
+            ):
+                write_table(self.file(name), pd.DataFrame(values.round(5) + 0.0, columns=columns))
+            return {**found.numbers, "attempts": calculator.attempts}
 
-        self._step("scf", ["relax"], density, writes=["potential.csv"])
+        self._step("scf", ["relax"], density, writes=["potential.csv", "density_of_states.csv"])
 
     def bands(self) -> None:
         """Bands along the path, layer weights and effective masses."""

@@ -96,7 +96,7 @@ def compute_stack(stack: Stack, calculator: Callable[[str], Calculator], folder:
 
     def electronic() -> dict:
         run = calculator("electronic")
-        density, _ = compute_density(run, atoms)
+        density = compute_density(run, atoms).numbers
         # Labels have no use for effective masses of stacks.
         bands, masses = compute_bands(run, atoms, density, with_masses=False)
         run.clean()

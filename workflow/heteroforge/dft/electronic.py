@@ -14,6 +14,7 @@ __all__ = [
     "anderson_alignment",
     "band_curvature",
     "band_edges",
+    "broadened",
     "mobility_cm2_vs",
     "tensor_masses",
     "vacuum_levels",
@@ -95,6 +96,37 @@ def band_edges(energies_ev: np.ndarray, electrons: float, magnetisation: float =
         spin_cbm=sc,
         is_metal=bool(fractional or gap < METAL_BELOW_EV),
     )
+
+
+def broadened(
+    energies_ev: np.ndarray,
+    weights: np.ndarray,
+    k_weights: np.ndarray,
+    width_ev: float = 0.1,
+    step_ev: float = 0.05,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Density of states from the states of a mesh, each a Gaussian.
+
+    Args:
+        energies_ev: (spins, nk, bands); one spin channel holds two electrons per state.
+        weights: (parts, spins, nk, bands) share of each part in a state.
+        k_weights: (nk), sum 1.
+        width_ev: standard deviation of the Gaussians.
+        step_ev: distance of the energies returned.
+
+    Returns:
+        Energies in eV (n), and states per eV and cell (parts, n). The bands end above: beyond the
+        lowest of the highest band's energies the density is not complete, and is left out.
+    """
+    spins = len(energies_ev)
+    grid = np.arange(energies_ev.min() - 5 * width_ev, energies_ev[..., -1].min(), step_ev)
+    share = weights * k_weights[:, None] * (2 / spins)
+    parts = np.zeros((len(weights), len(grid)))
+    for band in range(energies_ev.shape[-1]):
+        distance = (grid[:, None, None] - energies_ev[None, :, :, band]) / width_ev
+        shape = np.exp(-0.5 * distance**2) / (width_ev * np.sqrt(2 * np.pi))
+        parts += np.einsum("gsk,psk->pg", shape, share[..., band])
+    return grid, parts
 
 
 def vacuum_levels(

@@ -72,7 +72,7 @@ def compute_monolayer(seed: Mapping, calculator: Callable[[str], Calculator], fo
 
     def electronic() -> dict:
         run = calculator("electronic")
-        density, _ = compute_density(run, atoms)
+        density = compute_density(run, atoms).numbers
         bands, masses = compute_bands(run, atoms, density)
         found = {
             **density,

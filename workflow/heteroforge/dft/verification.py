@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from heteroforge.labels.baseline import facing_levels
 from heteroforge.structures import Stack, build
 
 __all__ = [
+    "Density",
     "UNITS",
     "assemble",
     "compute_bands",
@@ -154,26 +156,43 @@ def edges_against_vacuum(result: PwResult, vacuum_ev: float) -> BandEdges:
     return band_edges(result.energies_ev - vacuum_ev, result.electrons, result.magnetisation)
 
 
-def compute_density(calculator: Calculator, atoms: Atoms) -> tuple[dict, np.ndarray]:
-    """Self-consistent density of fixed atoms, vacuum levels, band edges on the mesh.
+@dataclass
+class Density:
+    """What a self-consistent density tells; energies against the mean vacuum level.
 
-    Returns:
-        The numbers, and the planar potential (n, 2) as z in Å and eV.
+    Attributes:
+        numbers: energy, vacuum levels, band edges on the mesh, moment.
+        potential: (n, 2) planar potential, z in Å and eV.
+        states: (n, 1 + layers) energy in eV and density of states per eV and cell on each layer.
     """
+
+    numbers: dict
+    potential: np.ndarray
+    states: np.ndarray
+
+
+def compute_density(calculator: Calculator, atoms: Atoms) -> Density:
+    """Self-consistent density of fixed atoms, vacuum levels, band edges and states on the mesh."""
     result = calculator.scf(atoms)
     levels, (z, potential) = calculator.vacuum(atoms)
-    edges = edges_against_vacuum(result, levels["vacuum_ev"])
+    vacuum = levels["vacuum_ev"]
+    edges = edges_against_vacuum(result, vacuum)
     numbers = {
         "energy_ev": result.energy_ev,
         "electrons": result.electrons,
         "magnetisation_bohr": result.magnetisation,
-        "fermi_ev": None if result.fermi_ev is None else result.fermi_ev - levels["vacuum_ev"],
+        "fermi_ev": None if result.fermi_ev is None else result.fermi_ev - vacuum,
         "mesh_vbm_ev": edges.vbm_ev,
         "mesh_cbm_ev": edges.cbm_ev,
         "mesh_is_metal": edges.is_metal,
         **levels,
     }
-    return numbers, np.column_stack([z, potential - levels["vacuum_ev"]])
+    energies, states = calculator.density_of_states(atoms, result, vacuum)
+    return Density(
+        numbers,
+        np.column_stack([z, potential - vacuum]),
+        np.column_stack([energies, *states]),
+    )
 
 
 def compute_bands(
