@@ -2,7 +2,8 @@
 
 Run from the project's folder:
 
-    python tests/benchmarks/published_monolayers.py --data ../shared/data --output docs/dft_accuracy.md
+    python tests/benchmarks/published_monolayers.py --data ../shared/data \\
+        --output docs/dft_accuracy.md
 
 Tolerances were set before the comparison: lattice constant 1 %, gap 0.1 eV, band edges 0.15 eV,
 stiffness 10 %. Published: `monolayer_facts.csv` (C2DB, 2DMatPedia), for what it lacks HetML.

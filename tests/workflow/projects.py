@@ -29,7 +29,7 @@ SMALLEST = {
     "campaign": "small",
     "library": {
         "maximum_atoms": 4,
-        "elements_excluded": ["Al", "Be", "F", "Mo", "O", "P", "S", "Si", "Sn", "W"],
+        "elements_allowed": ["B", "C", "H", "N"],
     },
     "gvae": {"latent_dimensions": 6, "epochs": 4, "batch_size": 16},
     "gnn": {"members": 2, "epochs": 2, "batch_size": 16},

@@ -16,6 +16,7 @@ candidates = read_candidates(source, path, settings["materials_project"])
 library, rejected = collect(
     tqdm(candidates, unit="material", mininterval=5),
     maximum_atoms=settings["maximum_atoms"],
+    elements_allowed=settings["elements_allowed"],
     elements_excluded=settings["elements_excluded"],
     elements_available=elements_covered(snakemake.params.pseudopotentials),
 )

@@ -58,6 +58,7 @@ class Candidate:
 def collect(
     candidates: Iterable[Candidate],
     maximum_atoms: int,
+    elements_allowed: Collection[str] = (),
     elements_excluded: Collection[str] = (),
     elements_available: Collection[str] | None = None,
 ) -> tuple[Library, pd.DataFrame]:
@@ -66,6 +67,7 @@ def collect(
     Args:
         candidates: in any order; the first of equal materials is kept.
         maximum_atoms: per primitive cell.
+        elements_allowed: a material with another one is rejected; empty: all are allowed.
         elements_excluded: a material with one of them is rejected.
         elements_available: elements that have a pseudopotential; None: not asked.
 
@@ -80,7 +82,7 @@ def collect(
         name = re.sub(r"[^A-Za-z0-9_.+()-]", "_", candidate.material)
         try:
             layer = _usable_layer(candidate, maximum_atoms)
-            _check_elements(layer, elements_excluded, elements_available)
+            _check_elements(layer, elements_allowed, elements_excluded, elements_available)
             properties = _checked_properties(candidate.properties)
             if name in monolayers:
                 raise Rejected(f"identifier {name} is taken by a material before it")
@@ -162,10 +164,15 @@ def _check_distances(layer: Monolayer) -> None:
 
 
 def _check_elements(
-    layer: Monolayer, excluded: Collection[str], available: Collection[str] | None
+    layer: Monolayer,
+    allowed: Collection[str],
+    excluded: Collection[str],
+    available: Collection[str] | None,
 ) -> None:
     elements = sorted(set(layer.species))
     for element in elements:
+        if allowed and element not in allowed:
+            raise Rejected(f"element {element} is not one of library.elements_allowed")
         if element in excluded:
             raise Rejected(f"element {element} is excluded by library.elements_excluded")
         if available is not None and element not in available:
