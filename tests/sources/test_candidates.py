@@ -60,7 +60,7 @@ def test_reasons():
     assert "3 atoms in the primitive cell, at most 2" in reason(
         molybdenite(), settings={"maximum_atoms": 2}
     )
-    allowed = {"elements_allowed": ["Mo", "Se", "B", "N"]}
+    allowed = {"elements_allowed": ["Mo", "C"]}
     assert "element S is not one of" in reason(molybdenite(), settings=allowed)
     assert "element S is excluded" in reason(molybdenite(), settings={"elements_excluded": ["S"]})
     assert "no pseudopotential for Mo" in reason(
