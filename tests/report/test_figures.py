@@ -1,12 +1,15 @@
 """Figures: geometry that must be true, markup that must fit a page."""
 
+from collections import Counter
 from xml.etree import ElementTree
 
 import numpy as np
+import pandas as pd
 import pytest
 from campaign_files import bands, monolayers, stack
 
 from heteroforge.report import figures
+from heteroforge.report.stacks import chances_figure, samples_figure
 from heteroforge.structures import build
 
 
@@ -17,7 +20,7 @@ def atoms():
 
 
 def test_drawn_crystal_is_turned_not_mirrored(atoms):
-    drawn = figures._upright(atoms)
+    drawn = figures.upright(atoms)
     before, after = atoms.cell.array[:2, :2], drawn.cell.array[:2, :2]
     assert np.linalg.det(after) == pytest.approx(np.linalg.det(before))
     assert after[0] == pytest.approx([0, np.linalg.norm(before[0])], abs=1e-9)
@@ -32,7 +35,7 @@ def test_drawing_does_not_depend_on_the_vacuum_or_the_place(atoms):
     moved = atoms.copy()
     moved.cell[2, 2] += 11.0
     moved.positions += [0, 0, 4.0]
-    expected, drawn = figures._upright(atoms), figures._upright(moved)
+    expected, drawn = figures.upright(atoms), figures.upright(moved)
     assert drawn.positions == pytest.approx(expected.positions, abs=1e-6)
 
 
@@ -46,8 +49,11 @@ def test_layers_are_found_without_marks(atoms):
 
 def test_bonds_join_metal_and_chalcogen_only(atoms):
     symbols = atoms.get_chemical_symbols()
-    bonds = figures._bonds(figures._upright(atoms))
-    assert {symbols[i]: len(b) for i, b in bonds.items()} == {"Mo": 6, "S": 3, "W": 6, "Se": 3}
+    first, second, vectors = figures.bonds(figures.upright(atoms))
+    assert Counter((symbols[i], symbols[j]) for i, j in zip(first, second, strict=True)) == {
+        ("Mo", "S"): 6, ("S", "Mo"): 6, ("W", "Se"): 6, ("Se", "W"): 6,
+    }  # fmt: skip
+    assert np.linalg.norm(vectors, axis=1) == pytest.approx(2.45, abs=0.1)
 
 
 def test_structure_names_layers_and_gap(atoms):
@@ -71,16 +77,31 @@ def test_inline_svg_follows_the_page():
     assert len(svg) < 250_000
 
 
-def test_tooltips_name_the_marks():
-    groups = {"ranked": ([1.0, 1.2], [5.0, 9.0]), "selected": ([1.1], [7.0])}
-    figure = figures.scatter_figure("gap_ev", "binding_energy_mev_a2", groups)
-    tooltips = {"points-0": ["first", "second"], "points-1": ["third"]}
-    svg = figures.inline_svg(figure, "t", "p", tooltips)
-    titles = [e.text for e in ElementTree.fromstring(svg).iter() if e.tag.endswith("title")]
-    assert titles == ["first", "second", "third"]
-    # Another number of marks than texts: none rather than wrong ones.
-    svg = figures.inline_svg(figure, "t", "p", {"points-0": ["only one"]})
-    assert "only one" not in svg
+def test_points_in_one_place_share_a_line_of_names():
+    groups = {"ranked": ([1.0, 1.2], [5.0, 9.0]), "selected": ([1.1, 1.1, 1.3], [7.0, 7.0, 8.0])}
+    names = {"selected": ["A/A (0)", "A/A (1)", "B/B (2)"]}
+    figure = figures.scatter_figure("gap_ev", "binding_energy_mev_a2", groups, {}, names)
+    texts = [text.get_text() for text in figure.axes[0].texts]
+    assert texts == ["A/A (0), A/A (1)", "B/B (2)"]
+    assert figure.axes[0].get_xlabel() == "band gap (eV)"
+
+
+def test_thousands_of_points_keep_the_svg_light():
+    many = np.linspace(0, 3, 20_000)
+    figure = figures.scatter_figure("gap_ev", "binding_energy_mev_a2", {"ranked": (many, many)})
+    assert len(figures.inline_svg(figure, "t", "p")) < 300_000
+
+
+def test_pairs_are_one_whichever_layer_lies_below():
+    ranked = pd.DataFrame({"layers": ["A/B", "B/A", "A/A/B"], "probability": [0.2, 0.9, 0.4]})
+    selected = pd.DataFrame({"layers": ["B/A"], "probability": [0.9]})
+    axes = chances_figure(ranked, selected, ["A", "B", "never used"]).axes[0]
+    assert [t.get_text() for t in axes.get_yticklabels()] == ["A", "B"]
+    assert sorted(t.get_text() for t in axes.texts) == ["0.40", "0.90"]  # A on A, A and B
+    (frame,) = axes.patches
+    assert (frame.get_x() + 0.5, frame.get_y() + 0.5) == (0, 1)
+    counted = samples_figure(ranked["layers"], ["A", "B"]).axes[0]
+    assert sorted(t.get_text() for t in counted.texts) == ["1", "3"]
 
 
 def test_colour_of_a_mixed_state_lies_between_the_layers():

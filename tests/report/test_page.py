@@ -1,16 +1,19 @@
 """The report page: complete, self-contained, honest about what is missing."""
 
 import base64
+import json
 import re
 import shutil
-import subprocess
 from html.parser import HTMLParser
 
+import numpy as np
+import pandas as pd
 import pytest
 from campaign_files import CONFIGURATION, HOSTILE, TARGETS, write_campaign
 
 from heteroforge.io import write_text
 from heteroforge.report import Campaign, make_page, write_report
+from heteroforge.report.tables import make_table
 
 LARGEST_PAGE_BYTES = 10_000_000
 
@@ -44,7 +47,8 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def html(finished_campaign):
-    return make_page(Campaign(finished_campaign, TARGETS, CONFIGURATION))
+    """Without the libraries, whose code is not ours: test_browser.py has them."""
+    return make_page(Campaign(finished_campaign, TARGETS, CONFIGURATION), libraries="nowhere")
 
 
 def test_page_loads_nothing(html):
@@ -65,7 +69,7 @@ def test_page_loads_nothing(html):
 
 def test_numbers_with_units_are_there(html):
     text = Page(html).text.replace("\u202f", " ")
-    assert "1 of 3 stacks given to DFT lies inside all targets" in text
+    assert "1 of 3 stacks given to DFT meets all targets. Best: MoS₂ / WS₂." in text
     for shown in (
         "between 1 and 3 eV",  # asked for
         "1.31 ± 0.11 eV",  # predicted
@@ -81,8 +85,12 @@ def test_numbers_with_units_are_there(html):
         "6 commensurate cells for 6 pairs",
         "a hit rate of 33 %",
         "6.7MaX",
-        "GNN is used, off by 0.113 eV in the mean (physics baseline 0.236 eV, mean 0.441 eV)",
-        "66 % of the held-out values lie within its 68 % interval",
+        "The GNN beats every simpler predictor for 1 of 1 property (band gap)",
+        "0.113",
+        "0.236",
+        "0.11 eV in the mean (40 stacks)",  # trust in the prediction of the gap
+        "66 % of them, 68 % expected",
+        "0.19 eV in the mean of 2, 0.31 eV at worst",
         "the validation loss was lowest in epoch 20",
         "II (Anderson's rule)",
     ):
@@ -103,7 +111,7 @@ def test_values_decide_not_the_flag_in_the_table(undrawn_campaign):
     """Targets changed after the run are judged by the values."""
     campaign = Campaign(undrawn_campaign, {"gap_ev": [2.0, 3.0]})
     assert not any(c.meets_targets for c in campaign.verified)
-    assert "0 of 3 stacks given to DFT lie inside" in make_page(campaign)
+    assert "0 of 3 stacks given to DFT meet all targets" in make_page(campaign)
 
 
 def test_every_id_is_unique(html):
@@ -117,7 +125,7 @@ def test_pictures_have_words(html):
     page = Page(html)
     assert all(image.get("alt") for image in page.all("img"))
     drawings = page.all("svg")
-    assert len(drawings) >= 10
+    assert len(drawings) >= 8
     assert all(svg.get("aria-label") for svg in drawings)
 
 
@@ -129,7 +137,7 @@ def test_pictures_of_stages_follow_the_page(html):
 
 def test_downloads_hold_the_structure(html):
     links = {a["download"]: a["href"] for a in Page(html).all("a") if "download" in a}
-    assert set(links) >= {"MoS2-WS2_slot0.cif", "MoS2-WS2_slot0.extxyz"}
+    assert set(links) >= {"MoS2-WS2_slot0.cif", "MoS2-WS2_slot0.extxyz"}  # no pw.x input there
     for name, address in links.items():
         text = base64.b64decode(address.split(",", 1)[1]).decode()
         assert ("_cell_length_a" if name.endswith(".cif") else "Lattice=") in text
@@ -139,9 +147,11 @@ def test_downloads_hold_the_structure(html):
 def test_markup_in_names_is_escaped(tmp_path):
     folder = write_campaign(tmp_path / "results/demo", hostile=True)
     configuration = {**CONFIGURATION, "campaign": HOSTILE}
-    html = make_page(Campaign(folder, TARGETS, configuration))
+    html = make_page(Campaign(folder, TARGETS, configuration), libraries="nowhere")
     assert HOSTILE not in html
     assert html.count("<script>") == 1  # the page's own
+    scenes = re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', html, re.DOTALL)
+    assert len(scenes) == 2 and all(json.loads(scene)["symbols"] for scene in scenes)
     assert "&lt;script&gt;alert" in html
 
 
@@ -205,82 +215,40 @@ def test_files_of_failed_calculations_may_be_empty(campaign_folder):
     assert candidate.reason == "SCF not converged after 5 attempts"
 
 
-def test_long_tables_are_cut_and_say_so(html):
-    text = Page(html).text.replace("\u202f", " ")
-    assert "First 100 of 300 rows; all of them in screening/ranked.parquet." in text
-
-
-# --- in a browser -----------------------------------------------------------------------------
-
-
-def _chromium() -> str:
-    for name in ("chromium", "chromium-browser", "google-chrome"):
-        if shutil.which(name):
-            return name
-    pytest.skip("no Chromium here: apt-get install chromium")
-
-
-CHECKS = """
-<script>
-const said = [];
-const table = document.getElementById("screening-ranked");
-const column = [...table.tHead.rows[0].cells].findIndex((c) => c.dataset.name === "gap_ev");
-const read = () => [...table.tBodies[0].rows].map((r) => Number(r.cells[column].dataset.value));
-const button = table.tHead.rows[0].cells[column].querySelector("button");
-button.click();
-let values = read();
-said.push("up " + values.every((v, i) => i === 0 || values[i - 1] <= v));
-button.click();
-values = read();
-said.push("down " + values.every((v, i) => i === 0 || values[i - 1] >= v));
-const box = table.closest("details");
-const filter = box.querySelector("input");
-filter.value = "wS2 r17";
-filter.dispatchEvent(new Event("input"));
-said.push("left " + [...table.tBodies[0].rows].filter((r) => !r.hidden).length);
-let exported = null;
-URL.createObjectURL = (blob) => { exported = blob; return "data:,"; };
-HTMLAnchorElement.prototype.click = function () {};
-box.querySelector("[data-export]").click();
-exported.text().then((csv) => {
-  const lines = csv.trim().split("\\n");
-  said.push("csv " + lines.length + " " + lines[0].split(",").includes("gap_ev"));
-  document.documentElement.dataset.theme = "dark";
-  const ground = getComputedStyle(document.body).backgroundColor;
-  said.push("dark " + (Number(ground.match(/\\d+/)[0]) < 60));
-  const wide = document.documentElement.scrollWidth <= document.documentElement.clientWidth;
-  said.push("fits " + wide);
-  document.body.innerHTML = "<pre id='said'>" + said.join("; ") + "</pre>";
-});
-</script>
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("width", [1300, 500])
-def test_tables_sort_filter_and_export_in_a_browser(html, tmp_path, width):
-    chromium = _chromium()
-    page = tmp_path / "page.html"
-    page.write_text(html.replace("</body>", CHECKS + "</body>"), encoding="utf-8")
-    finished = subprocess.run(
-        [
-            chromium,
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--enable-logging=stderr",
-            f"--user-data-dir={tmp_path / 'profile'}",
-            f"--window-size={width},900",
-            "--virtual-time-budget=4000",
-            "--dump-dom",
-            page.as_uri(),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=120,
+def test_long_tables_are_cut_and_say_so():
+    frame = pd.DataFrame({"formula": "MoS2", "gap_ev": np.linspace(0, 3, 2001)})
+    table = make_table(frame, "many", "Many", "screening/ranked.parquet")
+    assert len(table.rows) == 2000
+    assert table.note.replace("\u202f", " ") == (
+        "First 2 000 of 2 001 rows; all of them in `screening/ranked.parquet`."
     )
-    said = re.search(r"<pre id=\"said\">(.*?)</pre>", finished.stdout)
-    console = [line for line in finished.stderr.splitlines() if "CONSOLE" in line]
-    assert said, console
-    assert said[1] == "up true; down true; left 1; csv 2 true; dark true; fits true", console
-    assert not console
+    assert table.rows[0] == [("MoS₂", "MoS2"), ("0.00", "0.0")]
+
+
+def test_shortlist_says_why_and_what_speaks_against(html):
+    (item,) = re.findall(r'<ol class="shortlist">(.*?)</ol>', html, re.DOTALL)
+    text = Page(item).text.replace("\u202f", " ")
+    assert item.count("<h3>") == 1  # the only one that meets all targets
+    assert "band gap 1.24 eV: 0.24 eV inside the window" in text
+    assert "binding less strain 16.4 meV/Å², the most of the 2 verified" in text
+    assert "Mo, W: spin–orbit" in text or "Mo and W: spin–orbit" in text
+
+
+def test_no_candidate_is_recommended_that_misses_a_target(undrawn_campaign):
+    html = make_page(Campaign(undrawn_campaign, {"gap_ev": [2.0, 3.0]}), libraries="nowhere")
+    assert 'class="shortlist"' not in html
+    assert "Nearest: MoS₂ / WS₂, outside in band gap." in html
+
+
+def test_input_of_pw_x_names_no_folder_of_the_machine(campaign_folder):
+    scf = "&CONTROL\n   pseudo_dir       = '/home/someone/upf'\n/\n"
+    write_text(campaign_folder / "dft/slot_0/scf/scf.in", scf)
+    links = Page(make_page(Campaign(campaign_folder, TARGETS), libraries="nowhere")).all("a")
+    (address,) = [a["href"] for a in links if a.get("download", "").endswith(".scf.in")]
+    text = base64.b64decode(address.split(",", 1)[1]).decode()
+    assert "pseudo_dir       = './pseudo'" in text and "someone" not in text
+
+
+def test_page_without_libraries_offers_nothing_that_cannot_work(html):
+    assert 'class="turn" data-scene="slot-0-scene" hidden' in html
+    assert "dataTables" not in html

@@ -45,6 +45,7 @@ rule write_report:
             f"{RESULTS}/library/monolayers.png",
             f"{RESULTS}/clustering/map.png",
             f"{RESULTS}/clustering/drivers.png",
+            f"{RESULTS}/samples/pairs.png",
         ],
         verified=f"{RESULTS}/dft/results.parquet",
         failed=f"{RESULTS}/dft/failed.csv",

@@ -8,6 +8,7 @@ wildcard_constraints:
 
 
 localrules:
+    plot_samples,
     samples,
 
 
@@ -40,6 +41,26 @@ rule sample_stacks:
         "../scripts/sample_stacks.py"
 
 
+rule plot_samples:
+    input:
+        table=rules.build_library.output.table,
+        samples=expand(rules.sample_stacks.output.samples, shard=SHARDS),
+    output:
+        png=f"{SAMPLES}/pairs.png",
+        svg=f"{SAMPLES}/pairs.svg",
+    log:
+        f"{LOGS}/plot_samples.log",
+    benchmark:
+        f"{BENCHMARKS}/plot_samples.tsv"
+    conda:
+        "../../envs/ml.yaml"
+    message:
+        "Drawing where the samples went."
+    script:
+        "../scripts/plot_samples.py"
+
+
 rule samples:
     input:
         expand(rules.sample_stacks.output.samples, shard=SHARDS),
+        rules.plot_samples.output,

@@ -21,6 +21,7 @@ rule screen_stacks:
         rejected=f"{SCREENING}/rejected.csv",
         funnel=f"{SCREENING}/funnel.json",
         picture=f"{SCREENING}/pareto.png",
+        chances=f"{SCREENING}/chances.png",
     log:
         f"{LOGS}/screen_stacks.log",
     benchmark:

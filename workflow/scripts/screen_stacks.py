@@ -6,6 +6,7 @@ from heteroforge.io import log_to, read_json, read_table, write_json, write_tabl
 from heteroforge.models.property_training import PropertyData, load_member
 from heteroforge.report.figures import save
 from heteroforge.report.models import pareto_figure
+from heteroforge.report.stacks import chances_figure
 from heteroforge.screening import screen
 from heteroforge.sources import read_library
 
@@ -35,6 +36,8 @@ write_table(snakemake.output.selected, screened.selected)
 write_table(snakemake.output.rejected, screened.rejected)
 write_json(snakemake.output.funnel, screened.funnel)
 save(pareto_figure(screened.ranked, screened.selected, targets), snakemake.output.picture)
+names = list(library.monolayers)
+save(chances_figure(screened.ranked, screened.selected, names), snakemake.output.chances)
 print(screened.funnel)
 for reason in screened.selected["reason"]:
     print(reason)

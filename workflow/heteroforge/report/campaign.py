@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,7 +16,8 @@ import pyarrow.parquet
 from ase import Atoms
 
 from heteroforge.io import InputError, read_frames, read_json, read_table
-from heteroforge.report.words import is_inside
+from heteroforge.report.judgement import best_first
+from heteroforge.report.words import is_inside, stack_name
 from heteroforge.structures import Monolayer, Stack, StructureError
 
 __all__ = ["Campaign", "Candidate"]
@@ -37,6 +40,7 @@ class Candidate:
         relaxed: whether `atoms` is the relaxed structure.
         bands: `bands.json`, or None.
         cif: text of `relaxed.cif`, or None.
+        pw_input: input of pw.x for the density, with `./pseudo` for the pseudopotentials, or None.
         stack: parsed specification, or None where it cannot be read.
         target: per target its window, value and inside (None: unknown).
     """
@@ -51,6 +55,7 @@ class Candidate:
     relaxed: bool = False
     bands: dict | None = None
     cif: str | None = None
+    pw_input: str | None = None
     stack: Stack | None = None
     target: dict = field(default_factory=dict)
 
@@ -60,6 +65,14 @@ class Candidate:
             if row.get("formula"):
                 return str(row["formula"])
         return self.stack.formula if self.stack is not None else f"slot {self.slot}"
+
+    @property
+    def title(self) -> str:
+        """The layers by name, bottom to top; the formula where they are not known."""
+        for source in (self.result, self.computed, self.predicted):
+            with contextlib.suppress(KeyError, TypeError, ValueError):
+                return stack_name(source["specification"])
+        return self.formula
 
     @property
     def misses(self) -> list[str]:
@@ -188,10 +201,7 @@ class Campaign:
 
     @cached_property
     def candidates(self) -> list[Candidate]:
-        """All slots, best first: inside all targets, then fewest misses, then by slot.
-
-        Failed and pending slots come last.
-        """
+        """All slots, best first (`judgement.best_first`)."""
         predicted = _rows_by_slot(self.table("screening/selected.csv"))
         computed = _rows_by_slot(self.table("dft/results.parquet"))
         failed = _rows_by_slot(self.table("dft/failed.csv"))
@@ -215,8 +225,7 @@ class Campaign:
             )
             self._read_folder(candidate)
             candidates.append(candidate)
-        order = {"verified": 0, "failed": 1, "pending": 2}
-        return sorted(candidates, key=lambda c: (order[c.status], len(c.misses), c.slot))
+        return best_first(candidates)
 
     @property
     def verified(self) -> list[Candidate]:
@@ -233,6 +242,7 @@ class Campaign:
         candidate.bands = self.record(f"{folder}/bands.json") or None
         cif = self.folder / folder / "relaxed.cif"
         candidate.cif = (cif.read_text(encoding="utf-8") if cif.is_file() else "") or None
+        candidate.pw_input = self._pw_input(f"{folder}/scf/scf.in")
         for source in (candidate.result, candidate.computed, candidate.predicted):
             if source.get("specification"):
                 candidate.stack = self._stack(source["specification"])
@@ -242,6 +252,14 @@ class Campaign:
             value = candidate.computed.get(name, told.get(name, {}).get("value"))
             inside = is_inside(value, window) if candidate.status == "verified" else None
             candidate.target[name] = {"window": window, "value": value, "inside": inside}
+
+    def _pw_input(self, path: str) -> str | None:
+        """Folders of the machine it ran on mean nothing on another."""
+        full = self.folder / path
+        if not full.is_file():
+            return None
+        text = full.read_text(encoding="utf-8", errors="replace")
+        return re.sub(r"(pseudo_dir\s*=\s*)'[^']*'", r"\1'./pseudo'", text)
 
     def _stack(self, specification: str | Mapping) -> Stack | None:
         try:

@@ -33,18 +33,19 @@ __all__ = [
     "SERIES_COLOURS",
     "alignment_figure",
     "band_figure",
-    "bars_figure",
+    "bonds",
     "element_colours",
     "funnel_figure",
     "history_figure",
     "inline_svg",
     "layer_indices",
+    "name_points",
     "page_svg",
-    "parity_figure",
     "save",
     "scatter_figure",
     "structure_figure",
     "style",
+    "upright",
 ]
 
 # Text, secondary text, rules and background: exact values that `inline_svg` exchanges for the
@@ -131,29 +132,21 @@ _SVG = "http://www.w3.org/2000/svg"
 _XLINK = "http://www.w3.org/1999/xlink"
 
 
-def inline_svg(
-    figure: Figure,
-    title: str,
-    prefix: str,
-    tooltips: Mapping[str, Sequence[str]] | None = None,
-) -> str:
+def inline_svg(figure: Figure, title: str, prefix: str) -> str:
     """SVG markup for the inside of an HTML page.
 
     Args:
         figure: what to draw.
         title: said by screen readers.
         prefix: unique in the page; put before every id.
-        tooltips: text per mark of the collections with these gids, in the order drawn.
     """
     text = io.StringIO()
     with style():
         figure.savefig(text, format="svg", bbox_inches="tight", facecolor="none")
-    return page_svg(text.getvalue(), title, prefix, tooltips)
+    return page_svg(text.getvalue(), title, prefix)
 
 
-def page_svg(
-    text: str, title: str, prefix: str, tooltips: Mapping[str, Sequence[str]] | None = None
-) -> str:
+def page_svg(text: str, title: str, prefix: str) -> str:
     """As `inline_svg`, of the text of an SVG file that was drawn in this module's style.
 
     Raises:
@@ -165,8 +158,6 @@ def page_svg(
     for child in list(root):
         if child.tag in (f"{{{_SVG}}}metadata", f"{{{_SVG}}}script"):
             root.remove(child)
-    for gid, texts in (tooltips or {}).items():
-        _add_tooltips(root, gid, texts)
     width = float(root.attrib.pop("width").removesuffix("pt"))
     root.attrib.pop("height")
     # Drawn at 72 points per inch, shown at 96 pixels per inch, narrower where there is no room.
@@ -182,20 +173,6 @@ def page_svg(
     for colour, variable in _PAGE_VARIABLES.items():
         markup = markup.replace(colour, variable)
     return markup
-
-
-def _add_tooltips(root: ElementTree.Element, gid: str, texts: Sequence[str]) -> None:
-    group = root.find(f".//{{{_SVG}}}g[@id='{gid}']")
-    if group is None:
-        return
-    # Few marks are written as paths, many as uses of one definition.
-    defined = {m for d in group.iter(f"{{{_SVG}}}defs") for m in d.iter()}
-    marks = [m for m in group.iter(f"{{{_SVG}}}use") if m not in defined]
-    marks = marks or [m for m in group.iter(f"{{{_SVG}}}path") if m not in defined]
-    if len(marks) != len(texts):  # marks outside the axes are not written: better none than wrong
-        return
-    for mark, text in zip(marks, texts, strict=True):
-        ElementTree.SubElement(mark, f"{{{_SVG}}}title").text = text
 
 
 # --- structures -------------------------------------------------------------------------------
@@ -230,7 +207,7 @@ def structure_figure(
         layer_names: bottom to top; formulas are used where it is empty.
         colours: per element; the same mapping keeps several figures comparable.
     """
-    atoms = _upright(atoms)
+    atoms = upright(atoms)
     layers = layer_indices(atoms, len(layer_names) or None)
     names = list(layer_names)
     if len(names) != len(layers):
@@ -256,7 +233,7 @@ def structure_figure(
     return figure
 
 
-def _upright(atoms: Atoms) -> Atoms:
+def upright(atoms: Atoms) -> Atoms:
     """A copy with the first cell vector along y, the second towards −x, and z in one piece.
 
     Seen along its first vector a crystal repeats itself exactly, so the side view (along y) shows
@@ -292,30 +269,29 @@ def _images(atoms: Atoms, width: float, height: float, rows_only: bool):
     return positions[near], indices[near]
 
 
-def _bonds(atoms: Atoms) -> dict[int, list[np.ndarray]]:
-    """Per atom the vectors (3) to the middles of its bonds.
+def bonds(atoms: Atoms) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Bonds, each from both ends: indices of the first and second atom, vectors (n, 3) in Å.
 
     A bond is shorter than 1.15 times the sum of covalent radii and than 1.2 times the shortest
     such distance of either atom, which leaves metals within one plane of MX2 unconnected.
     """
     radii = covalent_radii[atoms.numbers] * 1.15
     first, second, distance, vectors = primitive_neighbor_list(
-        "ijdD", (True, True, False), atoms.cell.array, atoms.positions, radii
+        "ijdD", atoms.pbc, atoms.cell.array, atoms.positions, radii
     )
     shortest = np.full(len(atoms), np.inf)
     np.minimum.at(shortest, first, distance)
     kept = distance < 1.2 * np.minimum(shortest[first], shortest[second])
-    of_atom: dict[int, list[np.ndarray]] = {}
-    for atom, vector in zip(first[kept], vectors[kept], strict=True):
-        of_atom.setdefault(int(atom), []).append(vector / 2)
-    return of_atom
+    return first[kept], second[kept], vectors[kept]
 
 
 def _draw_atoms(
     axes, atoms, positions, indices, members, colours, horizontal, order, edge, axes_half_width=0.0
 ):
     """Half bonds in the colour of their atom, then the atoms, from the farthest to the nearest."""
-    of_atom = _bonds(atoms)
+    of_atom: dict[int, list[np.ndarray]] = {}
+    for atom, _, vector in zip(*bonds(atoms), strict=True):
+        of_atom.setdefault(int(atom), []).append(vector / 2)
     symbols = atoms.get_chemical_symbols()
     chosen = np.flatnonzero(np.isin(indices, members))
     for n in chosen[np.argsort(positions[chosen] @ order, kind="stable")]:
@@ -615,31 +591,19 @@ def funnel_figure(counts: Sequence[tuple[str, int]]) -> Figure:
     return figure
 
 
-def bars_figure(
-    names: Sequence[str],
-    values: Sequence[float],
-    errors: Sequence[float] | None = None,
-    references: Sequence[float] | None = None,
-    label: str = "",
-    reference_label: str = "",
-) -> Figure:
-    """Horizontal bars, largest first as given, with error bars and a mark for a reference."""
-    with style():
-        figure = Figure(figsize=(5.6, 0.26 * len(names) + 0.75))
-        axes = figure.add_axes(
-            (0.42, 0.5 / figure.get_figheight(), 0.55, 1 - 0.62 / figure.get_figheight())
-        )
-        rows = -np.arange(len(names))
-        axes.barh(rows, values, height=0.66, color=LAYER_COLOURS[0], alpha=0.85,
-                  xerr=errors, error_kw={"ecolor": MUTED, "elinewidth": 1.0})  # fmt: skip
-        if references is not None:
-            axes.plot(references, rows, "|", color=OUTSIDE, ms=10, mew=2, label=reference_label)
-            axes.legend(loc="lower right", bbox_to_anchor=(1.0, 0.98), handletextpad=0.2)
-        axes.set_yticks(rows, names, fontsize=8)
-        axes.tick_params(axis="y", length=0)
-        axes.set_xlabel(label)
-        axes.grid(axis="x")
-    return figure
+def name_points(
+    axes, x: Sequence[float], y: Sequence[float], texts: Sequence[str], angle_deg: float = 0.0
+) -> None:
+    """Write a name beside each point; points in one place share a line of names."""
+    places: dict[tuple[float, float], list[str]] = {}
+    for px, py, text in zip(x, y, texts, strict=True):
+        if np.isfinite(px) and np.isfinite(py):
+            places.setdefault((float(px), float(py)), []).append(str(text))
+    for place, shared in places.items():
+        axes.annotate(
+            ", ".join(dict.fromkeys(shared)), place, xytext=(5, 4), textcoords="offset points",
+            fontsize=7, color=INK, rotation=angle_deg, rotation_mode="anchor", zorder=9,
+        )  # fmt: skip
 
 
 def history_figure(
@@ -666,58 +630,26 @@ def history_figure(
     return figure
 
 
-def parity_figure(
-    name: str,
-    true: Sequence[float],
-    predicted: Sequence[float],
-    errors: Sequence[float] | None = None,
-) -> Figure:
-    """Prediction against truth with the line of equality; gid of the marks: `parity`."""
-    true, predicted = np.asarray(true, float), np.asarray(predicted, float)
-    with style():
-        figure = Figure(figsize=(2.9, 2.9))
-        axes = figure.add_axes((0.2, 0.18, 0.76, 0.76))
-        both = np.concatenate([true, predicted])
-        low, high = both.min(), both.max()
-        margin = 0.05 * (high - low or 1.0)
-        axes.plot([low, high], [low, high], color=MUTED, lw=1)
-        if errors is not None:
-            axes.errorbar(true, predicted, yerr=errors, fmt="none", ecolor=LINE, elinewidth=0.9)
-        marks = axes.scatter(
-            true, predicted, s=12, color=LAYER_COLOURS[0], alpha=0.75, lw=0, zorder=3
-        )
-        marks.set_gid("parity")
-        axes.set_xlim(low - margin, high + margin)
-        axes.set_ylim(low - margin, high + margin)
-        axes.set_aspect("equal")
-        shown = quantity(name)
-        axes.set_xlabel(f"{shown.label}, known")
-        axes.set_ylabel("predicted")
-        axes.grid()
-    return figure
-
-
 def scatter_figure(
     x_name: str,
     y_name: str,
     groups: Mapping[str, tuple[Sequence[float], Sequence[float]]],
     targets: Mapping[str, Sequence] | None = None,
-    label_axes: bool = True,
+    names: Mapping[str, Sequence[str]] | None = None,
 ) -> Figure:
     """Groups of points over one another, the target windows shaded.
 
     Args:
         x_name, y_name: columns, for the axis labels.
-        groups: name to x and y; later groups are drawn larger and on top. The gid of group i's
-            marks is `points-{i}`.
+        groups: name to x and y; later groups are drawn larger and on top.
         targets: windows [low, high] of either column.
-        label_axes: False for maps whose axes mean nothing.
+        names: per group a text for each of its points.
     """
     markers = ("o", "D", "^", "s", "v", "P", "X", "*")
     with style():
         figure = Figure(figsize=(5.6, 3.2))
         axes = figure.add_axes((0.12, 0.15, 0.62, 0.81))
-        sizes = np.linspace(9, 60, max(len(groups), 2)) if label_axes else [22] * len(groups)
+        sizes = np.linspace(9, 60, max(len(groups), 2))
         for i, (name, (x, y)) in enumerate(groups.items()):
             look = {
                 "s": sizes[i],
@@ -727,12 +659,10 @@ def scatter_figure(
                 "marker": markers[i % len(markers)],
                 "alpha": 0.5 if len(x) > 500 else 0.9,
             }
-            if name == "noise":
-                look |= {"color": MUTED, "marker": "."}
             if name == "selected":  # rings: what they surround stays visible
                 look |= {"color": "none", "edgecolor": INK, "lw": 1.5, "marker": "o", "alpha": 1}
-            marks = axes.scatter(x, y, label=name, zorder=2 + i, **look)
-            marks.set_gid(f"points-{i}")
+            # Thousands of marks as paths would make the SVG too heavy to open.
+            axes.scatter(x, y, label=name, zorder=2 + i, rasterized=len(x) > 2000, **look)
         x_range, y_range = axes.get_xlim(), axes.get_ylim()
         windows = targets or {}
         for window, range_, draw in (
@@ -745,12 +675,10 @@ def scatter_figure(
                 draw(low, high, color=INSIDE, alpha=0.10, lw=0)
         axes.set_xlim(x_range)
         axes.set_ylim(y_range)
-        if label_axes:
-            axes.set_xlabel(quantity(x_name).label)
-            axes.set_ylabel(quantity(y_name).label)
-            axes.grid()
-        else:
-            axes.set_xticks([])
-            axes.set_yticks([])
+        axes.set_xlabel(quantity(x_name).label)
+        axes.set_ylabel(quantity(y_name).label)
+        axes.grid()
+        for name, texts in (names or {}).items():
+            name_points(axes, *groups[name], texts)
         axes.legend(loc="center left", bbox_to_anchor=(1.02, 0.5), handletextpad=0.3)
     return figure

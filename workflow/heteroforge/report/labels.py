@@ -5,9 +5,12 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.figure import Figure
 
-from heteroforge.report.figures import style
+from heteroforge.report.figures import name_points, style
+from heteroforge.report.words import stack_name
 
 __all__ = ["labels_figure"]
+
+NAMED = 2  # stacks farthest from their baseline that get their names
 
 SHOWN = {
     "gap_ev": ("Anderson's rule", "gap (eV)"),
@@ -22,6 +25,7 @@ def labels_figure(labels: pd.DataFrame) -> Figure:
     Args:
         labels: `labels/labels.parquet`.
     """
+    names = labels.groupby("stack_id")["specification"].first().map(stack_name)
     with style():
         figure = Figure(figsize=(8.4, 2.9), layout="constrained")
         for axes, (name, (method, label)) in zip(figure.subplots(1, 3), SHOWN.items(), strict=True):
@@ -35,6 +39,8 @@ def labels_figure(labels: pd.DataFrame) -> Figure:
                 continue
             both = wide.dropna(subset=["baseline", "dft"])
             axes.plot(both["baseline"], both["dft"], "o", ms=4)
+            worst = (both["dft"] - both["baseline"]).abs().nlargest(NAMED).index
+            name_points(axes, *both.loc[worst, ["baseline", "dft"]].T.to_numpy(), names[worst])
             low, high = both[["baseline", "dft"]].min().min(), both[["baseline", "dft"]].max().max()
             axes.plot([low, high], [low, high], lw=0.8, color="0.6")
             error = (both["dft"] - both["baseline"]).abs().mean()

@@ -8,17 +8,26 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from heteroforge.report.figures import LAYER_COLOURS, LINE, MUTED, scatter_figure, style
+from heteroforge.report.figures import (
+    LAYER_COLOURS,
+    LINE,
+    MUTED,
+    name_points,
+    scatter_figure,
+    style,
+)
 from heteroforge.report.words import quantity
 
 __all__ = ["pareto_figure", "parity_panels"]
+
+NAMED = 2  # predictions farthest from DFT that get their names
 
 
 def parity_panels(table: pd.DataFrame) -> Figure:
     """Held-out prediction against DFT, one panel per property, with calibrated 68 % bars.
 
     Args:
-        table: `property`, `true`, `predicted`, `std`.
+        table: `formula`, `property`, `true`, `predicted`, `std`.
     """
     names = [name for name, group in table.groupby("property", sort=False) if len(group)]
     with style():
@@ -40,6 +49,9 @@ def parity_panels(table: pd.DataFrame) -> Figure:
             axes.scatter(
                 group["true"], group["predicted"], s=11, color=LAYER_COLOURS[0], lw=0, zorder=3
             )
+            worst = (group["true"] - group["predicted"]).abs().nlargest(NAMED).index
+            named = group.loc[worst].drop_duplicates("formula")
+            name_points(axes, named["true"], named["predicted"], named["formula"])
             axes.set_xlim(ends)
             axes.set_ylim(ends)
             axes.set_title(quantity(name).label, fontsize=8)
@@ -53,7 +65,7 @@ def pareto_figure(
     selected: pd.DataFrame,
     targets: Mapping[str, Sequence[float | None]],
 ) -> Figure:
-    """Ranked samples by gap and binding energy: the first front and the selected ones marked."""
+    """Ranked samples by gap and binding energy: first front, and selected ones with their names."""
     x, y = "gap_ev", "binding_energy_mev_a2"
     front = ranked[ranked["pareto_rank"] == 1]
     groups = {
@@ -62,4 +74,6 @@ def pareto_figure(
         "selected": (selected[x].to_numpy(), selected[y].to_numpy()),
     }
     windows = {name: targets[name] for name in (x, y) if name in targets}
-    return scatter_figure(x, y, {k: v for k, v in groups.items() if len(v[0])}, windows)
+    names = {"selected": [f"{row.layers} ({row.slot})" for row in selected.itertuples()]}
+    groups = {k: v for k, v in groups.items() if len(v[0])}
+    return scatter_figure(x, y, groups, windows, names if "selected" in groups else None)

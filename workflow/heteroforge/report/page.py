@@ -2,96 +2,42 @@
 
 from __future__ import annotations
 
-import base64
-import io
-import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
-import ase.io
 import pandas as pd
 import yaml
-from ase import Atoms
-from ase.data import atomic_numbers
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from heteroforge.io import provenance, write_text
 from heteroforge.report import figures
 from heteroforge.report.campaign import Campaign, Candidate
-from heteroforge.report.sections import (
-    STAGES,
-    Picture,
-    Table,
-    make_table,
-    stage_sections,
-)
+from heteroforge.report.cards import make_card
+from heteroforge.report.judgement import heavy_elements, trust_in_numbers
+from heteroforge.report.sections import STAGES, Picture, stage_sections
+from heteroforge.report.tables import Table, make_table
 from heteroforge.report.words import (
     formula_text,
-    is_inside,
     number_text,
     quantity,
     target_sentence,
-    value_text,
     window_text,
 )
-from heteroforge.structures import StructureError
 
 __all__ = ["make_page", "write_report"]
 
-TEMPLATES = Path(__file__).resolve().parents[2] / "report"
+ROOT = Path(__file__).resolve().parents[3]
+TEMPLATES = ROOT / "workflow" / "report"
+LIBRARIES = ROOT / "resources" / "downloads" / "page_libraries"
 CARDS_SHOWN = 24  # further candidates are in the table, so that the page stays light
-FIRST_HEAVY_ELEMENT = 39  # Y: from the 4d row on, spin–orbit splittings reach 0.1 eV
+SHORTLIST = 3
 _SECRET = re.compile(r"key|token|secret|password", re.IGNORECASE)
 
-# Beside the targets, in this order; the rest is in the table of the DFT stage.
-_OTHER_VALUES = (
-    "gap_ev",
-    "gap_is_direct",
-    "alignment",
-    "vbm_ev",
-    "cbm_ev",
-    "ionization_energy_ev",
-    "electron_affinity_ev",
-    "vacuum_step_ev",
-    "electron_mass_m0",
-    "hole_mass_m0",
-    "binding_energy_mev_a2",
-    "strain_energy_mev_a2",
-    "net_energy_mev_a2",
-    "interlayer_gap_a",
-    "magnetisation_bohr",
-    "ionic_steps",
-    "energy_drop_ev",
-)
-
-
-@dataclass
-class Value:
-    """A line of a card: what was asked, predicted and computed."""
-
-    label: str
-    asked: str
-    predicted: str
-    computed: str
-    inside: bool | None = None
-
-
-@dataclass
-class Card:
-    """A candidate in the page."""
-
-    identifier: str
-    title: str
-    status: str
-    badge: str
-    summary: str
-    values: list[Value] = field(default_factory=list)
-    pictures: list[Picture] = field(default_factory=list)
-    downloads: list[tuple[str, str, str]] = field(default_factory=list)  # words, name, address
-    details: list[tuple[str, str]] = field(default_factory=list)
+# As they have to be loaded; resources/page_libraries.csv tells where they come from.
+SCRIPTS = ("dataTables.js", "buttons.js", "columnControl.js", "3Dmol.js")
+STYLES = ("dataTables.css", "columnControl.css")
 
 
 def write_report(
@@ -100,6 +46,7 @@ def write_report(
     targets: Mapping[str, object] | None = None,
     configuration: Mapping | None = None,
     templates: str | Path = TEMPLATES,
+    libraries: str | Path = LIBRARIES,
 ) -> None:
     """Write the report of the campaign in `folder`, with whatever it has so far.
 
@@ -109,12 +56,16 @@ def write_report(
         targets: window [low, high] per property; read from the DFT results where not given.
         configuration: as the campaign was run, printed under "how to reproduce".
         templates: folder of `page.html.j2`.
+        libraries: folder of the JavaScript libraries; a page without them is complete, but its
+            tables cannot be sorted and its structures cannot be turned.
     """
     campaign = Campaign(folder, targets, configuration)
-    write_text(path, make_page(campaign, templates))
+    write_text(path, make_page(campaign, templates, libraries))
 
 
-def make_page(campaign: Campaign, templates: str | Path = TEMPLATES) -> str:
+def make_page(
+    campaign: Campaign, templates: str | Path = TEMPLATES, libraries: str | Path = LIBRARIES
+) -> str:
     """The page's HTML."""
     if not campaign.targets:
         for candidate in campaign.candidates:
@@ -132,7 +83,8 @@ def make_page(campaign: Campaign, templates: str | Path = TEMPLATES) -> str:
     colours = figures.element_colours(
         [s for c in shown if c.atoms is not None for s in c.atoms.get_chemical_symbols()]
     )
-    cards = [_card(campaign, candidate, colours) for candidate in shown]
+    cards = [make_card(campaign, candidate, colours) for candidate in shown]
+    scripts, styles = _libraries(Path(libraries))
     return environment.get_template("page.html.j2").render(
         name=campaign.name,
         asked=target_sentence(campaign.targets),
@@ -141,15 +93,34 @@ def make_page(campaign: Campaign, templates: str | Path = TEMPLATES) -> str:
         counts=_counts(campaign),
         funnel=_funnel(campaign),
         advice=_advice(campaign, [s.stage for s in sections if s.missing]),
+        shortlist=[card for card in cards if card.status == "inside"][:SHORTLIST],
         cards=cards,
         cards_left_out=max(0, len(campaign.verified) - CARDS_SHOWN),
-        failed=[_card(campaign, c, colours, brief=True) for c in _others(campaign)],
+        failed=[make_card(campaign, c, colours, brief=True) for c in _others(campaign)],
         sections=sections,
         set_aside=_set_aside(campaign),
+        trust=_trust(campaign),
         caveats=_caveats(campaign),
         reproduction=_reproduction(campaign),
         faults=campaign.faults,
+        scripts=scripts,
+        styles=styles,
     )
+
+
+def _libraries(folder: Path) -> tuple[list[Markup], list[Markup]]:
+    """Scripts and styles of the libraries that are there, ready for the inside of the page."""
+
+    def read(names):
+        texts = [(folder / n).read_text(encoding="utf-8") for n in names if (folder / n).is_file()]
+        # The end of an element would end the element around it, wherever it stands.
+        return [Markup(text.replace("</script", "<\\/script")) for text in texts]
+
+    licence = folder / "3Dmol.LICENSE.txt"
+    scripts = read(SCRIPTS)
+    if scripts and licence.is_file():
+        scripts.insert(0, Markup(f"/*!\n{licence.read_text(encoding='utf-8')}\n*/"))
+    return scripts, read(STYLES)
 
 
 def _prose(text: str) -> Markup:
@@ -172,7 +143,7 @@ def _counts(campaign: Campaign) -> list[tuple[str, str]]:
         ("screened", campaign.number_screened),
         ("selected for DFT", campaign.number_selected),
         ("verified by DFT", len(campaign.verified) if computed else None),
-        ("inside all targets", inside if computed else None),
+        ("meet all targets", inside if computed else None),
     ]
     return [(words, number_text(number, 0)) for words, number in counts]
 
@@ -186,7 +157,7 @@ def _funnel(campaign: Campaign) -> Picture | None:
         ("likely to meet all targets", steps.get("likely")),
         ("selected for DFT", campaign.number_selected),
         ("verified by DFT", len(campaign.verified)),
-        ("inside all targets", sum(c.meets_targets for c in campaign.verified)),
+        ("meet all targets", sum(c.meets_targets for c in campaign.verified)),
     ]
     known = [(words, number) for words, number in counts if number is not None]
     if not campaign.number_sampled:
@@ -208,12 +179,12 @@ def _verdict(campaign: Campaign) -> str:
         return f"No candidate has been verified: all {len(computed)} calculations failed."
     stacks = "stack" if len(computed) == 1 else "stacks"
     text = f"{len(inside)} of {len(computed)} {stacks} given to DFT "
-    text += ("lies" if len(inside) == 1 else "lie") + " inside all targets"
+    text += ("meets" if len(inside) == 1 else "meet") + " all targets"
     if inside:
-        return f"{text}. Best: {formula_text(inside[0].formula)}."
+        return f"{text}. Best: {formula_text(inside[0].title)}."
     best = verified[0]
     near = " and ".join(quantity(name).words for name in best.misses)
-    return f"{text}. Nearest: {formula_text(best.formula)}, outside in {near}."
+    return f"{text}. Nearest: {formula_text(best.title)}, outside in {near}."
 
 
 def _advice(campaign: Campaign, missing: list[str]) -> list[str]:
@@ -240,7 +211,7 @@ def _advice(campaign: Campaign, missing: list[str]) -> list[str]:
     verified = campaign.verified
     if verified and not any(c.meets_targets for c in verified):
         advice.append(
-            "No verified stack lies inside all targets. Its DFT values teach the next campaign: "
+            "No verified stack meets all targets. The DFT values teach the next campaign: "
             f"name `{campaign.name}` under `labels.from_campaigns` in a copy of the configuration "
             "with another `campaign`, and give `screening.exploration` a share of the slots."
         )
@@ -250,230 +221,6 @@ def _advice(campaign: Campaign, missing: list[str]) -> list[str]:
             "you rely on them."
         )
     return advice
-
-
-# --- cards ------------------------------------------------------------------------------------
-
-
-def _card(
-    campaign: Campaign, candidate: Candidate, colours: Mapping[str, str], brief: bool = False
-) -> Card:
-    if candidate.status != "verified":
-        badge = "failed" if candidate.status == "failed" else "not computed yet"
-    elif candidate.meets_targets:
-        badge = "inside all targets"
-    else:
-        badge = "outside: " + ", ".join(quantity(n).words for n in candidate.misses)
-    card = Card(
-        identifier=f"slot-{candidate.slot}",
-        title=formula_text(candidate.formula),
-        status="inside" if candidate.meets_targets else candidate.status,
-        badge=badge,
-        summary=_summary(candidate),
-        values=_values(candidate),
-    )
-    if brief:
-        card.summary = candidate.reason or card.summary
-        return card
-    rows = campaign.layer_rows(candidate)
-    names = _layer_names(rows)
-    for draw in (_draw_structure, _draw_alignment, _draw_bands):
-        try:
-            picture = draw(campaign, candidate, rows, names, colours)
-        except (StructureError, ValueError, KeyError, TypeError, IndexError) as error:
-            campaign.faults[f"dft/slot_{candidate.slot}"] = f"not drawn: {error}"
-            continue
-        if picture is not None:
-            card.pictures.append(picture)
-    card.downloads = _downloads(candidate)
-    card.details = _details(candidate)
-    return card
-
-
-def _summary(candidate: Candidate) -> str:
-    parts = []
-    stack = candidate.stack
-    if stack is not None:
-        for i in range(stack.number_of_layers - 1):
-            stacking = stack.stacking(i)
-            parts.append(stacking if "twisted" in stacking else f"stacking {stacking}")
-            if stack.twist_deg(i) > 0.005 and "twisted" not in stacking:
-                parts[-1] += f", turned by {value_text('twist_deg', stack.twist_deg(i))}"
-        parts.append(f"mismatch {value_text('mismatch_percent', stack.mismatch_percent)}")
-        layers = [
-            layer.monolayer.name + (" (flipped)" if layer.flipped else "") for layer in stack.layers
-        ]
-        if all(layer.monolayer.name for layer in stack.layers):
-            parts.append("from the bottom: " + ", ".join(layers))
-    number = candidate.computed.get("number_of_atoms", candidate.predicted.get("number_of_atoms"))
-    if number is not None:
-        parts.append(f"{number_text(number)} atoms")
-    return f"Slot {candidate.slot}" + (": " + "; ".join(parts) if parts else "") + "."
-
-
-def _layer_names(rows: list[dict]) -> list[str]:
-    names = [formula_text(row.get("formula", "?")) for row in rows]
-    if len(set(names)) == len(names):
-        return names
-    return [f"{name} ({i + 1})" for i, name in enumerate(names)]
-
-
-def _shown(name: str, value: object) -> str:
-    """A value with its unit; lists (written as JSON text) item by item."""
-    if isinstance(value, str) and value.startswith("["):
-        try:
-            value = json.loads(value)
-        except ValueError:
-            return value
-    if isinstance(value, (list, tuple)):
-        return ", ".join(value_text(name, item) for item in value) or "–"
-    return value_text(name, value)
-
-
-def _values(candidate: Candidate) -> list[Value]:
-    names = list(candidate.target)
-    names += [n for n in _OTHER_VALUES if n not in names and n in candidate.computed]
-    values = []
-    for name in names:
-        target = candidate.target.get(name)
-        predicted = candidate.predicted.get(name)
-        text = "–" if predicted is None else _shown(name, predicted)
-        std = candidate.predicted.get(f"{name}_std")
-        if predicted is not None and isinstance(std, (int, float)):
-            decimals = quantity(name).decimals
-            unit = quantity(name).unit
-            text = f"{number_text(predicted, decimals)} ± {number_text(std, decimals)} {unit}"
-        if name == "alignment" and candidate.computed.get("anderson_alignment"):
-            text = f"{candidate.computed['anderson_alignment']} (Anderson's rule)"
-        if name == "gap_ev" and predicted is None and "anderson_gap_ev" in candidate.computed:
-            text = f"{_shown(name, candidate.computed['anderson_gap_ev'])} (Anderson's rule)"
-        values.append(
-            Value(
-                label=quantity(name).words,
-                asked=window_text(name, target["window"]) if target else "",
-                predicted=text if text != "–" else "",
-                computed=_shown(name, candidate.computed.get(name)),
-                inside=_inside(candidate, name, target),
-            )
-        )
-    return values
-
-
-def _inside(candidate: Candidate, name: str, target: Mapping | None) -> bool | None:
-    if target is None or candidate.status != "verified":
-        return None
-    return is_inside(candidate.computed.get(name, target["value"]), target["window"])
-
-
-def _draw_structure(campaign, candidate, rows, names, colours) -> Picture | None:
-    if candidate.atoms is None:
-        return None
-    shown = {**figures.element_colours(candidate.atoms.get_chemical_symbols()), **colours}
-    figure = figures.structure_figure(candidate.atoms, names, shown)
-    state = "relaxed by DFT" if candidate.relaxed else "as selected, not relaxed"
-    title = f"Structure of {formula_text(candidate.formula)}, {state}"
-    svg = figures.inline_svg(figure, title, f"slot{candidate.slot}-structure")
-    caption = f"Structure, {state}: from the side and from above (lower layers fade; dashed: cell)."
-    return Picture(Markup(svg), caption)
-
-
-def _weights(text: object) -> list[float] | None:
-    weights = json.loads(text) if isinstance(text, str) else text
-    return None if weights is None else [float(w) for w in weights]
-
-
-def _draw_alignment(campaign, candidate, rows, names, colours) -> Picture | None:
-    levels = [
-        {
-            "name": name,
-            "kind": "layer",
-            "vbm_ev": row.get("vbm_ev"),
-            "cbm_ev": None if row.get("is_metal") else row.get("cbm_ev"),
-        }
-        for row, name in zip(rows, names, strict=True)
-    ]
-    computed = candidate.computed
-    levels.append(
-        {
-            "name": "stack (DFT)",
-            "kind": "stack",
-            "vbm_ev": computed.get("vbm_ev"),
-            "cbm_ev": computed.get("cbm_ev"),
-            "missing": "no gap" if computed.get("gap_ev") == 0 else "unknown",
-            "vbm_weights": _weights(computed.get("vbm_layer_weights")),
-            "cbm_weights": _weights(computed.get("cbm_layer_weights")),
-        }
-    )
-    if all(level["vbm_ev"] is None for level in levels):
-        return None
-    figure = figures.alignment_figure(levels, computed.get("vacuum_step_ev"))
-    kind = str(computed.get("alignment", "undetermined"))
-    words = {"I": "type I", "II": "type II", "III": "type III"}.get(kind, kind)
-    title = f"Band alignment of {formula_text(candidate.formula)}: {words}"
-    svg = figures.inline_svg(figure, title, f"slot{candidate.slot}-alignment")
-    caption = f"Band edges against vacuum, {words} by layer-projected states."
-    alone = sum(bool(row.get("alone")) for row in rows)
-    if rows and alone == len(rows):
-        caption += " Layers alone are in the stack's cell, by the same protocol."
-    protocols = {str(r["protocol"]) for r in rows if "protocol" in r and not r.get("alone")}
-    if computed.get("protocol") and protocols - {str(computed["protocol"])}:
-        caption += f" Layers alone by protocol {', '.join(sorted(protocols))}: not the stack's."
-    return Picture(Markup(svg), caption)
-
-
-def _draw_bands(campaign, candidate, rows, names, colours) -> Picture | None:
-    if candidate.bands is None:
-        return None
-    figure = figures.band_figure(candidate.bands, names)
-    title = f"Band structure of {formula_text(candidate.formula)}"
-    svg = figures.inline_svg(figure, title, f"slot{candidate.slot}-bands")
-    return Picture(Markup(svg), "Band structure (PBE), coloured by the layer that holds the state.")
-
-
-def _downloads(candidate: Candidate) -> list[tuple[str, str, str]]:
-    if candidate.atoms is None:
-        return []
-    stem = re.sub(r"[^A-Za-z0-9]+", "-", candidate.formula).strip("-") or "stack"
-    stem = f"{stem}_slot{candidate.slot}"
-    files = [("CIF", f"{stem}.cif", candidate.cif or _as_text(candidate.atoms, "cif"))]
-    files.append(("extended XYZ", f"{stem}.extxyz", _as_text(candidate.atoms, "extxyz")))
-    return [
-        (words, name, "data:text/plain;base64," + base64.b64encode(text.encode()).decode())
-        for words, name, text in files
-    ]
-
-
-def _as_text(atoms: Atoms, kind: str) -> str:
-    if kind == "extxyz":
-        text = io.StringIO()
-        ase.io.write(text, atoms, format="extxyz")
-        return text.getvalue()
-    content = io.BytesIO()
-    periodic = atoms.copy()
-    if abs(periodic.cell[2, 2]) < 1e-6:
-        periodic.center(vacuum=7.5, axis=2)
-    periodic.pbc = True  # the format knows crystals only; the empty space in z stays
-    ase.io.write(content, periodic, format="cif")
-    return content.getvalue().decode()
-
-
-def _details(candidate: Candidate) -> list[tuple[str, str]]:
-    details = []
-    if candidate.predicted.get("reason"):
-        details.append(("Why selected", str(candidate.predicted["reason"])))
-    if candidate.computed.get("stack_id"):
-        details.append(("Stack", str(candidate.computed["stack_id"])))
-    attempts = candidate.result.get("attempts") or []
-    if attempts:
-        details.append(("Attempts of pw.x", number_text(len(attempts))))
-    protocol = candidate.result.get("protocol")
-    if isinstance(protocol, Mapping):
-        details.append(("Protocol", ", ".join(f"{k} {v}" for k, v in protocol.items())))
-    elif candidate.computed.get("protocol"):
-        details.append(("Protocol", str(candidate.computed["protocol"])))
-    if candidate.computed.get("specification"):
-        details.append(("Specification", str(candidate.computed["specification"])))
-    return details
 
 
 # --- the rest of the page ---------------------------------------------------------------------
@@ -496,15 +243,20 @@ def _set_aside(campaign: Campaign) -> list[Table]:
     return tables
 
 
+def _trust(campaign: Campaign) -> list:
+    names = dict.fromkeys([*campaign.targets, "gap_ev", "binding_energy_mev_a2",
+                           "interlayer_gap_a", "vbm_ev", "cbm_ev"])  # fmt: skip
+    metrics = campaign.record("gnn/metrics.json") or {}
+    calibration = campaign.record("gnn/calibration.json") or {}
+    try:
+        return trust_in_numbers(metrics, calibration, campaign.verified, list(names))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        campaign.faults["gnn/metrics.json"] = f"not understood: {error}"
+        return []
+
+
 def _caveats(campaign: Campaign) -> list[str]:
-    caveats = [
-        "Gaps are Kohn–Sham gaps of PBE: too small against experiment, and not optical gaps. Use "
-        "them to order materials, not as measured values.",
-        "Dispersion is PBE + D3. Binding energies and interlayer gaps carry its error; other "
-        "corrections give other values.",
-        "Mobilities come from deformation-potential theory with longitudinal acoustic phonons "
-        "only: an upper estimate.",
-    ]
+    caveats = []
     protocols = set()
     for candidate in campaign.verified:
         protocol = candidate.result.get("protocol")
@@ -515,21 +267,25 @@ def _caveats(campaign: Campaign) -> list[str]:
         text = f"DFT values were computed with protocol {', '.join(sorted(protocols))}"
         text += ", a coarse one for screening on few cores" if "quick" in protocols else ""
         caveats.append(text + ". Numbers of different protocols must not be compared.")
-    heavy = {}
-    for candidate in campaign.verified:
-        symbols = [] if candidate.atoms is None else candidate.atoms.get_chemical_symbols()
-        found = {s for s in symbols if atomic_numbers[s] >= FIRST_HEAVY_ELEMENT}
-        if found:
-            heavy[formula_text(candidate.formula)] = ", ".join(sorted(found))
+    heavy = {
+        formula_text(c.title): ", ".join(heavy_elements(c))
+        for c in campaign.verified
+        if heavy_elements(c)
+    }
     text = "Spin–orbit coupling is not included."
     if heavy:
-        named = "; ".join(f"{formula} ({elements})" for formula, elements in heavy.items())
+        named = "; ".join(f"{title} ({elements})" for title, elements in heavy.items())
         text += f" It matters where heavy elements take part: {named}."
-    caveats.append(text)
-    caveats.append(
-        "Predicted values come with the ensemble's standard deviation, which says little for "
-        "chemistry far from the training data."
-    )
+    caveats += [
+        text,
+        "Mobilities come from deformation-potential theory with longitudinal acoustic phonons "
+        "only: an upper estimate.",
+        "A stack that DFT finds bound is not yet a stack that can be grown: whether each layer "
+        "exists on its own, on which substrate and in air, is not computed here. Look the layers "
+        "up before you plan a synthesis.",
+        "A ± is one standard deviation, widened until it held for pairs of layers left out of the "
+        "training. For chemistry far from the training data it says little.",
+    ]
     return caveats
 
 

@@ -12,41 +12,40 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from heteroforge.report import figures
 from heteroforge.report.campaign import Campaign
+from heteroforge.report.figures import page_svg
+from heteroforge.report.tables import Table, make_table, measures_table
 from heteroforge.report.words import (
-    formula_text,
     number_text,
     quantity,
     target_sentence,
     value_text,
 )
 
-__all__ = ["STAGES", "Picture", "Section", "Table", "make_table", "stage_sections"]
+__all__ = ["STAGES", "Picture", "Section", "stage_sections"]
 
-ROWS_SHOWN = 150
-MARKS_SHOWN = 2500
-PICTURES_PER_STAGE = 4
-_NOT_SHOWN = ("specification", "seed_key")
+PICTURES_PER_STAGE = 6
 
-
-@dataclass
-class Table:
-    """A table of the page.
-
-    Attributes:
-        identifier: unique in the page; also the name of the exported CSV.
-        title: caption.
-        columns: (column name, heading, whether it holds numbers).
-        rows: cells as (text shown, plain value for sorting and export).
-        note: what was left out and where the rest is.
-    """
-
-    identifier: str
-    title: str
-    columns: list[tuple[str, str, bool]]
-    rows: list[list[tuple[str, str]]]
-    note: str = ""
+_CAPTIONS = {
+    "library/monolayers": "Gap against lattice constant, by name; layers of similar lattice "
+    "constant fit on each other.",
+    "clustering/map": "Map of the monolayers by their descriptors.",
+    "clustering/drivers": "What drives the properties. Bars that end left of the red mark may be "
+    "chance.",
+    "stacks/matches": "Which layers fit on which: smallest mismatch of a common cell; empty: none "
+    "within the limits.",
+    "labels/baseline_and_dft": "What physics baselines say of stacks, and what DFT says.",
+    "gvae/training": "Training curves of the generator.",
+    "gnn/parity": "Predictions for pairs of layers left out of the training, against DFT. Bars: "
+    "68 % intervals.",
+    "samples/pairs": "Samples by pair of layers: where the generator went.",
+    "screening/pareto": "Predicted properties of the ranked stacks; targets shaded, rings: given "
+    "to DFT (number of the slot).",
+    "screening/chances": "Where the chances are: best probability of meeting all targets, by pair "
+    "of layers; framed: given to DFT.",
+    "dft/predicted_and_verified": "What was predicted (± one standard deviation) and what DFT "
+    "found; targets shaded.",
+}
 
 
 @dataclass
@@ -60,7 +59,7 @@ class Picture:
 
 @dataclass
 class Section:
-    """A stage in the page; `drawn` names stage pictures that the page draws itself."""
+    """A stage in the page."""
 
     stage: str
     title: str
@@ -69,7 +68,6 @@ class Section:
     pictures: list[Picture] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
     missing: bool = False
-    drawn: set[str] = field(default_factory=set)
 
 
 STAGES = {
@@ -111,73 +109,17 @@ def stage_sections(campaign: Campaign) -> list[Section]:
     return made
 
 
-# --- tables and pictures ----------------------------------------------------------------------
-
-
-def make_table(
-    frame: pd.DataFrame,
-    identifier: str,
-    title: str,
-    path: str = "",
-    rows_shown: int = ROWS_SHOWN,
-    total: int | None = None,
-    headings: Mapping[str, str] | None = None,
-) -> Table:
-    """A page's table of the first rows of a frame.
-
-    Args:
-        frame: columns are named and written by their units; empty columns are left out.
-        path: file that holds all rows, named where rows are left out.
-        total: rows there are, where the frame is only the first of them.
-        headings: instead of the usual words for a column.
-    """
-    columns, texts = [], []
-    for name in frame.columns:
-        series = frame[name]
-        if name in _NOT_SHOWN or series.isna().all():
-            continue
-        truth = pd.api.types.is_bool_dtype(series.dropna().infer_objects())
-        numeric = pd.api.types.is_numeric_dtype(series) and not truth
-        heading = (headings or {}).get(str(name)) or quantity(str(name)).label
-        columns.append((str(name), heading, numeric))
-        texts.append([_cell(str(name), value, truth) for value in series.head(rows_shown)])
-    total = len(frame) if total is None else total
-    note = ""
-    if total > rows_shown:
-        note = f"First {number_text(rows_shown)} of {number_text(total)} rows"
-        note += f"; all of them in `{path}`." if path else "."
-    rows = [list(row) for row in zip(*texts, strict=True)] if texts else []
-    return Table(identifier, title, columns, rows, note)
-
-
-def _cell(name: str, value: object, truth: bool = False) -> tuple[str, str]:
-    if value is None or (pd.api.types.is_scalar(value) and pd.isna(value)):
-        return "–", ""
-    if truth:
-        return ("yes", "1") if value else ("no", "0")
-    if isinstance(value, (int, float, np.number)):
-        return value_text(name, value, unit=False), repr(float(value))
-    if isinstance(value, np.ndarray):
-        value = value.tolist()
-    text = str(value)
-    if name in ("formula", "bottom", "top", "material"):
-        return formula_text(text), text
-    if name == "property":
-        return quantity(text).label, text
-    return (quantity(text).words if name in ("target", "descriptor") else text), text
+# --- pictures ----------------------------------------------------------------------------------
 
 
 def _add_pictures(campaign: Campaign, section: Section) -> None:
-    for path in campaign.pictures(section.stage):
-        if len(section.pictures) >= PICTURES_PER_STAGE + 2:
-            break
-        if any(word in path.stem for word in section.drawn):
-            continue
-        caption = f"{path.stem.replace('_', ' ').capitalize()}."
+    for path in campaign.pictures(section.stage)[:PICTURES_PER_STAGE]:
+        words = f"{path.stem.replace('_', ' ').capitalize()}."
+        caption = _CAPTIONS.get(f"{section.stage}/{path.stem}", words)
         if path.suffix == ".svg":
             try:
                 prefix = f"{section.stage}-{path.stem}".replace("_", "-")
-                svg = figures.page_svg(path.read_text(encoding="utf-8"), caption, prefix)
+                svg = page_svg(path.read_text(encoding="utf-8"), caption, prefix)
                 section.pictures.append(Picture(Markup(svg), caption))
                 continue
             except (ElementTree.ParseError, KeyError, ValueError, UnicodeDecodeError):
@@ -187,37 +129,6 @@ def _add_pictures(campaign: Campaign, section: Section) -> None:
         content = base64.b64encode(path.read_bytes()).decode()
         markup = Markup('<img alt="{}" src="data:image/png;base64,{}">').format(caption, content)
         section.pictures.append(Picture(markup, caption, on_paper=True))
-
-
-def _picture(section: Section, figure, caption: str, tooltips=None) -> None:
-    number = len(section.pictures) + 1
-    svg = figures.inline_svg(figure, caption, f"{section.stage}-{number}", tooltips)
-    section.pictures.append(Picture(Markup(svg), caption))
-
-
-def _measures(record: Mapping, prefix: str = "") -> list[tuple[str, object]]:
-    """All single values of a nested record, with their path in words."""
-    found = []
-    for key, value in record.items():
-        if key == "provenance":
-            continue
-        words = f"{prefix}{quantity(str(key)).label}"
-        if isinstance(value, Mapping):
-            found += _measures(value, f"{prefix}{quantity(str(key)).words}: ")
-        elif isinstance(value, (int, float, str, bool)) or value is None:
-            found.append((words, value))
-        elif isinstance(value, Sequence) and len(value) <= 4:
-            found.append((words, ", ".join(map(str, value))))
-    return found
-
-
-def _measures_table(record: Mapping, identifier: str, title: str) -> Table:
-    rows = [
-        [(words, words), _cell("", value, isinstance(value, bool))]
-        for words, value in _measures(record)
-    ]
-    columns = [("measure", "measure", False), ("value", "value", True)]
-    return Table(identifier, title, columns, rows)
 
 
 # --- sentences --------------------------------------------------------------------------------
@@ -311,11 +222,9 @@ def _write_clustering(campaign: Campaign, section: Section) -> None:
 
 
 def _write_drivers(campaign: Campaign, section: Section, target: str, rows: pd.DataFrame) -> None:
-    words = quantity(target).words
+    words = "being a good semiconductor" if target == "works" else quantity(target).words
     if rows["importance"].isna().all():  # the row says why
-        section.paragraphs.append(
-            f"What drives the {words} was not studied: {rows['effect'].iloc[0]}."
-        )
+        section.paragraphs.append(f"What drives {words} was not studied: {rows['effect'].iloc[0]}.")
         return
     rows = rows.sort_values("importance", ascending=False)
     null = rows.get("null_importance")
@@ -324,29 +233,14 @@ def _write_drivers(campaign: Campaign, section: Section, target: str, rows: pd.D
     if len(above):
         names = [quantity(str(d)).words for d in above["descriptor"].head(3)]
         section.paragraphs.append(
-            f"What drives the {words}{samples}: {_join(names)}. "
+            f"What drives {words}{samples}: {_join(names)}. "
             f"{number_text(len(above))} of {_count(len(rows), 'descriptor')} matter more than they "
             "would if the values were shuffled among the materials."
         )
     else:
         section.paragraphs.append(
-            f"No descriptor tells the {words}{samples} better than chance (importance against "
+            f"No descriptor tells {words}{samples} better than chance (importance against "
             "values shuffled among the materials): too few data, or the wrong descriptors."
-        )
-    stage_has_it = any("drivers" in path.stem for path in campaign.pictures(section.stage))
-    if not stage_has_it and len(section.pictures) < PICTURES_PER_STAGE - 1:
-        shown = rows.head(8)
-        _picture(
-            section,
-            figures.bars_figure(
-                [quantity(str(d)).words for d in shown["descriptor"]],
-                shown["importance"].to_numpy(float),
-                shown["importance_std"].to_numpy(float) if "importance_std" in shown else None,
-                shown["null_importance"].to_numpy(float) if "null_importance" in shown else None,
-                "permutation importance",
-                "when shuffled",
-            ),
-            f"Drivers of the {words}. Bars that end left of the red mark may be chance.",
         )
 
 
@@ -412,39 +306,20 @@ def _write_gvae(campaign: Campaign, section: Section) -> None:
         _write_history(section, history)
     if metrics:
         section.tables.append(
-            _measures_table(metrics, "gvae-metrics", "Reconstruction and generation")
+            measures_table(metrics, "gvae-metrics", "Reconstruction and generation")
         )
 
 
 def _write_history(section: Section, history: pd.DataFrame) -> None:
     epochs = history["epoch"] if "epoch" in history else pd.Series(range(1, len(history) + 1))
-    curves = [
-        c
-        for c in history.columns
-        if pd.api.types.is_numeric_dtype(history[c])
-        and history[c].notna().any()
-        and c not in ("epoch", "learning_rate", "seconds", "kl_weight", "active_units")
-        and not c.removeprefix("kl_").isdigit()
-    ]
-    # Pairs of training and validation first; of those without a partner the totals.
-    paired = [c for c in curves if f"validation_{c}" in curves]
-    totals = [c for c in paired if c in ("loss", "total")] or paired
-    shown = [n for c in totals for n in (c, f"validation_{c}")][:6]
-    shown = shown or [c for c in curves if "loss" in c][:6] or curves[:6]
     text = f"Trained for {_count(int(epochs.nunique()), 'epoch')}"
-    validation = [c for c in shown if "valid" in c]
-    if validation and len(totals) == 1 or len(validation) == 1:
-        best = history[validation[0]].idxmin()
+    if "validation_loss" in history and history["validation_loss"].notna().any():
+        best = history["validation_loss"].idxmin()
         text += (
-            f"; the {quantity(validation[0]).words} was lowest in epoch "
-            f"{number_text(int(epochs[best]))} ({number_text(history[validation[0]][best])})"
+            f"; the validation loss was lowest in epoch {number_text(int(epochs[best]))} "
+            f"({number_text(history['validation_loss'][best])})"
         )
     section.paragraphs.append(text + ".")
-    if shown:
-        values = {name: history[name].to_numpy(float) for name in shown}
-        figure = figures.history_figure(epochs.to_numpy(float), values)
-        _picture(section, figure, "Training curves.")
-        section.drawn |= {"training", "history"}
 
 
 def _write_gnn(campaign: Campaign, section: Section) -> None:
@@ -454,20 +329,17 @@ def _write_gnn(campaign: Campaign, section: Section) -> None:
         _write_metrics(section, metrics, calibration.get("properties", {}))
     if calibration:
         section.tables.append(
-            _measures_table(
+            measures_table(
                 calibration.get("properties", calibration), "gnn-calibration", "Calibration"
             )
         )
-    predictions = campaign.table("gnn/test_predictions.parquet")
-    if predictions is not None and len(predictions):
-        _draw_parity(section, predictions, (metrics or {}).get("properties", {}))
 
 
 def _write_metrics(section: Section, metrics: Mapping, calibration: Mapping) -> None:
     """Errors of the network beside those of simpler predictors, on pairs never seen."""
     properties = metrics.get("properties")
     if not isinstance(properties, Mapping):
-        section.tables.append(_measures_table(metrics, "gnn-metrics", "Test metrics"))
+        section.tables.append(measures_table(metrics, "gnn-metrics", "Test metrics"))
         return
     if metrics.get("labelled_stacks") is not None:
         text = f"{_count(metrics['labelled_stacks'], 'stack')} with DFT labels"
@@ -478,22 +350,37 @@ def _write_metrics(section: Section, metrics: Mapping, calibration: Mapping) -> 
                 f"; every error below is for pairs left out of the training ({metrics['split']})"
             )
         section.paragraphs.append(text + ".")
+    known = {name: entry for name, entry in properties.items() if entry.get("predictors")}
+    if not known:
+        return
+    beaten = [name for name, entry in known.items() if entry.get("network_beats_baselines")]
+    text = f"The GNN beats every simpler predictor for {number_text(len(beaten))} of "
+    text += f"{_count(len(known), 'property', 'properties')}"
+    text += f" ({_join([quantity(n).words for n in beaten])})" if beaten else ""
+    section.paragraphs.append(text + "; the best one on unseen pairs is used for each property.")
+    section.tables.append(_predictors_table(known, calibration))
+
+
+def _predictors_table(properties: Mapping, calibration: Mapping) -> Table:
+    """Mean absolute errors on unseen pairs, properties in rows, predictors in columns."""
+    predictors = list(dict.fromkeys(p for e in properties.values() for p in e["predictors"]))
+    columns = [("property", "property", False), ("labels", "DFT labels", True)]
+    columns += [("used", "used", False)]
+    columns += [(f"mae_{p}", _predictor_words(p), True) for p in predictors]
+    columns += [("coverage", "inside the 68\u202f% interval", True)]
     rows = []
     for name, entry in properties.items():
-        predictors = entry.get("predictors") or {}
-        best = entry.get("best")
-        rows += [
-            {"property": name, "predictor": _predictor_words(p), **errors, "used": p == best}
-            for p, errors in predictors.items()
-        ]
-        if best in predictors:
-            section.paragraphs.append(_metric_sentence(name, entry, calibration.get(name, {})))
-    if rows:
-        headings = {"mae": "mean absolute error", "rmse": "root-mean-square error"}
-        table = make_table(
-            pd.DataFrame(rows), "gnn-metrics", "Errors of all predictors", headings=headings
-        )
-        section.tables.append(table)
+        labels, best = entry.get("labels"), entry.get("best")
+        row = [(quantity(name).label, name), (number_text(labels), str(labels))]
+        row.append((_predictor_words(str(best)), str(best)))
+        for predictor in predictors:
+            mae = (entry["predictors"].get(predictor) or {}).get("mae")
+            row.append((_error_text(name, mae), "" if mae is None else repr(float(mae))))
+        inside = [c for c in (calibration.get(name) or {}).get("coverage") or [] if c is not None]
+        row.append((f"{100 * inside[0]:.0f}\u202f%", repr(inside[0])) if inside else ("–", ""))
+        rows.append(row)
+    title = "Mean absolute errors of all predictors, on pairs left out"
+    return Table("gnn-metrics", title, columns, rows)
 
 
 def _predictor_words(name: str) -> str:
@@ -501,58 +388,10 @@ def _predictor_words(name: str) -> str:
     return words.get(name, name.replace("_", " "))
 
 
-def _metric_sentence(name: str, entry: Mapping, calibration: Mapping) -> str:
-    predictors, best = entry["predictors"], entry["best"]
-
-    def error(predictor: str) -> str:
-        return _error_text(name, predictors[predictor]["mae"])
-
-    text = f"{quantity(name).words.capitalize()}: {_predictor_words(best)} is used, "
-    text += f"off by {error(best)} in the mean"
-    others = [p for p in ("network", "baseline", "mean") if p in predictors and p != best]
-    if others:
-        text += f" ({', '.join(f'{_predictor_words(p)} {error(p)}' for p in others)})"
-    if entry.get("network_beats_baselines") is False:
-        text += "; the GNN does not beat the simpler predictors"
-    coverage = [c for c in calibration.get("coverage") or [] if c is not None]
-    if coverage:
-        text += f"; {100 * coverage[0]:.0f} % of the held-out values lie within its 68 % interval"
-    elif calibration.get("calibrated") is False:
-        text += "; too few labels to check the uncertainty"
-    return text.replace(" %", chr(0x202F) + "%") + "."
-
-
-def _error_text(name: str, error: float) -> str:
+def _error_text(name: str, error: float | None) -> str:
     """An error with one more digit than the quantity itself."""
-    shown = quantity(name)
-    decimals = None if shown.decimals is None else shown.decimals + 1
-    return f"{number_text(error, decimals)}{chr(0x202F)}{shown.unit}".rstrip()
-
-
-def _draw_parity(section: Section, predictions: pd.DataFrame, metrics: Mapping) -> None:
-    known = [c for c in ("dft", "true", "value") if c in predictions]
-    if "property" not in predictions or not known:
-        section.paragraphs.append("`gnn/test_predictions.parquet` has no columns property and dft.")
-        return
-    for name, group in predictions.groupby("property", sort=False):
-        predictor = metrics.get(name, {}).get("best")
-        if predictor not in group:
-            predictor = "network" if "network" in group else "predicted"
-        group = group.dropna(subset=[known[0], predictor])
-        if not len(group):
-            continue
-        spread = group["network_spread"] if "network_spread" in group else None
-        figure = figures.parity_figure(
-            str(name),
-            group[known[0]].to_numpy(float),
-            group[predictor].to_numpy(float),
-            spread.to_numpy(float) if spread is not None and predictor == "network" else None,
-        )
-        texts = group["formula"] if "formula" in group else group["stack_id"]
-        caption = f"{quantity(str(name)).words.capitalize()}, pairs left out of the training: "
-        caption += f"{_predictor_words(predictor)} against DFT."
-        _picture(section, figure, caption, {"parity": [formula_text(t) for t in texts]})
-        section.drawn.add("parity")
+    decimals = quantity(name).decimals
+    return number_text(error, None if decimals is None else decimals + 1)
 
 
 def _write_samples(campaign: Campaign, section: Section) -> None:
@@ -575,6 +414,16 @@ def _write_samples(campaign: Campaign, section: Section) -> None:
         sizes = samples["number_of_layers"].value_counts().sort_index()
         parts = [f"{number_text(int(n))} with {k} layers" for k, n in sizes.items()]
         section.paragraphs.append(f"{_join(parts)}.")
+
+
+# Said by another column, or the same for all that came so far.
+_NOT_RANKED = ("pair", "formula", "split", "is_trained", "is_high_symmetry")
+_RANKING_HEADS = {
+    "layers": "stack, bottom to top",
+    "is_novel": "new",
+    "is_labelled": "DFT label",
+    "pareto_rank": "Pareto front",
+}
 
 
 def _write_screening(campaign: Campaign, section: Section) -> None:
@@ -608,37 +457,14 @@ def _write_screening(campaign: Campaign, section: Section) -> None:
             "are counted below."
         )
     if ranked is not None and len(ranked):
-        _draw_ranked(campaign, section, ranked, selected)
         order = ranked.sort_values("rank") if "rank" in ranked else ranked
-        section.tables.append(
-            make_table(order, "screening-ranked", "Ranking", "screening/ranked.parquet", 100)
-        )
-
-
-def _draw_ranked(campaign, section, ranked, selected) -> None:
-    wanted = [*campaign.targets, "gap_ev", "binding_energy_mev_a2", "interlayer_gap_a"]
-    axes = [n for n in dict.fromkeys(wanted) if n in ranked and ranked[n].notna().any()][:2]
-    if len(axes) < 2:
-        return
-    x, y = axes
-    many = ranked.dropna(subset=axes)
-    shown = many.iloc[:: max(1, math.ceil(len(many) / MARKS_SHOWN))]
-    parts = {"ranked": shown}
-    if "pareto_rank" in many:
-        front = many[many["pareto_rank"] == many["pareto_rank"].min()].head(300)
-        parts["Pareto front"] = front
-    if selected is not None and {x, y} <= set(selected.columns):
-        parts["selected"] = selected.dropna(subset=axes)
-    groups = {name: (p[x].to_numpy(float), p[y].to_numpy(float)) for name, p in parts.items()}
-    tooltips = {}
-    for i, part in enumerate(parts.values()):
-        names = part["formula"] if "formula" in part else part["stack_id"]
-        tooltips[f"points-{i}"] = [formula_text(str(name)) for name in names]
-    some = "" if len(shown) == len(many) else f" (one in {math.ceil(len(many) / len(shown))} shown)"
-    figure = figures.scatter_figure(x, y, groups, campaign.targets)
-    caption = f"Predicted properties of the ranked stacks{some}; the targets are shaded."
-    _picture(section, figure, caption, tooltips)
-    section.drawn.add("pareto")
+        order = order.drop(columns=[n for n in _NOT_RANKED if n in order])
+        first = ["rank", "layers", "probability"]
+        for name in [*campaign.targets, "gap_ev", "binding_energy_mev_a2", "interlayer_gap_a"]:
+            first += [n for n in (name, f"{name}_std") if n not in first]
+        path = "screening/ranked.parquet"
+        table = make_table(order, "screening-ranked", "Ranking", path, _RANKING_HEADS, first)
+        section.tables.append(table)
 
 
 def _write_dft(campaign: Campaign, section: Section) -> None:

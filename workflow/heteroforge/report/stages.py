@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from heteroforge.report.figures import (
@@ -16,6 +13,7 @@ from heteroforge.report.figures import (
     OUTSIDE,
     PAPER,
     SERIES_COLOURS,
+    name_points,
     style,
 )
 from heteroforge.report.words import quantity
@@ -48,7 +46,8 @@ def library_figure(table: pd.DataFrame) -> Figure:
                 )  # fmt: skip
         # Metals lie side by side on one line: their names stand upright.
         for chosen, angle in ((known[~metal], 0), (known[metal], 60)):
-            _name_points(axes, chosen["a_a"], chosen["gap_ev"], chosen["monolayer_id"], angle)
+            if len(chosen) <= MOST_NAMES:
+                name_points(axes, chosen["a_a"], chosen["gap_ev"], chosen["monolayer_id"], angle)
         axes.set_xlabel("shorter lattice constant a (Å)")
         axes.set_ylabel(quantity("gap_ev").label)
         axes.grid()
@@ -79,7 +78,8 @@ def map_figure(places: pd.DataFrame, method: str) -> Figure:
             axes.scatter(
                 good["x"], good["y"], s=95, color="none", edgecolor=INK, lw=1.1, label="works"
             )
-        _name_points(axes, places["x"], places["y"], places["monolayer_id"])
+        if len(places) <= MOST_NAMES:
+            name_points(axes, places["x"], places["y"], places["monolayer_id"])
         axes.axis("off")
         axes.set_title(f"{method} of the descriptors: near means alike", loc="left")
         axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), handletextpad=0.3)
@@ -130,22 +130,6 @@ def drivers_figure(drivers: pd.DataFrame, most: int = 8) -> Figure:
                 fontsize=7, color=MUTED,
             )  # fmt: skip
     return figure
-
-
-def _name_points(
-    axes: Axes,
-    x: Sequence[float],
-    y: Sequence[float],
-    names: Sequence[str],
-    angle_deg: float = 0.0,
-) -> None:
-    if len(names) > MOST_NAMES:
-        return
-    for px, py, name in zip(x, y, names, strict=True):
-        axes.annotate(
-            str(name), (px, py), xytext=(4, 3), textcoords="offset points", fontsize=6.5,
-            color=INK, rotation=angle_deg, rotation_mode="anchor",
-        )  # fmt: skip
 
 
 def _descriptor_words(name: str) -> str:

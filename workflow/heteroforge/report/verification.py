@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from matplotlib.figure import Figure
 
 from heteroforge.report.figures import band_figure, style
+from heteroforge.report.words import stack_name
 from heteroforge.structures import Stack
 
 __all__ = ["candidate_figure", "comparison_figure"]
@@ -44,7 +45,7 @@ def comparison_figure(results: Sequence[Mapping]) -> Figure:
     verified = [r for r in results if r["status"] == "verified"]
     if not verified:
         return message_figure("no candidate was verified: see failed.csv")
-    names = [Stack.from_dict(r["specification"]).formula for r in verified]
+    names = [stack_name(r["specification"]) for r in verified]
     with style():
         figure = Figure(figsize=(8.4, 0.8 + 0.38 * len(verified)))
         panels = figure.subplots(1, len(COMPARED), sharey=True)

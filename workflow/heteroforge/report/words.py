@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ __all__ = [
     "is_inside",
     "number_text",
     "quantity",
+    "stack_name",
     "target_sentence",
     "value_text",
     "window_text",
@@ -151,6 +153,20 @@ def number_text(value: object, decimals: int | None = None) -> str:
 def formula_text(formula: str) -> str:
     """Numbers after element symbols as subscripts: MoS2/WSe2 → MoS₂/WSe₂."""
     return re.sub(r"(?<=[A-Za-z)])\d+", lambda match: match[0].translate(_SUBSCRIPTS), str(formula))
+
+
+def stack_name(specification: str | Mapping) -> str:
+    """Names of the layers, bottom to top: "SiC-honeycomb / AlN-honeycomb".
+
+    Formulas alone do not tell a polymorph from another.
+
+    Raises:
+        KeyError, TypeError, ValueError: not the specification of a stack.
+    """
+    if isinstance(specification, str):
+        specification = json.loads(specification)
+    layers = [layer["monolayer"] for layer in specification["layers"]]
+    return " / ".join(x if isinstance(x, str) else x["name"] for x in layers)
 
 
 def value_text(name: str, value: object, *, unit: bool = True) -> str:
