@@ -130,14 +130,24 @@ class Verification:
 
     def run(self, monolayers: Mapping[str, Monolayer]) -> dict:
         """All steps in order; returns the result, which is written too."""
-        self.prepare(monolayers)
-        self.relax()
-        self.density()
-        self.bands()
-        result = self.collect(self.layers())
-        for name in ("scf", "bands"):
-            remove_save(self.file(name))
+        try:
+            self.prepare(monolayers)
+            self.relax()
+            self.density()
+            self.bands()
+            result = self.collect(self.layers())
+        except BaseException:
+            # What lies on this node's disk is of no use to a job on another.
+            if self.settings["scratch"] is not None:
+                self.clear()
+            raise
+        self.clear()
         return result
+
+    def clear(self) -> None:
+        """Remove all densities and wave functions."""
+        for save in list(self.folder.rglob("save")):
+            remove_save(save.parent)
 
     def give_up(self, history: list[dict]) -> dict:
         """Record as failed a candidate that ends every job it is given."""
