@@ -17,6 +17,7 @@ from heteroforge.structures.matching import find_matches, stack_from_match
 
 SETTINGS = {
     "protocol": "quick",
+    "mobility": False,
     "pseudopotentials": "pseudodojo",
     "launcher": "auto",
     "maximum_attempts": 5,

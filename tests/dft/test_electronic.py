@@ -144,14 +144,6 @@ def test_a_cell_too_low_for_a_vacuum_level_is_an_error():
         vacuum_levels(z, np.zeros(150), 5.0, 10.0)
 
 
-def test_deformation_potential_of_simple_and_of_degenerate_edges():
-    from heteroforge.dft.monolayers import deformation_potential_ev
-
-    assert deformation_potential_ev(-5.02, -5.0, -4.98) == pytest.approx(2.0)
-    # Strain splits a degenerate edge: the upper branch rises on both sides.
-    assert deformation_potential_ev(-4.97, -5.0, -4.96) == pytest.approx(4.0)
-
-
 def test_density_of_states_counts_electrons_and_splits_them_among_layers():
     # Two bands of three k-points, an empty one above; a quarter of each state on the first layer.
     energies = np.array([[[-6.0, -5.0, 2.0], [-6.2, -5.1, 2.2], [-6.4, -5.3, 2.4]]])

@@ -21,7 +21,6 @@ rough:
   density_convergence_ry_atom: 1.0e-6
   force_convergence_ev_a: 0.2
   energy_convergence_ev: 0.02
-  pressure_convergence_kbar: 5.0
   path_density_per_a: 2
 """
 # Boron nitride and graphene, so few epochs and samples that a campaign takes a minute or two.

@@ -125,7 +125,7 @@ class Calculator:
         odd = int(round(self.electrons(atoms))) % 2 == 1
         return odd or bool(_MAGNETIC & set(atoms.get_chemical_symbols()))
 
-    def namelists(self, atoms: Atoms, calculation: str) -> dict[str, dict]:
+    def namelists(self, atoms: Atoms, calculation: str, stress: bool = False) -> dict[str, dict]:
         protocol = self.protocol
         occupied = int(np.ceil(self.electrons(atoms) / 2))
         system = {
@@ -157,6 +157,7 @@ class Calculator:
             "control": {
                 "calculation": calculation,
                 "tprnfor": calculation != "bands",
+                "tstress": stress,
                 "forc_conv_thr": protocol.force_convergence_ev_a / rydberg_bohr,
                 "etot_conv_thr": protocol.energy_convergence_ev / 13.605693,
                 "nstep": 60,
@@ -165,12 +166,12 @@ class Calculator:
             "system": system,
             "electrons": electrons,
             "ions": {},
-            "cell": {"cell_dofree": "2Dxy", "press_conv_thr": protocol.pressure_convergence_kbar}
-            if calculation == "vc-relax"
-            else {},
+            "cell": {},
         }
 
-    def _run(self, atoms: Atoms, calculation: str, k_points, name: str) -> PwResult:
+    def _run(
+        self, atoms: Atoms, calculation: str, k_points, name: str, stress: bool = False
+    ) -> PwResult:
         if self.is_spin_polarised(atoms):
             # Whatever moment there is to find, a start without one would not find it.
             atoms = atoms.copy()
@@ -178,7 +179,7 @@ class Calculator:
             atoms.set_initial_magnetic_moments([0.5 if s in _MAGNETIC else 0.1 for s in symbols])
         result, attempts = run_pw(
             atoms,
-            self.namelists(atoms, calculation),
+            self.namelists(atoms, calculation, stress),
             k_points,
             self.pseudopotentials,
             self.folder,
@@ -198,10 +199,9 @@ class Calculator:
         """Density and energy of fixed atoms."""
         return self._run(atoms, "scf", mesh or self.mesh(atoms), name)
 
-    def relax(self, atoms: Atoms, cell: bool = False, name: str = "relax", mesh=None) -> PwResult:
-        """Relax positions, and with `cell` the in-plane cell too."""
-        calculation = "vc-relax" if cell else "relax"
-        result = self._run(atoms, calculation, mesh or self.mesh(atoms), name)
+    def relax(self, atoms: Atoms, name: str = "relax", mesh=None, stress: bool = False) -> PwResult:
+        """Relax positions in the cell given, and with `stress` compute the stress at the end."""
+        result = self._run(atoms, "relax", mesh or self.mesh(atoms), name, stress)
         layers = atoms.arrays.get("layer")
         if layers is not None:
             result.atoms.set_array("layer", layers)

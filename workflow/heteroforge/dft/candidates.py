@@ -21,6 +21,7 @@ from heteroforge.dft.verification import (
     assemble,
     compute_bands,
     compute_density,
+    compute_strain_response,
     relax_layer,
     relax_stack,
     start_structure,
@@ -135,6 +136,7 @@ class Verification:
             self.relax()
             self.density()
             self.bands()
+            self.response()
             result = self.collect(self.layers())
         except BaseException:
             # What lies on this node's disk is of no use to a job on another.
@@ -230,6 +232,18 @@ class Verification:
 
         self._step("bands", ["scf"], bands, writes=["bands.json"])
 
+    def response(self) -> None:
+        """Stiffness, deformation potentials and mobilities, where the campaign asks for them."""
+
+        def response(bands: dict) -> dict:
+            found = read_json(self.file("bands.json"))
+            return compute_strain_response(
+                lambda name: self.calculator(f"strain/{name}"), self.relaxed(), found
+            )
+
+        if self.settings["mobility"]:
+            self._step("strain", ["bands"], response)
+
     def layers(self) -> list[dict]:
         """Each layer alone: in the stack's cell and free; [] where an earlier step failed."""
 
@@ -253,17 +267,20 @@ class Verification:
     def collect(self, layers: list[dict]) -> dict:
         """All numbers, and whether they meet the targets."""
 
-        def collect(candidate: dict, relax: dict, scf: dict, bands: dict) -> dict:
+        def collect(
+            candidate: dict, relax: dict, scf: dict, bands: dict, strain: dict | None = None
+        ) -> dict:
             broken = [layer for layer in layers if layer["status"] != "done"]
             if broken:
                 raise ValueError(f"a layer alone: {broken[0]['reason']}")
             stack = Stack.from_dict(candidate["specification"])
             atoms = self.relaxed()
-            numbers = assemble(stack, atoms, relax, scf, read_json(self.file("bands.json")), layers)
+            found = read_json(self.file("bands.json"))
+            numbers = assemble(stack, atoms, relax, scf, found, layers, strain)
             target = inside_targets(numbers, self.targets)
             with atomic_path(self.file("relaxed.cif")) as path:
                 atoms.write(path, format="cif")
-            steps = [relax, scf, bands, *layers]
+            steps = [relax, scf, bands, *([strain] if strain else []), *layers]
             return {
                 "status": "verified",
                 "properties": {k: {"value": v, "unit": UNITS[k]} for k, v in numbers.items()},
@@ -275,7 +292,8 @@ class Verification:
                 "versions": provenance(),
             }
 
-        outcome = run_step(self.file("result.json"), self._needs(_STEPS), collect)
+        needs = [*_STEPS, *(["strain"] if self.settings["mobility"] else [])]
+        outcome = run_step(self.file("result.json"), self._needs(needs), collect)
         if outcome["status"] == "skipped":  # an earlier step failed: so did the candidate
             outcome["status"] = "failed"
         candidate = read_json(self.file("candidate.json"))

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import constants
 
+from heteroforge.sources.mobility import mobility_cm2_vs
+
 __all__ = [
     "BandEdges",
     "METAL_BELOW_EV",
@@ -206,30 +208,6 @@ def tensor_masses(along_x: float, along_y: float, along_diagonal: float) -> dict
         x, y = HBAR2_OVER_M0_EV_A2 / np.abs(np.diag(tensor))
     found = {"": np.sqrt(light * heavy), "_light": light, "_heavy": heavy, "_x": x, "_y": y}
     return {suffix: float(mass) for suffix, mass in found.items()}
-
-
-def mobility_cm2_vs(
-    stiffness_n_m: float,
-    mass_m0: float,
-    density_of_states_mass_m0: float,
-    deformation_potential_ev: float,
-    temperature_k: float = 300.0,
-) -> float:
-    """Phonon-limited mobility by deformation-potential theory in two dimensions, cm²/(V s).
-
-    μ = e ħ³ C / (k_B T m* m_d E₁²) (Qiao et al., Nat. Commun. 5, 4475 (2014), equation 1): only
-    longitudinal acoustic phonons scatter, so this is an upper estimate.
-    """
-    mass = mass_m0 * constants.m_e
-    dos_mass = density_of_states_mass_m0 * constants.m_e
-    energy = deformation_potential_ev * constants.e
-    value = (
-        constants.e
-        * constants.hbar**3
-        * stiffness_n_m
-        / (constants.k * temperature_k * mass * dos_mass * energy**2)
-    )
-    return float(value * 1e4)
 
 
 def anderson_alignment(layers: list[tuple[float, float]]) -> tuple[str, float]:

@@ -10,18 +10,15 @@ import numpy as np
 from ase import Atoms
 
 from heteroforge.dft.calculations import Calculator, cell_for_truncation
-from heteroforge.dft.electronic import mobility_cm2_vs
 from heteroforge.dft.prototypes import starting_structure
+from heteroforge.dft.strain import STRAIN, strain_response, strained
 from heteroforge.dft.verification import compute_bands, compute_density
 from heteroforge.io import write_json
 from heteroforge.structures import Monolayer
 
-__all__ = ["cached", "compute_monolayer", "deformation_potential_ev", "fit_lattice"]
+__all__ = ["cached", "compute_monolayer", "fit_lattice"]
 
-STRAIN = 0.01
 FLAT_BELOW_A = 0.05  # a buckling that forces of this size do not tell from none
-RESOLVED_EV = 0.5  # deformation potentials below are not told from noise: no mobility
-EV_A2_TO_N_M = 16.02176634
 _FARTHEST = 8  # steps of STRAIN that a lattice constant may move from the seed's
 
 
@@ -109,78 +106,27 @@ def compute_monolayer(seed: Mapping, calculator: Callable[[str], Calculator], fo
     if is_metal:
         # Without a gap there is no band edge to strain; both edges are the Fermi energy.
         row["vbm_ev"] = row["cbm_ev"] = states["fermi_ev"]
-    hexagonal = is_hexagonal(layer)
     runs = [relaxed, states]
+
+    def strain(axis: int, sign: int) -> dict:
+        name = f"strain_{'xy'[axis]}_{sign:+d}"
+        runs.append(
+            cached(
+                folder / f"{name}.json",
+                lambda: strained(calculator(name), atoms, states, axis, sign),
+            )
+        )
+        return runs[-1]
+
     # Of a semimetal the strained Dirac points leave the mesh, which falsifies the stiffness; and
     # there is no edge to follow. Unknown is better than wrong.
-    axes = () if is_metal else (0,) if hexagonal else (0, 1)
-    for axis in axes:
-        strained = {
-            sign: cached(
-                folder / f"strain_{'xy'[axis]}_{sign:+d}.json",
-                lambda s=sign, x=axis: _strained(calculator, atoms, states, x, s),
-            )
-            for sign in (-1, 1)
-        }
-        runs += strained.values()
-        second = (
-            strained[1]["energy_ev"] + strained[-1]["energy_ev"] - 2 * states["energy_ev"]
-        ) / STRAIN**2
-        stiffness = EV_A2_TO_N_M * second / layer.area_a2
-        row.setdefault("stiffness_n_m", stiffness)
-        for carrier, edge in (("electron", "cbm"), ("hole", "vbm")):
-            potential = deformation_potential_ev(
-                strained[-1][f"{edge}_ev"], states[f"{edge}_ev"], strained[1][f"{edge}_ev"]
-            )
-            row.setdefault(f"deformation_potential_{edge}_ev", potential)
-            if abs(potential) < RESOLVED_EV:
-                continue
-            # Valleys that symmetry repeats conduct alike in all directions.
-            light, heavy = (states[f"{carrier}_mass_{kind}_m0"] for kind in ("light", "heavy"))
-            mass = 2 / (1 / light + 1 / heavy)
-            if not hexagonal:
-                mass = states[f"{carrier}_mass_{'xy'[axis]}_m0"]
-            mobility = mobility_cm2_vs(stiffness, mass, states[f"{carrier}_mass_m0"], potential)
-            key = f"{carrier}_mobility_cm2_vs"
-            row[key] = max(mobility, row.get(key, 0.0))
+    if not is_metal:
+        row |= strain_response(strain, states, states, is_hexagonal(layer))
     return {
         "row": row,
         "monolayer": relaxed["monolayer"],
         "provenance": states["provenance"],
         "core_seconds": sum(a["seconds"] for run in runs for a in run["attempts"]),
-    }
-
-
-def deformation_potential_ev(
-    compressed_ev: float, unstrained_ev: float, stretched_ev: float, strain: float = STRAIN
-) -> float:
-    """Shift of a band edge per strain, in eV, from edges against vacuum at −ε, 0 and +ε.
-
-    The one-sided slope of larger magnitude: where strain splits a degenerate edge the slopes
-    differ, and their mean would make carriers look as if they did not scatter.
-    """
-    slopes = (unstrained_ev - compressed_ev) / strain, (stretched_ev - unstrained_ev) / strain
-    return max(slopes, key=abs)
-
-
-def _strained(calculator, atoms: Atoms, states: dict, axis: int, sign: int) -> dict:
-    run = calculator(f"strain_{'xy'[axis]}_{sign:+d}")
-    deformed = atoms.copy()
-    cell = deformed.cell.array.copy()
-    cell[:, axis] *= 1 + sign * STRAIN
-    deformed.set_cell(cell, scale_atoms=True)
-    # The mesh of the unstrained cell: strain breaks the symmetry that K on the mesh relies on.
-    result = run.relax(deformed, mesh=run.mesh(atoms))
-    levels, _ = run.vacuum(result.atoms)
-    # The same valley and band as without strain; the lowest of all might be another one.
-    places = [states["vbm_k_fractional"], states["cbm_k_fractional"]]
-    energies = run.energies_at(result.atoms, places, "edges")[0] - levels["vacuum_ev"]
-    run.clean()
-    return {
-        "energy_ev": result.energy_ev,
-        "vbm_ev": float(energies[0, states["vbm_band"]]),
-        "cbm_ev": float(energies[1, states["cbm_band"]]),
-        "attempts": run.attempts,
     }
 
 
@@ -207,7 +153,7 @@ def fit_lattice(run: Calculator, atoms: Atoms) -> tuple[Atoms, list]:
     mesh = run.mesh(atoms)
     found: dict[tuple[int, ...], tuple[float, Atoms]] = {}
 
-    def strained(model: Atoms, place: np.ndarray, before: np.ndarray) -> Atoms:
+    def deformed(model: Atoms, place: np.ndarray, before: np.ndarray) -> Atoms:
         result = model.copy()
         factors = np.ones(3)
         factors[:2] = (1 + STRAIN * np.resize(place, 2)) / (1 + STRAIN * np.resize(before, 2))
@@ -219,7 +165,7 @@ def fit_lattice(run: Calculator, atoms: Atoms) -> tuple[Atoms, list]:
         if key not in found:
             nearest = min(found, key=lambda k: np.abs(np.subtract(k, key)).sum(), default=None)
             model = atoms if nearest is None else found[nearest][1]
-            start = strained(model, place, np.zeros(axes) if nearest is None else nearest)
+            start = deformed(model, place, np.zeros(axes) if nearest is None else nearest)
             name = "lattice" + "".join(f"_{p:+d}" for p in key)
             result = run.relax(start, name=name, mesh=mesh)
             found[key] = (result.energy_ev, result.atoms)
@@ -248,4 +194,4 @@ def fit_lattice(run: Calculator, atoms: Atoms) -> tuple[Atoms, list]:
         hessian[0, 1] = hessian[1, 0] = mixed
     best = middle - np.linalg.solve(hessian, gradient)
     scan = [[[STRAIN * p for p in key], found[key][0]] for key in sorted(found)]
-    return strained(found[tuple(middle.tolist())][1], best, middle), scan
+    return deformed(found[tuple(middle.tolist())][1], best, middle), scan

@@ -27,6 +27,7 @@ class PwResult:
         first_energy_ev: total energy at the first geometry in eV.
         ionic_steps: geometries computed.
         forces_ev_a: (n, 3) or None where not computed.
+        stress_ev_a3: (3, 3) of the cell, positive when it pulls, or None where not computed.
         k_points: (nk, 3) Cartesian in 1/Å, 2π included.
         k_weights: (nk), sum 1 over a mesh.
         energies_ev: (spins, nk, bands) eigenvalues in eV, not shifted.
@@ -41,6 +42,7 @@ class PwResult:
     first_energy_ev: float
     ionic_steps: int
     forces_ev_a: np.ndarray | None
+    stress_ev_a3: np.ndarray | None
     k_points: np.ndarray
     k_weights: np.ndarray
     energies_ev: np.ndarray
@@ -83,7 +85,7 @@ def read_pw(path: Path) -> PwResult:
     steps = root.findall("step")
     energy = float(output.findtext("total_energy/etot", "nan")) * Hartree
     first = float(steps[0].findtext("total_energy/etot")) * Hartree if steps else energy
-    forces = output.find("forces")
+    forces, stress = output.find("forces"), output.find("stress")
     fermi = bands.findtext("fermi_energy") or bands.findtext("highestOccupiedLevel")
     scf = output.findtext("convergence_info/scf_conv/convergence_achieved", "true")
     geometry = output.findtext("convergence_info/opt_conv/convergence_achieved", "true")
@@ -93,6 +95,10 @@ def read_pw(path: Path) -> PwResult:
         first_energy_ev=first,
         ionic_steps=max(1, len(steps)),
         forces_ev_a=None if forces is None else _numbers(forces).reshape(-1, 3) * Hartree / Bohr,
+        # pw.x counts pressure as positive; mechanics counts tension.
+        stress_ev_a3=None
+        if stress is None
+        else -_numbers(stress).reshape(3, 3) * Hartree / Bohr**3,
         k_points=points,
         k_weights=weights / weights.sum(),
         energies_ev=energies,

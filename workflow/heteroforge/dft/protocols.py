@@ -40,7 +40,6 @@ class Protocol:
     density_convergence_ry_atom: float
     force_convergence_ev_a: float
     energy_convergence_ev: float
-    pressure_convergence_kbar: float
     path_density_per_a: float
 
     @classmethod

@@ -174,7 +174,7 @@ def run_pw(
     for section in ("control", "system", "electrons", "ions", "cell"):
         settings.setdefault(section, {})
     pseudopotentials.verify(atoms.get_chemical_symbols())
-    relaxing = settings["control"].get("calculation") in ("relax", "vc-relax")
+    relaxing = settings["control"].get("calculation") == "relax"
     pools = 0
     attempts: list[dict] = []
     log_file = folder / f"{name}.out"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from heteroforge.dft.electronic import (
     band_edges,
 )
 from heteroforge.dft.outputs import PwResult
+from heteroforge.dft.strain import STRAIN_UNITS, strain_response, strained
 from heteroforge.io import read_json, write_json
 from heteroforge.labels.baseline import facing_levels
 from heteroforge.structures import Stack, build
@@ -32,6 +33,7 @@ __all__ = [
     "assemble",
     "compute_bands",
     "compute_density",
+    "compute_strain_response",
     "relax_layer",
     "relax_stack",
     "start_structure",
@@ -68,6 +70,7 @@ UNITS = {
     "layer_deformation_a": "Å",
     "ionic_steps": "",
     "energy_drop_ev": "eV",
+    **STRAIN_UNITS,
 }
 
 
@@ -201,6 +204,35 @@ def compute_bands(
     """Bands, layer weights and effective masses from the density in the calculator's folder."""
     bands = calculator.bands(atoms, density["vacuum_ev"], density["magnetisation_bohr"])
     return bands, calculator.masses(atoms, bands) if with_masses else {}
+
+
+def compute_strain_response(
+    calculator: Callable[[str], Calculator], atoms: Atoms, bands: Mapping
+) -> dict:
+    """Stiffness, deformation potentials and mobilities of a relaxed stack.
+
+    Args:
+        calculator: gives a calculator for a subfolder.
+        atoms: relaxed, in the cell without strain.
+        bands: content of `bands.json`.
+
+    Returns:
+        The quantities of STRAIN_UNITS and `attempts`; no quantity for a metal, which has no edges,
+        and for two spin channels, whose edges are not followed.
+    """
+    a, b, gamma = *atoms.cell.lengths()[:2], atoms.cell.angles()[2]
+    hexagonal = abs(a / b - 1) < 1e-3 and abs(abs(gamma - 90) - 30) < 0.1
+    if bands["is_metal"] or calculator("x_+1").is_spin_polarised(atoms):
+        return {"attempts": []}
+    attempts: list[dict] = []
+
+    def strain(axis: int, sign: int) -> dict:
+        found = strained(calculator(f"{'xy'[axis]}_{sign:+d}"), atoms, bands, axis, sign)
+        attempts.extend(found["attempts"])
+        return found
+
+    response = strain_response(strain, bands, bands["masses"], hexagonal)
+    return {**response, "attempts": attempts}
 
 
 def relax_layer(
@@ -352,13 +384,20 @@ def _edge_weights(bands: dict) -> tuple[list[float], list[float]]:
 
 
 def assemble(
-    stack: Stack, atoms: Atoms, relaxation: dict, density: dict, bands: dict, layers: list[dict]
+    stack: Stack,
+    atoms: Atoms,
+    relaxation: dict,
+    density: dict,
+    bands: dict,
+    layers: list[dict],
+    response: dict | None = None,
 ) -> dict:
     """All numbers of a verified stack; units in UNITS.
 
     Binding energy = (Σ E(layer alone, in the stack's cell) − E(stack)) / area, positive when
     bound; strain energy = Σ (E(layer in the stack's cell) − E(layer free)) / area; net = binding −
     strain. Band edges are the extremes over mesh and path, against the mean of both vacuum levels.
+    Of the response to strain, where it was not computed, nothing is known.
     """
     area = stack.area_a2
     vbm = max(bands["vbm_ev"], density["mesh_vbm_ev"])
@@ -419,4 +458,5 @@ def assemble(
         "layer_deformation_a": relaxation["layer_deformation_a"],
         "ionic_steps": relaxation["ionic_steps"],
         "energy_drop_ev": relaxation["energy_drop_ev"],
+        **{name: (response or {}).get(name) for name in STRAIN_UNITS},
     }

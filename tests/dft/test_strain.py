@@ -1,0 +1,60 @@
+"""Strain response of models whose answers are known."""
+
+import pytest
+
+from heteroforge.dft.electronic import mobility_cm2_vs
+from heteroforge.dft.strain import deformation_potential_ev, strain_response
+
+BANDS = {"vbm_ev": -6.0, "cbm_ev": -4.0}
+MASSES = {
+    f"{carrier}_mass{kind}_m0": value
+    for carrier in ("electron", "hole")
+    for kind, value in {"": 0.4, "_light": 0.2, "_heavy": 0.8, "_x": 0.2, "_y": 0.8}.items()
+}
+
+
+def _solid(stiffness, vbm_slopes, cbm_slopes):
+    """Linear in strain: stress, and edges with one slope per axis."""
+
+    def strain(axis, sign):
+        return {
+            "stress_n_m": 0.3 + sign * 0.01 * stiffness[axis],
+            "vbm_ev": -6.0 + sign * 0.01 * vbm_slopes[axis],
+            "cbm_ev": -4.0 + sign * 0.01 * cbm_slopes[axis],
+        }
+
+    return strain
+
+
+def test_slopes_come_back_and_a_constant_stress_does_not_matter():
+    found = strain_response(_solid([130.0], [-2.5], [-8.0]), BANDS, MASSES, hexagonal=True)
+    assert found["stiffness_n_m"] == pytest.approx(130.0)
+    assert found["deformation_potential_vbm_ev"] == pytest.approx(-2.5)
+    assert found["deformation_potential_cbm_ev"] == pytest.approx(-8.0)
+    # Valleys that symmetry repeats: conductivity mass 2 / (1/0.2 + 1/0.8) = 0.32.
+    expected = mobility_cm2_vs(130.0, 0.32, 0.4, -8.0)
+    assert found["electron_mobility_cm2_vs"] == pytest.approx(expected)
+
+
+def test_without_hexagonal_symmetry_the_better_direction_counts():
+    solid = _solid([30.0, 100.0], [-4.0, -4.0], [-2.0, -8.0])
+    found = strain_response(solid, BANDS, MASSES, hexagonal=False)
+    along_x = mobility_cm2_vs(30.0, 0.2, 0.4, -2.0)
+    assert found["electron_mobility_cm2_vs"] == pytest.approx(along_x)
+    along_y = mobility_cm2_vs(100.0, 0.8, 0.4, -4.0)
+    assert found["hole_mobility_cm2_vs"] == pytest.approx(
+        max(mobility_cm2_vs(30.0, 0.2, 0.4, -4.0), along_y)
+    )
+    assert found["stiffness_n_m"] == pytest.approx(30.0)
+
+
+def test_a_deformation_potential_like_noise_gives_no_mobility():
+    found = strain_response(_solid([130.0], [-2.5], [0.4]), BANDS, MASSES, hexagonal=True)
+    assert found["deformation_potential_cbm_ev"] == pytest.approx(0.4)
+    assert "electron_mobility_cm2_vs" not in found and "hole_mobility_cm2_vs" in found
+
+
+def test_deformation_potential_of_simple_and_of_degenerate_edges():
+    assert deformation_potential_ev(-5.02, -5.0, -4.98) == pytest.approx(2.0)
+    # Strain splits a degenerate edge: the upper branch rises on both sides.
+    assert deformation_potential_ev(-4.97, -5.0, -4.96) == pytest.approx(4.0)
