@@ -1,12 +1,13 @@
 # Each target does all the set-up it needs; a second run finds it done and installs nothing.
 #   make campaign                        the default campaign, on all cores
 #   make campaign ARGS="--dry-run"       any further arguments of snakemake
+#   make status                          where it stands, also while it runs
 #   make test                            lint and tests
 #   make PYTHON=/path/to/python3.11 ...  another Python for .venv
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup campaign test
+.PHONY: help setup campaign status test
 
 ARGS ?=
 export PYTHON
@@ -37,6 +38,10 @@ campaign: setup
 		snakemake --unlock --quiet all >/dev/null 2>&1; \
 		exec snakemake --cores all --rerun-incomplete $(ARGS)' \
 	|| { code=$$?; [ $$code -ne 75 ] || echo "another campaign is running in this folder" >&2; exit $$code; }
+
+status:
+	@[ -x .venv/bin/snakemake ] || { echo "nothing is set up here yet: make setup" >&2; exit 1; }
+	@snakemake --cores 1 --quiet all --nolock status $(ARGS)
 
 test: setup
 	@bash workflow/setup/install_browser.sh

@@ -57,7 +57,7 @@ localrules:
 rule all:
     default_target: True
     input:
-        f"{RESULTS}/report/index.html",
+        rules.report.input,
         rules.write_provenance.output,
         rules.library.input,
         rules.clustering.input,

@@ -48,7 +48,10 @@ def test_every_listed_file_has_its_rule():
     outputs = rules_and_outputs()
     for file, rule in listed().items():
         assert rule in outputs, f"{file}: no rule {rule}"
-        if rule != "write_interim_report":  # has no outputs, so that it always runs
+        # Snakemake is not told of files that must outlive a job that is killed, nor of the interim
+        # report, so that it is written whenever it is asked for.
+        kept = rule == "verify_candidates" and file.startswith(("dft/slot_", "dft/layers/"))
+        if not kept and rule != "write_interim_report":
             assert file in outputs[rule], f"{file} is no output of rule {rule}"
 
 

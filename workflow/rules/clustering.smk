@@ -121,3 +121,4 @@ rule clustering:
         rules.find_drivers.output,
         rules.plot_clusters.output,
         rules.plot_drivers.output,
+        f"{CLUSTERING}/README.md",

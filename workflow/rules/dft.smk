@@ -90,3 +90,4 @@ rule collect_dft:
 rule dft:
     input:
         rules.collect_dft.output,
+        f"{DFT}/README.md",

@@ -72,3 +72,4 @@ rule gnn:
     input:
         expand(rules.train_gnn_member.output.model, member=MEMBERS),
         rules.evaluate_gnn.output,
+        f"{GNN}/README.md",

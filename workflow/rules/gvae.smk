@@ -43,3 +43,4 @@ rule train_gvae:
 rule gvae:
     input:
         rules.train_gvae.output,
+        f"{GVAE}/README.md",

@@ -38,3 +38,4 @@ rule collect_labels:
 rule labels:
     input:
         rules.collect_labels.output,
+        f"{LABELS}/README.md",

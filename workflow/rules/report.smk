@@ -1,10 +1,60 @@
 # Rules of the stage report.
 
 
+STAGES = [
+    "library",
+    "clustering",
+    "stacks",
+    "labels",
+    "gvae",
+    "gnn",
+    "samples",
+    "screening",
+    "dft",
+]
+# Jobs of the rules that have more than one.
+NUMBERS = {
+    "train_gnn_member": len(MEMBERS),
+    "sample_stacks": len(SHARDS),
+    "verify_candidates": len(FIRST),
+    "describe_stage": len(STAGES),
+}
+
+
+wildcard_constraints:
+    stage="|".join(STAGES),
+
+
 localrules:
+    describe_stage,
     write_report,
     write_interim_report,
+    status,
     report,
+
+
+rule describe_stage:
+    input:
+        # What the target of the stage asks for, without the README that is made from it.
+        files=lambda wildcards: [
+            file
+            for file in getattr(rules, wildcards.stage).input
+            if not str(file).endswith("README.md")
+        ],
+    output:
+        readme=f"{RESULTS}/{{stage}}/README.md",
+    log:
+        f"{LOGS}/describe_stage/{{stage}}.log",
+    benchmark:
+        f"{BENCHMARKS}/describe_stage/{{stage}}.tsv"
+    conda:
+        "../../envs/ml.yaml"
+    params:
+        configuration=dict(config),
+    message:
+        "Describing what the stage {wildcards.stage} found."
+    script:
+        "../scripts/describe_stage.py"
 
 
 # The page reads more than this (pictures, structures, metrics), and does without what is not
@@ -81,6 +131,31 @@ rule write_interim_report:
         "../scripts/write_interim_report.py"
 
 
+rule status:
+    log:
+        f"{LOGS}/status.log",
+    conda:
+        "../../envs/ml.yaml"
+    params:
+        folder=RESULTS,
+        configuration=dict(config),
+        # Rules of each stage with the number of their jobs; those not timed do no work.
+        jobs=lambda wildcards: {
+            stage: {
+                each.name: NUMBERS.get(each.name, 1)
+                for each in workflow.rules
+                if os.path.basename(each.snakefile) == f"{stage}.smk"
+                and each.benchmark
+            }
+            for stage in [*STAGES, "report"]
+        },
+    message:
+        "Looking where the campaign stands."
+    script:
+        "../scripts/print_status.py"
+
+
 rule report:
     input:
         rules.write_report.output,
+        expand(rules.describe_stage.output, stage=STAGES),

@@ -64,3 +64,4 @@ rule samples:
     input:
         expand(rules.sample_stacks.output.samples, shard=SHARDS),
         rules.plot_samples.output,
+        f"{SAMPLES}/README.md",

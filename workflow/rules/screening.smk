@@ -46,3 +46,4 @@ rule screen_stacks:
 rule screening:
     input:
         rules.screen_stacks.output,
+        f"{SCREENING}/README.md",

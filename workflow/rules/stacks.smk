@@ -59,3 +59,4 @@ rule stacks:
     input:
         rules.find_matches.output,
         rules.enumerate_stacks.output,
+        f"{STACKS}/README.md",

@@ -2,7 +2,7 @@
 
 from heteroforge.io.files import REMAKE, InputError, atomic_path, read_json, write_json, write_text
 from heteroforge.io.frames import read_frames, write_frames
-from heteroforge.io.log import log_to
+from heteroforge.io.log import is_being_written, log_to
 from heteroforge.io.provenance import campaign_provenance, provenance
 from heteroforge.io.tables import read_table, write_table
 
@@ -11,6 +11,7 @@ __all__ = [
     "InputError",
     "atomic_path",
     "campaign_provenance",
+    "is_being_written",
     "log_to",
     "provenance",
     "read_frames",

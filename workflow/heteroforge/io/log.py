@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import sys
 import traceback
 from pathlib import Path
@@ -9,7 +11,7 @@ from typing import TextIO
 
 from heteroforge.io.files import InputError
 
-__all__ = ["log_to"]
+__all__ = ["is_being_written", "log_to"]
 
 
 class _Tee:
@@ -50,6 +52,10 @@ def log_to(path: str | Path) -> None:
     path = Path(str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     log = path.open("w", encoding="utf-8")
+    # Ends with the process, however that ends, so that others can tell a running job from a dead
+    # one. Not every file system of a cluster has locks.
+    with contextlib.suppress(OSError):
+        fcntl.flock(log, fcntl.LOCK_SH | fcntl.LOCK_NB)
     terminal = sys.stderr
     sys.stdout = _Tee(sys.stdout, log)
     sys.stderr = _Tee(sys.stderr, log)
@@ -62,3 +68,15 @@ def log_to(path: str | Path) -> None:
         terminal.flush()
 
     sys.excepthook = show
+
+
+def is_being_written(path: str | Path) -> bool:
+    """Whether a process that called `log_to` on this file is still running."""
+    with Path(path).open("rb") as log:
+        try:
+            fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:  # no locks on this file system
+            return False
+    return False

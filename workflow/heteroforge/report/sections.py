@@ -22,7 +22,7 @@ from heteroforge.report.words import (
     value_text,
 )
 
-__all__ = ["STAGES", "Picture", "Section", "stage_sections"]
+__all__ = ["STAGES", "Picture", "Section", "picture_caption", "stage_section", "stage_sections"]
 
 PICTURES_PER_STAGE = 6
 
@@ -84,29 +84,37 @@ STAGES = {
 
 
 def stage_sections(campaign: Campaign) -> list[Section]:
-    """One section per stage, in order; a stage without files says how to make them.
+    """One section per stage, in order."""
+    return [stage_section(campaign, stage) for stage in STAGES]
 
-    A fault in one stage's files is told in its section and costs no other section.
+
+def stage_section(campaign: Campaign, stage: str) -> Section:
+    """What a stage found; a stage without files says how to make them.
+
+    A fault in the stage's files is told in its section and costs no other section.
     """
-    made = []
-    for stage, (title, question) in STAGES.items():
-        section = Section(stage, title, question)
-        try:
-            _WRITERS[stage](campaign, section)
-        except (KeyError, TypeError, ValueError, IndexError) as error:
-            # The files of a stage can come from another version or a person's hand.
-            section.paragraphs.append(
-                f"The files in `{stage}/` could not all be understood "
-                f"({type(error).__name__}: {error}); what could be is shown."
-            )
-        if not section.paragraphs and not section.tables:
-            section.missing = True
-            section.paragraphs.append(
-                f"This stage has left no results yet. `snakemake --cores all {stage}` makes them."
-            )
-        _add_pictures(campaign, section)
-        made.append(section)
-    return made
+    title, question = STAGES[stage]
+    section = Section(stage, title, question)
+    try:
+        _WRITERS[stage](campaign, section)
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        # The files of a stage can come from another version or a person's hand.
+        section.paragraphs.append(
+            f"The files in `{stage}/` could not all be understood "
+            f"({type(error).__name__}: {error}); what could be is shown."
+        )
+    if not section.paragraphs and not section.tables:
+        section.missing = True
+        section.paragraphs.append(
+            f"This stage has left no results yet. `snakemake --cores all {stage}` makes them."
+        )
+    _add_pictures(campaign, section)
+    return section
+
+
+def picture_caption(stage: str, stem: str) -> str:
+    """What a stage's picture shows; the file's name where nothing is known of it."""
+    return _CAPTIONS.get(f"{stage}/{stem}", f"{stem.replace('_', ' ').capitalize()}.")
 
 
 # --- pictures ----------------------------------------------------------------------------------
@@ -114,8 +122,7 @@ def stage_sections(campaign: Campaign) -> list[Section]:
 
 def _add_pictures(campaign: Campaign, section: Section) -> None:
     for path in campaign.pictures(section.stage)[:PICTURES_PER_STAGE]:
-        words = f"{path.stem.replace('_', ' ').capitalize()}."
-        caption = _CAPTIONS.get(f"{section.stage}/{path.stem}", words)
+        caption = picture_caption(section.stage, path.stem)
         if path.suffix == ".svg":
             try:
                 prefix = f"{section.stage}-{path.stem}".replace("_", "-")
