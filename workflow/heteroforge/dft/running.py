@@ -21,6 +21,7 @@ from ase import Atoms
 from ase.io.espresso import write_espresso_in
 
 from heteroforge.dft.outputs import PwResult, read_pw
+from heteroforge.dft.progress import pw_progress
 from heteroforge.dft.protocols import Pseudopotentials
 from heteroforge.dft.recovery import diagnose
 
@@ -36,6 +37,7 @@ __all__ = [
 
 PREFIX = "heteroforge"
 LEAST_S = 20.0  # walltime with which it makes sense to start pw.x
+PROGRESS_S = 15.0  # between two lines on how far a program is
 
 
 class CalculationFailed(RuntimeError):
@@ -128,7 +130,7 @@ def run_program(
             preexec_fn=_end_with_parent,
         )
         try:
-            process.wait()
+            _follow(process, log)
         except BaseException:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
@@ -137,6 +139,19 @@ def run_program(
     return log.read_text(errors="replace") + (
         crash.read_text(errors="replace") if crash.exists() else ""
     )
+
+
+def _follow(process: subprocess.Popen, log: Path) -> None:
+    """Wait for a program, saying now and then how far it is."""
+    said = ""
+    while True:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=PROGRESS_S)
+            return
+        if (now := pw_progress(log)) != said:
+            said = now
+            place = "/".join((*log.parent.parts[-2:], log.stem))
+            print(f"{place}: {now}", flush=True)
 
 
 def run_pw(
