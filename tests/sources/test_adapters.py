@@ -1,21 +1,22 @@
-from types import SimpleNamespace
+import json
+import zipfile
 
 import ase.db
 import pandas as pd
 import pytest
 from ase.build import graphene, mx2
 from ase.io import write
-from pymatgen.core import Lattice, Structure
 
 from heteroforge.io import InputError
-from heteroforge.sources import ase_database, bundled, collect, folder, materials_project
-
-BORON_NITRIDE = Structure(
-    Lattice.hexagonal(2.50, 6.66),
-    ["B", "N", "N", "B"],
-    [[1 / 3, 2 / 3, 0.25], [2 / 3, 1 / 3, 0.25], [1 / 3, 2 / 3, 0.75], [2 / 3, 1 / 3, 0.75]],
+from heteroforge.sources import (
+    ase_database,
+    bundled,
+    cdvae_csv,
+    collect,
+    folder,
+    jarvis,
+    read_candidates,
 )
-SILICON = Structure.from_spacegroup("Fd-3m", Lattice.cubic(5.43), ["Si"], [[0, 0, 0]])
 
 
 def layer(atoms):
@@ -109,40 +110,62 @@ def test_bundled_structure_without_a_line_is_named(tmp_path):
         list(bundled.read_candidates(tmp_path))
 
 
-def test_materials_project_documents_become_layers():
-    documents = [
-        SimpleNamespace(material_id="mp-984", formula_pretty="BN", structure=BORON_NITRIDE),
-        SimpleNamespace(material_id="mp-149", formula_pretty="Si", structure=SILICON),
-    ]
-    library, rejected = collect(
-        materials_project.candidates_from_documents(documents), maximum_atoms=6
+def test_table_with_a_cif_in_each_line(tmp_path):
+    write(tmp_path / "layer.cif", layer(mx2("MoS2")))
+    text = (tmp_path / "layer.cif").read_text()
+    rows = pd.DataFrame(
+        {
+            "material_id": ["a", "b", "c"],
+            "cif": [text, "data_x\n_cell_length_a 3\n", text.replace("Mo", "W")],
+            "gap_ev": [1.6, 1.0, 1700.0],
+            "heat_all": [0.1, 0.2, 0.3],
+        }
     )
-    assert list(library.monolayers) == ["BN-mp-984"]
-    assert library.table["source"].tolist() == ["Materials Project mp-984"]
-    assert rejected["material"].tolist() == ["Si-mp-149"]
-    assert "not layered" in rejected["reason"][0]
+    rows.to_csv(tmp_path / "val.csv", index=False)
+    library, rejected = collect(cdvae_csv.read_candidates(tmp_path / "val.csv"), maximum_atoms=6)
+    assert library.table["gap_ev"].to_dict() == {"a": 1.6}
+    assert rejected["file"].tolist() == ["val.csv, line 3", "val.csv, line 4"]
+    assert rejected["reason"][0].startswith("unreadable")
+    assert rejected["reason"][1] == "gap_ev = 1700: 0 to 25 expected; another unit?"
 
 
-SEARCH = {
-    "elements": ["Mo"],
-    "gap_ev": [0.5, None],
-    "energy_above_hull_ev_atom": 0.1,
-    "maximum_sites": 20,
-    "include_gnome": False,
-}
+@pytest.mark.parametrize("zipped", [False, True])
+def test_jarvis_list(tmp_path, zipped):
+    atoms = layer(mx2("MoS2"))
+    entry = {
+        "jid": "JVASP-664",
+        "atoms": {
+            "lattice_mat": atoms.cell.tolist(),
+            "coords": atoms.get_scaled_positions().tolist(),
+            "elements": ["Mo ", "S ", "S "],
+            "cartesian": False,
+        },
+        "optb88vdw_bandgap": 1.65,
+        "ehull": "na",
+        "formation_energy_peratom": -0.9,
+    }
+    text = json.dumps([entry, {"jid": "JVASP-1"}])
+    path = tmp_path / "dft_2d.json"
+    path.write_text(text)
+    if zipped:
+        path = tmp_path / "dft_2d.json.zip"
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("d2.json", text)
+    library, rejected = collect(jarvis.read_candidates(path), maximum_atoms=6)
+    row = library.table.loc["JVASP-664"]
+    assert (row["gap_ev"], row["heat_of_formation_ev_atom"]) == (1.65, -0.9)
+    assert pd.isna(row["hull_distance_ev_atom"])
+    assert row["formula"] == "MoS2"
+    assert row["protocol"] == "JARVIS OptB88vdW"
+    assert rejected["reason"].tolist() == ["unreadable: KeyError: 'atoms'"]
 
 
-def test_missing_key_of_the_materials_project_is_told(monkeypatch):
-    monkeypatch.delenv("MP_API_KEY", raising=False)
-    with pytest.raises(InputError, match="MP_API_KEY is not set"):
-        materials_project.search(**SEARCH)
+def test_file_that_is_no_jarvis_list_is_named(tmp_path):
+    (tmp_path / "x.json").write_text('{"a": 1}')
+    with pytest.raises(InputError, match="not a JSON list of JARVIS-DFT"):
+        list(jarvis.read_candidates(tmp_path / "x.json"))
 
 
-def test_refused_key_is_never_shown(monkeypatch):
-    # The client refuses a key of a wrong length before it asks the service.
-    key = "key-that-must-stay-secret"
-    monkeypatch.setenv("MP_API_KEY", key)
-    with pytest.raises(InputError, match="Materials Project: ") as caught:
-        materials_project.search(**SEARCH)
-    assert key not in str(caught.value)
-    assert "\n" not in str(caught.value)
+def test_unknown_source_is_told_the_known_ones():
+    with pytest.raises(InputError, match="expected one of bundled, folder, cdvae_csv"):
+        list(read_candidates(["c3db"], [None], {}, ""))

@@ -96,7 +96,7 @@ def test_equal_structures_count_once(change):
     elif change == "moved":
         other.positions += [0.7, 0.3, 1.0]
         other.cell[2, 2] += 4
-    assert reason(other, before=[Candidate("first", janus)]) == "same structure as first"
+    assert reason(other, before=[Candidate("first", janus)]) == "duplicate of first"
 
 
 def test_phases_and_strained_structures_are_different():

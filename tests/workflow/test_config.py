@@ -32,6 +32,11 @@ def merged(changes: dict, base: dict = DEFAULTS) -> dict:
     return result
 
 
+@pytest.fixture(autouse=True)
+def _no_key(monkeypatch):
+    monkeypatch.delenv("MP_API_KEY", raising=False)
+
+
 def fault_of(changes: dict) -> str:
     with pytest.raises(ConfigurationError) as caught:
         check_configuration(merged(changes), SCHEMA, ROOT)
@@ -43,8 +48,10 @@ def fault_of(changes: dict) -> str:
 @pytest.mark.parametrize(
     "path", [None, *sorted((ROOT / "config" / "campaigns").glob("*.yaml"))], ids=str
 )
-def test_shipped_configurations_are_right(path):
+def test_shipped_configurations_are_right(path, tmp_path):
     changes = yaml.safe_load(path.read_text()) if path else {}
+    if "path" in changes.get("library", {}):
+        changes["library"]["path"] = str(tmp_path)  # downloads are each user's own
     check_configuration(interpret_configuration(merged(changes), SCHEMA), SCHEMA, ROOT)
 
 
@@ -65,7 +72,15 @@ def test_shipped_configurations_are_right(path):
         ({"samples": {"number": "many"}}, "samples.number", '"many"', "an integer"),
         ({"campaign": "../elsewhere"}, "campaign", "../elsewhere", "letters, digits"),
         ({"campaign": "a/b"}, "campaign", "a/b", "letters, digits"),
-        ({"library": {"source": "c2db"}}, "library.source", "c2db", "one of bundled, folder"),
+        ({"library": {"source": "c3db"}}, "library.source", "c3db", "one of bundled, folder"),
+        ({"library": {"source": ["hetml", "c3db"]}}, "library.source", "c3db", "a list of them"),
+        (
+            {"library": {"source": ["hetml", "c2db"], "path": ["tests"]}},
+            "library.path",
+            "tests",
+            "one path per source, 2",
+        ),
+        ({"library": {"source": "materials_project"}}, "materials_project", "MP_API_KEY", "key"),
         ({"library": {"source": "folder"}}, "library.path", "null", "folder of structures"),
         (
             {"library": {"source": "ase_db", "path": "absent.db"}},

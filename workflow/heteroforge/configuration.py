@@ -17,13 +17,18 @@ from ase.data import chemical_symbols
 from jsonschema import Draft202012Validator, ValidationError, validators
 
 __all__ = [
+    "ANSWERS",
     "ConfigurationError",
     "check_configuration",
     "describe_configuration",
     "elements_covered",
     "interpret_configuration",
+    "library_sources",
     "read_schema",
 ]
+
+# Answers of the Materials Project are kept here, beside other downloads.
+ANSWERS = "resources/downloads/materials_project"
 
 
 class ConfigurationError(ValueError):
@@ -213,17 +218,8 @@ def _check_latent(config: Mapping) -> None:
 
 
 def _check_files(config: Mapping, root: Path) -> None:
-    library, labels, dft = config["library"], config["labels"], config["dft"]
-    source, path = library["source"], library["path"]
-    if source in ("folder", "ase_db"):
-        kind = "folder of structures" if source == "folder" else "database file"
-        if path is None:
-            raise ConfigurationError(
-                f"library.path = null: expected a {kind} for library.source {source}"
-            )
-        found = (root / path).is_dir() if source == "folder" else (root / path).is_file()
-        if not found:
-            raise ConfigurationError(f"library.path = {_show(path)}: expected an existing {kind}")
+    _check_sources(config["library"], root)
+    labels, dft = config["labels"], config["dft"]
     try:
         dft["launcher"].format(ranks=1)
     except (KeyError, IndexError, ValueError):
@@ -251,6 +247,61 @@ def _check_files(config: Mapping, root: Path) -> None:
             )
     _check_protocol(dft["protocol"], root)
     _check_pseudopotentials(config, root)
+    if "materials_project" in dict(library_sources(config["library"])):
+        _check_materials_project(config["library"]["materials_project"], root)
+
+
+# What `library.path` has to be; the other sources have none.
+SOURCE_PATHS = {
+    "folder": "folder of structures",
+    "cdvae_csv": "CSV file",
+    "ase_db": "database file",
+    "c2db": "folder of published tables",
+    "hetml": "folder of published tables",
+    "jarvis": "JSON file",
+}
+
+
+def library_sources(library: Mapping) -> list[tuple[str, str | None]]:
+    """Source and path, pair by pair, of the configuration's `library`.
+
+    Raises:
+        ConfigurationError: not as many paths as sources.
+    """
+    sources, paths = library["source"], library["path"]
+    if isinstance(sources, str):
+        sources = [sources]
+    if not isinstance(paths, list):
+        paths = [paths if source in SOURCE_PATHS else None for source in sources]
+    if len(paths) != len(sources):
+        raise ConfigurationError(
+            f"library.path = {_show(paths)}: expected one path per source, {len(sources)}, with "
+            "null for sources without one"
+        )
+    return list(zip(sources, paths, strict=True))
+
+
+def _check_sources(library: Mapping, root: Path) -> None:
+    for source, path in library_sources(library):
+        if source not in SOURCE_PATHS:
+            continue
+        kind = SOURCE_PATHS[source]
+        if path is None:
+            raise ConfigurationError(
+                f"library.path = null: expected a {kind} for library.source {source}"
+            )
+        found = (root / path).is_dir() if kind.startswith("folder") else (root / path).is_file()
+        if not found:
+            raise ConfigurationError(f"library.path = {_show(path)}: expected an existing {kind}")
+
+
+def _check_materials_project(search: Mapping, root: Path) -> None:
+    """A search that was answered before needs no key, any other does: better told now."""
+    # Imported here: other campaigns do without.
+    from heteroforge.sources.materials_project_service import Search, kept_answer, key_fault
+
+    if kept_answer(Search.from_mapping(search), root / ANSWERS) is None and (fault := key_fault()):
+        raise ConfigurationError(f"library.source = materials_project: {fault}")
 
 
 def _check_protocol(name: str, root: Path) -> None:
@@ -299,7 +350,7 @@ def elements_covered(family: str, root: str | Path = ".") -> set[str]:
 def _check_pseudopotentials(config: Mapping, root: Path) -> None:
     family = config["dft"]["pseudopotentials"]
     covered = elements_covered(family, root)
-    if config["library"]["source"] == "materials_project":
+    if "materials_project" in dict(library_sources(config["library"])):
         for element in config["library"]["materials_project"]["elements"]:
             if element not in covered:
                 raise ConfigurationError(

@@ -1,14 +1,12 @@
-# Rules of the stage library: monolayers of one source, checked, in one form.
+# Rules of the stage library: monolayers of one or several sources, checked, in one form.
 LIBRARY = f"{RESULTS}/library"
 BUNDLED = "resources/library"
 
-# What the source's monolayers depend on; the Materials Project is no file.
-LIBRARY_FILES = {
-    "bundled": [f"{BUNDLED}/monolayers.extxyz", f"{BUNDLED}/monolayers.csv"],
-    "folder": [config["library"]["path"]],
-    "ase_db": [config["library"]["path"]],
-    "materials_project": [],
-}[config["library"]["source"]]
+LIBRARY_SOURCES = configuration.library_sources(config["library"])
+# What the monolayers depend on; the Materials Project is no file.
+LIBRARY_FILES = [path for _, path in LIBRARY_SOURCES if path]
+if "bundled" in dict(LIBRARY_SOURCES):
+    LIBRARY_FILES += [f"{BUNDLED}/monolayers.extxyz", f"{BUNDLED}/monolayers.csv"]
 
 
 localrules:
@@ -34,6 +32,7 @@ rule build_library:
         runtime=60,
     params:
         library=config["library"],
+        sources=LIBRARY_SOURCES,
         pseudopotentials=config["dft"]["pseudopotentials"],
     message:
         "Building the library of monolayers."
@@ -45,7 +44,11 @@ rule plot_library:
     input:
         table=rules.build_library.output.table,
     output:
-        png=f"{LIBRARY}/monolayers.png",
+        png=report(
+            f"{LIBRARY}/monolayers.png",
+            caption="../report/caption.rst",
+            category="1. library",
+        ),
         svg=f"{LIBRARY}/monolayers.svg",
     log:
         f"{LOGS}/plot_library.log",
@@ -63,3 +66,4 @@ rule library:
     input:
         rules.build_library.output,
         rules.plot_library.output,
+        f"{LIBRARY}/README.md",

@@ -1,18 +1,21 @@
-"""Monolayers of the configured source, checked: structures, table, and what was set aside."""
-
-from pathlib import Path
+"""Monolayers of the configured sources, checked: structures, table, and what was set aside."""
 
 from tqdm import tqdm
 
-from heteroforge.configuration import elements_covered
+from heteroforge.configuration import ANSWERS, elements_covered
 from heteroforge.io import InputError, log_to, write_table
 from heteroforge.sources import collect, read_candidates, write_library
 
+BUNDLED = "resources/library"
+
 log_to(snakemake.log[0])
 settings = snakemake.params.library
-source = settings["source"]
-path = settings["path"] if source != "bundled" else Path(snakemake.input.files[0]).parent
-candidates = read_candidates(source, path, settings["materials_project"])
+candidates = read_candidates(
+    [source for source, _ in snakemake.params.sources],
+    [BUNDLED if source == "bundled" else path for source, path in snakemake.params.sources],
+    settings["materials_project"],
+    ANSWERS,
+)
 library, rejected = collect(
     tqdm(candidates, unit="material", mininterval=5),
     maximum_atoms=settings["maximum_atoms"],

@@ -13,10 +13,10 @@ import pandas as pd
 from ase import Atoms
 from ase.data import covalent_radii
 
-from heteroforge.sources.library import PROPERTIES, Library, table_of
+from heteroforge.sources.library import PLAUSIBLE, PROPERTIES, Library, table_of
 from heteroforge.structures import Monolayer, StructureError, split_layers
 
-__all__ = ["Candidate", "Rejected", "collect", "is_disordered"]
+__all__ = ["LARGEST_MASS_M0", "Candidate", "Rejected", "collect", "is_disordered"]
 
 # Atoms nearer than this share of the sum of their covalent radii lie on top of each other.
 OVERLAP = 0.6
@@ -73,10 +73,12 @@ def collect(
 
     Returns:
         The library, ordered as the candidates, and a table `material, reason, file` of those that
-        were rejected.
+        were rejected. A duplicate gives the first one what that lacks, if both are of one protocol.
     """
     monolayers: dict[str, Monolayer] = {}
     known: dict[str, dict] = {}
+    # Only equal compositions are compared: each against each would take hours for ten thousand.
+    alike: dict[tuple, list[Monolayer]] = {}
     rejected = []
     for candidate in candidates:
         name = re.sub(r"[^A-Za-z0-9_.+()-]", "_", candidate.material)
@@ -86,13 +88,20 @@ def collect(
             properties = _checked_properties(candidate.properties)
             if name in monolayers:
                 raise Rejected(f"identifier {name} is taken by a material before it")
-            twin = _equal_layer(layer, monolayers)
+            same_composition = alike.setdefault(tuple(sorted(layer.species)), [])
+            twin = _equal_layer(layer, same_composition)
             if twin is not None:
-                raise Rejected(f"same structure as {twin}")
+                found = _complete(known[twin], properties, candidate)
+                raise Rejected(f"duplicate of {twin}{found}")
         except (Rejected, StructureError) as reason:
             rejected.append((candidate.material, str(reason), candidate.file))
             continue
+        except Exception as error:  # odd structures make the libraries below raise many types
+            told = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            rejected.append((candidate.material, f"cannot be read: {told}", candidate.file))
+            continue
         monolayers[name] = replace(layer, name=name)
+        same_composition.append(monolayers[name])
         known[name] = properties | {"source": candidate.source, "protocol": candidate.protocol}
     library = Library(monolayers, table_of(monolayers, known))
     return library, pd.DataFrame(rejected, columns=["material", "reason", "file"])
@@ -193,8 +202,9 @@ def _checked_properties(given: Mapping[str, object]) -> dict:
             raise Rejected(f"{key} = {value!r}: a number expected") from None
         if not math.isfinite(number):
             raise Rejected(f"{key} = {value!r}: a finite number expected")
-        if number < 0 and key in ("gap_ev", "stiffness_n_m", "work_function_ev"):
-            raise Rejected(f"{key} = {number:g}: at least 0 expected")
+        low, high = PLAUSIBLE.get(key, (-math.inf, math.inf))
+        if not low <= number <= high:
+            raise Rejected(f"{key} = {number:g}: {low:g} to {high:g} expected; another unit?")
         values[key] = number
     for key in ("electron_mass_m0", "hole_mass_m0"):
         if key in values and not 0 < values[key] <= LARGEST_MASS_M0:
@@ -215,15 +225,26 @@ def _as_boolean(key: str, value: object) -> bool:
     raise Rejected(f"{key} = {value!r}: true or false expected")
 
 
-def _equal_layer(layer: Monolayer, others: Mapping[str, Monolayer]) -> str | None:
-    """Name of a layer with the same structure, turned, mirrored or upside down."""
-    composition = sorted(layer.species)
+def _complete(known: dict, properties: Mapping[str, object], candidate: Candidate) -> str:
+    """Give what a duplicate knows more; the words for it."""
+    if candidate.protocol is None or candidate.protocol != known["protocol"]:
+        return ""
+    gained = [key for key in properties if key not in known]
+    known.update({key: properties[key] for key in gained})
+    return f", which took from it: {', '.join(gained)}" if gained else ""
+
+
+def _equal_layer(layer: Monolayer, others: Iterable[Monolayer]) -> str | None:
+    """Name of a layer with the same structure, turned, mirrored or upside down.
+
+    Args:
+        layer: any layer.
+        others: layers of the same composition.
+    """
     near = [
-        name
-        for name, other in others.items()
-        if len(other.species) == len(layer.species)
-        and sorted(other.species) == composition
-        and abs(other.area_a2 / layer.area_a2 - 1) < 0.02
+        other
+        for other in others
+        if abs(other.area_a2 / layer.area_a2 - 1) < 0.02
         and abs(other.thickness_a - layer.thickness_a) < 0.1
     ]
     if not near:
@@ -243,7 +264,7 @@ def _equal_layer(layer: Monolayer, others: Mapping[str, Monolayer]) -> str | Non
         return AseAtomsAdaptor.get_structure(atoms)
 
     mine = crystal(layer)
-    for name in near:
-        if matcher.fit(mine, crystal(others[name])):
-            return name
+    for other in near:
+        if matcher.fit(mine, crystal(other)):
+            return other.name
     return None

@@ -48,6 +48,10 @@ def read_candidates(folder: str | Path) -> Iterator[Candidate]:
             name = path.stem if len(frames) == 1 else f"{path.stem}-{number}"
             name = str(atoms.info.get("monolayer_id", name))
             row = known.loc[name] if name in known.index else {}
+            if isinstance(row, pd.DataFrame):
+                reason = f"{len(row)} lines in properties.csv, one expected"
+                yield Candidate(name, reason=reason, file=path.name)
+                continue
             yield Candidate(
                 material=name,
                 atoms=atoms,
@@ -68,9 +72,6 @@ def _properties(path: Path) -> pd.DataFrame:
             near = difflib.get_close_matches(column, allowed, n=1)
             hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(PROPERTIES)}"
             raise InputError(f"{path}: unknown column {column}: {hint}")
-    twice = table["monolayer_id"][table["monolayer_id"].duplicated()]
-    if len(twice):
-        raise InputError(f"{path}: two lines for monolayer {twice.iloc[0]}")
     return table.astype({"monolayer_id": str}).set_index("monolayer_id")
 
 

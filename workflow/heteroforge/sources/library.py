@@ -11,7 +11,15 @@ import pandas as pd
 from heteroforge.io import InputError, read_frames, read_table, write_frames, write_table
 from heteroforge.structures import Monolayer
 
-__all__ = ["GEOMETRY", "PROPERTIES", "Library", "read_library", "table_of", "write_library"]
+__all__ = [
+    "GEOMETRY",
+    "PLAUSIBLE",
+    "PROPERTIES",
+    "Library",
+    "read_library",
+    "table_of",
+    "write_library",
+]
 
 # Columns that follow from the structure.
 GEOMETRY = {
@@ -28,7 +36,8 @@ GEOMETRY = {
 
 # Columns that a source may know; anything unknown is null. Energies of band edges are against the
 # mean of both vacuum levels, masses those of the density of states, √(m_x m_y), mobilities those of
-# deformation-potential theory (longitudinal acoustic phonons only: upper estimates).
+# deformation-potential theory (longitudinal acoustic phonons only: upper estimates), the binding
+# energy that of two equal layers in their strongest bound stacking, positive when bound.
 PROPERTIES = {
     "is_metal": "boolean",
     "gap_ev": "float64",
@@ -45,6 +54,31 @@ PROPERTIES = {
     "electron_mobility_cm2_vs": "float64",
     "hole_mobility_cm2_vs": "float64",
     "cohesive_energy_ev_atom": "float64",
+    "hull_distance_ev_atom": "float64",
+    "heat_of_formation_ev_atom": "float64",
+    "polarizability_in_plane_a": "float64",
+    "polarizability_out_of_plane_a": "float64",
+    "binding_energy_mev_a2": "float64",
+}
+
+# Values outside are in another unit, or no values.
+PLAUSIBLE = {
+    "gap_ev": (0.0, 25.0),
+    "vbm_ev": (-25.0, 5.0),
+    "cbm_ev": (-25.0, 10.0),
+    "work_function_ev": (0.0, 15.0),
+    "vacuum_step_ev": (-20.0, 20.0),
+    "stiffness_n_m": (0.0, 2000.0),
+    "deformation_potential_cbm_ev": (-50.0, 50.0),
+    "deformation_potential_vbm_ev": (-50.0, 50.0),
+    "electron_mobility_cm2_vs": (0.0, 1e8),
+    "hole_mobility_cm2_vs": (0.0, 1e8),
+    "cohesive_energy_ev_atom": (-20.0, 20.0),
+    "hull_distance_ev_atom": (-5.0, 20.0),
+    "heat_of_formation_ev_atom": (-20.0, 20.0),
+    "polarizability_in_plane_a": (0.0, 1e5),
+    "polarizability_out_of_plane_a": (0.0, 1e5),
+    "binding_energy_mev_a2": (-1000.0, 1000.0),
 }
 
 ORIGIN = {"source": "string", "protocol": "string"}
@@ -118,7 +152,9 @@ def read_library(structures_path: str | Path, table_path: str | Path) -> Library
         layer = Monolayer.from_atoms(atoms)
         monolayers[layer.name] = layer
     columns = GEOMETRY | PROPERTIES | ORIGIN
-    table = read_table(table_path, columns=["monolayer_id", *columns])
+    table = read_table(table_path, columns=["monolayer_id", *GEOMETRY])
+    # A table of an older version lacks the properties that have come since.
+    table = table.reindex(columns=["monolayer_id", *columns])
     table = table.astype({"monolayer_id": "string"} | columns).set_index("monolayer_id")
     if list(monolayers) != list(table.index):
         raise InputError(
