@@ -2,11 +2,13 @@
 # A SLURM of one node on this machine, from Debian's packages and without systemd: to test the
 # profile where there is no cluster.
 #   one_node_slurm.sh install            Debian's packages (as root; does nothing where they are)
-#   one_node_slurm.sh start FOLDER       configuration, state and logs go to FOLDER
+#   one_node_slurm.sh start FOLDER       state and logs go to FOLDER, configuration to /etc/slurm
 #   one_node_slurm.sh stop FOLDER
-# After `start`, `export SLURM_CONF=FOLDER/slurm.conf` makes sbatch and the rest find it.
+# Does not touch a machine that has a SLURM of its own. SLURM_CONF would do instead of /etc/slurm,
+# but Snakemake's jobs take away all variables of SLURM.
 set -euo pipefail
 
+configuration=/etc/slurm
 programs=(slurmctld slurmd munged sbatch srun squeue scontrol scancel)
 
 fail() {
@@ -43,7 +45,7 @@ write_configuration() {
     host=$(hostname -s)
     user=$(id -un)
     memory_mb=$(awk '/MemTotal/ {print int($2 / 1024 * 0.9)}' /proc/meminfo)
-    cat >"$folder/slurm.conf" <<CONF
+    cat >"$configuration/slurm.conf" <<CONF
 ClusterName=one_node
 SlurmctldHost=$host(127.0.0.1)
 SlurmctldPort=$(free_port)
@@ -73,22 +75,23 @@ KillWait=5
 MinJobAge=600
 ReturnToService=2
 GresTypes=gpu
-NodeName=$host NodeAddr=127.0.0.1 CPUs=$((2 * $(nproc))) RealMemory=$memory_mb Gres=gpu:1 State=UNKNOWN
+NodeName=$host NodeAddr=127.0.0.1 CPUs=$((2 * $(nproc --all))) RealMemory=$memory_mb Gres=gpu:1 State=UNKNOWN
 PartitionName=main Nodes=$host Default=YES MaxTime=24:00:00 State=UP
 CONF
-    printf 'AutoDetect=off\nName=gpu File=/dev/zero\n' >"$folder/gres.conf"
+    printf 'AutoDetect=off\nName=gpu File=/dev/zero\n' >"$configuration/gres.conf"
 }
 
 start() {
     local folder=$1
     mkdir -p "$folder"/{state,spool}
     folder=$(cd "$folder" && pwd)
-    [[ ! -e $folder/slurmctld.pid ]] || fail "$folder is in use: stop it first"
+    [[ ! -e $configuration/slurm.conf ]] ||
+        fail "$configuration/slurm.conf is there already: this machine has a SLURM"
+    [[ -w $configuration ]] || fail "$configuration cannot be written: root is needed"
     # munge refuses keys and sockets that others could change.
     chmod 755 "$folder"
     write_configuration "$folder"
     (umask 077 && head -c 1024 /dev/urandom >"$folder/munge.key")
-    export SLURM_CONF=$folder/slurm.conf
     munged --force --key-file="$folder/munge.key" --socket="$folder/munge.socket" \
         --pid-file="$folder/munged.pid" --log-file="$folder/munged.log" --seed-file="$folder/munge.seed"
     slurmctld -c
@@ -99,22 +102,23 @@ start() {
     done
     [[ $(sinfo --noheader --format=%T) == idle ]] ||
         fail "the node is not ready: $(sinfo --noheader --format='%T %E' 2>&1)" "see $folder/*.log"
-    echo "export SLURM_CONF=$SLURM_CONF"
 }
 
 stop() {
     local folder daemon
     folder=$(cd "$1" && pwd)
-    export SLURM_CONF=$folder/slurm.conf
+    grep -q "StateSaveLocation=$folder/" "$configuration/slurm.conf" ||
+        fail "the SLURM of this machine is not the one of $folder"
     timeout 10 scancel --user="$(id -un)" 2>/dev/null || true
     sleep 1
     for daemon in slurmd slurmctld munged; do
         [[ ! -e $folder/$daemon.pid ]] || kill "$(<"$folder/$daemon.pid")" 2>/dev/null || true
     done
     for _ in $(seq 20); do
-        compgen -G "$folder/*.pid" >/dev/null || return 0
+        compgen -G "$folder/*.pid" >/dev/null || break
         sleep 0.5
     done
+    rm -f "$configuration"/{slurm,gres}.conf
 }
 
 case ${1:-} in
