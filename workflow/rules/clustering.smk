@@ -80,7 +80,11 @@ rule plot_clusters:
         descriptors=rules.describe_monolayers.output.descriptors,
         clusters=rules.cluster_monolayers.output.clusters,
     output:
-        png=f"{CLUSTERING}/map.png",
+        png=report(
+            f"{CLUSTERING}/map.png",
+            caption="../report/caption.rst",
+            category="2. clustering",
+        ),
         svg=f"{CLUSTERING}/map.svg",
     log:
         f"{LOGS}/plot_clusters.log",
@@ -100,7 +104,11 @@ rule plot_drivers:
     input:
         drivers=rules.find_drivers.output.drivers,
     output:
-        png=f"{CLUSTERING}/drivers.png",
+        png=report(
+            f"{CLUSTERING}/drivers.png",
+            caption="../report/caption.rst",
+            category="2. clustering",
+        ),
         svg=f"{CLUSTERING}/drivers.svg",
     log:
         f"{LOGS}/plot_drivers.log",

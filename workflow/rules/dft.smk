@@ -74,7 +74,11 @@ rule collect_dft:
     output:
         table=f"{DFT}/results.parquet",
         failed=f"{DFT}/failed.csv",
-        picture=f"{DFT}/predicted_and_verified.png",
+        picture=report(
+            f"{DFT}/predicted_and_verified.png",
+            caption="../report/caption.rst",
+            category="9. dft",
+        ),
     log:
         f"{LOGS}/collect_dft.log",
     benchmark:

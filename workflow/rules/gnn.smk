@@ -50,7 +50,11 @@ rule evaluate_gnn:
         metrics=f"{GNN}/metrics.json",
         calibration=f"{GNN}/calibration.json",
         predictions=f"{GNN}/test_predictions.parquet",
-        picture=f"{GNN}/parity.png",
+        picture=report(
+            f"{GNN}/parity.png",
+            caption="../report/caption.rst",
+            category="6. gnn",
+        ),
     log:
         f"{LOGS}/evaluate_gnn.log",
     benchmark:

@@ -17,7 +17,11 @@ rule train_gvae:
         model=f"{GVAE}/model.pt",
         history=f"{GVAE}/history.csv",
         metrics=f"{GVAE}/metrics.json",
-        picture=f"{GVAE}/training.png",
+        picture=report(
+            f"{GVAE}/training.png",
+            caption="../report/caption.rst",
+            category="5. gvae",
+        ),
     log:
         f"{LOGS}/train_gvae.log",
     benchmark:

@@ -19,7 +19,11 @@ rule collect_labels:
         own=[config["labels"]["table"]] if config["labels"]["table"] else [],
     output:
         labels=f"{LABELS}/labels.parquet",
-        picture=f"{LABELS}/baseline_and_dft.png",
+        picture=report(
+            f"{LABELS}/baseline_and_dft.png",
+            caption="../report/caption.rst",
+            category="4. labels",
+        ),
     log:
         f"{LOGS}/collect_labels.log",
     benchmark:

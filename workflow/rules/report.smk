@@ -100,7 +100,11 @@ rule write_report:
         verified=f"{RESULTS}/dft/results.parquet",
         failed=f"{RESULTS}/dft/failed.csv",
     output:
-        page=f"{RESULTS}/report/index.html",
+        page=report(
+            f"{RESULTS}/report/index.html",
+            caption="../report/caption.rst",
+            category="0. report",
+        ),
     log:
         f"{LOGS}/write_report.log",
     benchmark:

@@ -46,7 +46,11 @@ rule plot_samples:
         table=rules.build_library.output.table,
         samples=expand(rules.sample_stacks.output.samples, shard=SHARDS),
     output:
-        png=f"{SAMPLES}/pairs.png",
+        png=report(
+            f"{SAMPLES}/pairs.png",
+            caption="../report/caption.rst",
+            category="7. samples",
+        ),
         svg=f"{SAMPLES}/pairs.svg",
     log:
         f"{LOGS}/plot_samples.log",

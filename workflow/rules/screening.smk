@@ -20,8 +20,16 @@ rule screen_stacks:
         selected=f"{SCREENING}/selected.csv",
         rejected=f"{SCREENING}/rejected.csv",
         funnel=f"{SCREENING}/funnel.json",
-        picture=f"{SCREENING}/pareto.png",
-        chances=f"{SCREENING}/chances.png",
+        picture=report(
+            f"{SCREENING}/pareto.png",
+            caption="../report/caption.rst",
+            category="8. screening",
+        ),
+        chances=report(
+            f"{SCREENING}/chances.png",
+            caption="../report/caption.rst",
+            category="8. screening",
+        ),
     log:
         f"{LOGS}/screen_stacks.log",
     benchmark:

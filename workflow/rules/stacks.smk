@@ -36,7 +36,11 @@ rule enumerate_stacks:
         matches=rules.find_matches.output.matches,
     output:
         stacks=f"{STACKS}/training_stacks.parquet",
-        picture=f"{STACKS}/matches.png",
+        picture=report(
+            f"{STACKS}/matches.png",
+            caption="../report/caption.rst",
+            category="3. stacks",
+        ),
     log:
         f"{LOGS}/enumerate_stacks.log",
     benchmark:
