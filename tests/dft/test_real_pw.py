@@ -6,12 +6,17 @@ import numpy as np
 import pytest
 from ase import Atoms
 
+from heteroforge.dft import running
 from heteroforge.dft.calculations import Calculator, cell_for_truncation, with_height
 from heteroforge.dft.protocols import Protocol, Pseudopotentials
-from heteroforge.dft.running import CalculationFailed, Launcher, last_geometry, run_pw
-from heteroforge.dft.steps import run_step
+from heteroforge.dft.running import (
+    CalculationFailed,
+    Launcher,
+    OutOfTime,
+    last_geometry,
+    run_pw,
+)
 from heteroforge.dft.verification import compute_density
-from heteroforge.io import read_json
 
 pytestmark = [
     pytest.mark.pw,
@@ -102,27 +107,51 @@ def test_too_few_bands_are_cured(calculator):
     assert result.energies_ev.shape[-1] > 4
 
 
-def test_out_of_walltime_ends_in_a_reason_not_a_crash(calculator, tmp_path):
+def test_out_of_walltime_is_for_the_next_job(calculator, monkeypatch):
     run = calculator("hurried")
     atoms = honeycomb("B", "N", 2.51)
     namelists = run.namelists(atoms, "scf")
-    namelists["electrons"]["conv_thr"] = 1e-14
-    launcher = Launcher(walltime_s=1.0)
+    # pw.x gets at least ten seconds; a cutoff and a mesh like these take longer.
+    namelists["system"].update(ecutwfc=200.0, ecutrho=800.0)
+    monkeypatch.setattr(running, "LEAST_S", 0.5)
+    with pytest.raises(OutOfTime, match="stopped itself"):
+        run_pw(
+            atoms, namelists, (9, 9, 1), run.pseudopotentials, run.folder, Launcher(walltime_s=3.0)
+        )
+    with pytest.raises(OutOfTime, match="s are left"):
+        run_pw(
+            atoms, namelists, (9, 9, 1), run.pseudopotentials, run.folder, Launcher(walltime_s=0.1)
+        )
 
-    def compute() -> dict:
-        namelists["control"]["max_seconds"] = 1
-        run_pw(atoms, namelists, (9, 9, 1), run.pseudopotentials, run.folder, launcher)
-        return {}
 
-    # pw.x gets at least ten seconds; a mesh this fine takes longer.
-    namelists["system"]["ecutwfc"] = 200.0
-    namelists["system"]["ecutrho"] = 800.0
-    outcome = run_step(tmp_path / "result.json", {}, compute)
-    assert outcome["status"] == "failed"
-    assert "out_of_time" in outcome["reason"]
-    after = run_step(tmp_path / "next.json", {"before": tmp_path / "result.json"}, lambda **_: {})
-    assert after["status"] == "skipped" and "out_of_time" in after["reason"]
-    assert read_json(tmp_path / "next.json") == after
+# Stand between the launcher and pw.x, and spoil its first run.
+SABOTAGE = {
+    "killed": 'exec timeout --signal KILL 0.6 "$@"',
+    "unreadable_result": '"$@"; truncate --size 3000 save/heteroforge.xml',
+}
+
+
+@pytest.mark.parametrize("symptom", SABOTAGE)
+def test_a_spoilt_run_is_run_again(calculator, tmp_path, symptom):
+    script = tmp_path / "launch.sh"
+    script.write_text(
+        f'if [ -e {tmp_path}/marker ]; then exec "$@"; fi\n'
+        f"touch {tmp_path}/marker\n{SABOTAGE[symptom]}\n"
+    )
+    run = calculator("spoilt")
+    run.launcher = Launcher(template=f"bash {script}")
+    result = run.scf(honeycomb("B", "N", 2.51))
+    assert result.converged
+    assert [a.get("symptom") for a in run.attempts] == [symptom, None]
+
+
+def test_more_pools_than_processes_are_cured(calculator, monkeypatch):
+    run = calculator("pools")
+    run.launcher = Launcher(ranks=2)
+    monkeypatch.setattr(running, "_pools", lambda ranks, k_points: 3)
+    result = run.scf(honeycomb("B", "N", 2.51))
+    assert result.converged
+    assert [a.get("symptom") for a in run.attempts] == ["pools", None]
 
 
 def test_impossible_input_ends_after_the_attempts_allowed(calculator):
