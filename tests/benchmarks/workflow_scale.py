@@ -23,7 +23,7 @@ import projects
 
 
 def dry_run(project: Path, *targets: str) -> dict:
-    """Seconds, peak memory in MB and jobs of a dry run."""
+    """Seconds (of the processor, too: machines may be busy), peak memory, jobs of a dry run."""
     command = projects.snakemake(
         "--dry-run", *targets, "--scheduler", "greedy", "--configfile", "config/campaigns/test.yaml"
     )
@@ -45,6 +45,7 @@ def dry_run(project: Path, *targets: str) -> dict:
     counts = dict(re.findall(r"^(\w+) +(\d+)$", text, re.MULTILINE))
     return {
         "seconds": round(seconds, 1),
+        "processor_seconds": round(usage.ru_utime + usage.ru_stime, 1),
         "peak_mb": round(usage.ru_maxrss / 1024),
         "jobs": int(counts.get("total", 0)),
         "verify_candidates": int(counts.get("verify_candidates", 0)),
