@@ -13,6 +13,7 @@ from campaign_files import CONFIGURATION, HOSTILE, TARGETS, write_campaign
 
 from heteroforge.io import write_text
 from heteroforge.report import Campaign, make_page, write_report
+from heteroforge.report.status import read_status
 from heteroforge.report.tables import make_table
 
 LARGEST_PAGE_BYTES = 10_000_000
@@ -126,7 +127,7 @@ def test_pictures_have_words(html):
     assert all(image.get("alt") for image in page.all("img"))
     drawings = page.all("svg")
     assert len(drawings) >= 8
-    assert all(svg.get("aria-label") for svg in drawings)
+    assert all(svg.get("aria-label") or svg.get("aria-hidden") for svg in drawings)
 
 
 def test_pictures_of_stages_follow_the_page(html):
@@ -160,6 +161,18 @@ def test_secrets_are_not_shown(undrawn_campaign):
     html = make_page(Campaign(undrawn_campaign, TARGETS, configuration))
     assert "abc123" not in html and "def456" not in html
     assert "api_key: (not shown)" in html
+
+
+def test_unfinished_campaign_shows_where_it_stands(undrawn_campaign):
+    log = undrawn_campaign / "logs/train_gvae.log"
+    write_text(log, "epoch 1\nInputError: labels.parquet: no column value\n")
+    stages = read_status(undrawn_campaign, {"gvae": {"train_gvae": 1}, "gnn": {"evaluate_gnn": 1}})
+    campaign = Campaign(undrawn_campaign, TARGETS, CONFIGURATION)
+    html = make_page(campaign, libraries="nowhere", stages=stages)
+    text = Page(html).text
+    assert "train_gvae  failed: InputError: labels.parquet: no column value" in text
+    assert str(log) in text and "1 of the jobs ended with an error" in text
+    assert "Where it stands" not in Page(make_page(campaign, libraries="nowhere")).text
 
 
 def test_empty_campaign_says_what_to_do(tmp_path):

@@ -119,22 +119,8 @@ rule write_report:
         "../scripts/write_report.py"
 
 
-# Without outputs (a benchmark is one) it runs whenever it is asked for, also beside a running
-# campaign, whose files it leaves alone.
-rule write_interim_report:
-    log:
-        f"{LOGS}/write_interim_report.log",
-    conda:
-        "../../envs/ml.yaml"
-    params:
-        page=f"{RESULTS}/report/interim.html",
-        configuration=dict(config),
-    message:
-        "Writing the report of what is there so far: {params.page}."
-    script:
-        "../scripts/write_interim_report.py"
-
-
+# Without outputs (a benchmark is one) they run whenever they are asked for, also beside a running
+# campaign, whose files they leave alone.
 rule status:
     log:
         f"{LOGS}/status.log",
@@ -157,6 +143,21 @@ rule status:
         "Looking where the campaign stands."
     script:
         "../scripts/print_status.py"
+
+
+rule write_interim_report:
+    log:
+        f"{LOGS}/write_interim_report.log",
+    conda:
+        "../../envs/ml.yaml"
+    params:
+        page=f"{RESULTS}/report/interim.html",
+        configuration=dict(config),
+        jobs=rules.status.params.jobs,
+    message:
+        "Writing the report of what is there so far: {params.page}."
+    script:
+        "../scripts/write_interim_report.py"
 
 
 rule report:

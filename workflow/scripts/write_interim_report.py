@@ -4,12 +4,15 @@ from pathlib import Path
 
 from heteroforge.io import log_to
 from heteroforge.report import write_report
+from heteroforge.report.status import read_status
 
 log_to(snakemake.log[0])
+folder = Path(snakemake.params.page).parents[1]
 write_report(
-    Path(snakemake.params.page).parents[1],
+    folder,
     snakemake.params.page,
     targets=snakemake.params.configuration["targets"],
     configuration=snakemake.params.configuration,
+    stages=read_status(folder, snakemake.params.jobs),
 )
 print(f"report: {snakemake.params.page}")

@@ -83,6 +83,7 @@ class Card:
     downloads: list[tuple[str, str, str]] = field(default_factory=list)  # words, name, address
     details: list[tuple[str, str]] = field(default_factory=list)
     scene: dict | None = None  # what the 3D view draws
+    thumbnail: tuple[str, str] | None = None  # id and view box of the structure's picture
 
 
 def make_card(
@@ -124,6 +125,9 @@ def make_card(
             continue
         if picture is not None:
             card.pictures.append(picture)
+        if draw is _draw_structure and picture is not None:
+            box = re.search(r'viewBox="([^"]+)"', picture.markup)
+            card.thumbnail = (f"slot{candidate.slot}-structure-figure_1", box[1]) if box else None
     if candidate.atoms is not None:
         card.downloads = _downloads(candidate)
         card.scene = _scene(candidate.atoms, names, colours)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -17,6 +17,7 @@ from heteroforge.report.campaign import Campaign, Candidate
 from heteroforge.report.cards import make_card
 from heteroforge.report.judgement import heavy_elements, trust_in_numbers
 from heteroforge.report.sections import STAGES, Picture, stage_sections
+from heteroforge.report.status import StageStatus
 from heteroforge.report.tables import Table, make_table
 from heteroforge.report.words import (
     formula_text,
@@ -47,6 +48,7 @@ def write_report(
     configuration: Mapping | None = None,
     templates: str | Path = TEMPLATES,
     libraries: str | Path = LIBRARIES,
+    stages: Sequence[StageStatus] = (),
 ) -> None:
     """Write the report of the campaign in `folder`, with whatever it has so far.
 
@@ -58,15 +60,19 @@ def write_report(
         templates: folder of `page.html.j2`.
         libraries: folder of the JavaScript libraries; a page without them is complete, but its
             tables cannot be sorted and its structures cannot be turned.
+        stages: where a campaign stands that is not finished.
     """
     campaign = Campaign(folder, targets, configuration)
-    write_text(path, make_page(campaign, templates, libraries))
+    write_text(path, make_page(campaign, templates, libraries, stages))
 
 
 def make_page(
-    campaign: Campaign, templates: str | Path = TEMPLATES, libraries: str | Path = LIBRARIES
+    campaign: Campaign,
+    templates: str | Path = TEMPLATES,
+    libraries: str | Path = LIBRARIES,
+    stages: Sequence[StageStatus] = (),
 ) -> str:
-    """The page's HTML."""
+    """The page's HTML; arguments as of `write_report`."""
     if not campaign.targets:
         for candidate in campaign.candidates:
             campaign.targets.update({n: t["window"] for n, t in candidate.target.items()})
@@ -92,7 +98,7 @@ def make_page(
         verdict=_verdict(campaign),
         counts=_counts(campaign),
         funnel=_funnel(campaign),
-        advice=_advice(campaign, [s.stage for s in sections if s.missing]),
+        advice=_advice(campaign, [s.stage for s in sections if s.missing], stages),
         shortlist=[card for card in cards if card.status == "inside"][:SHORTLIST],
         cards=cards,
         cards_left_out=max(0, len(campaign.verified) - CARDS_SHOWN),
@@ -103,6 +109,7 @@ def make_page(
         caveats=_caveats(campaign),
         reproduction=_reproduction(campaign),
         faults=campaign.faults,
+        stages=stages,
         scripts=scripts,
         styles=styles,
     )
@@ -187,9 +194,17 @@ def _verdict(campaign: Campaign) -> str:
     return f"{text}. Nearest: {formula_text(best.title)}, outside in {near}."
 
 
-def _advice(campaign: Campaign, missing: list[str]) -> list[str]:
+def _advice(
+    campaign: Campaign, missing: list[str], stages: Sequence[StageStatus] = ()
+) -> list[str]:
     """What to do next, most pressing first."""
     advice = []
+    broken = [job for status in stages for job in status.jobs if job.state == "failed"]
+    if broken:
+        advice.append(
+            f"{len(broken)} of the jobs ended with an error: read their logs, named below. Once "
+            "the cause is gone, `make campaign` goes on from what is there."
+        )
     if missing:
         names = ", ".join(STAGES[stage][0] for stage in missing)
         advice.append(
@@ -215,7 +230,7 @@ def _advice(campaign: Campaign, missing: list[str]) -> list[str]:
             f"name `{campaign.name}` under `labels.from_campaigns` in a copy of the configuration "
             "with another `campaign`, and give `screening.exploration` a share of the slots."
         )
-    elif verified:
+    elif verified and "quick" in _protocols(campaign):
         advice.append(
             "Compute the best candidates with a finer protocol (`dft.protocol: standard`) before "
             "you rely on them."
@@ -255,14 +270,18 @@ def _trust(campaign: Campaign) -> list:
         return []
 
 
-def _caveats(campaign: Campaign) -> list[str]:
-    caveats = []
-    protocols = set()
+def _protocols(campaign: Campaign) -> set[str]:
+    names = set()
     for candidate in campaign.verified:
         protocol = candidate.result.get("protocol")
         name = protocol.get("name") if isinstance(protocol, Mapping) else protocol
-        protocols.add(str(name or candidate.computed.get("protocol") or ""))
-    protocols.discard("")
+        names.add(str(name or candidate.computed.get("protocol") or ""))
+    return names - {""}
+
+
+def _caveats(campaign: Campaign) -> list[str]:
+    caveats = []
+    protocols = _protocols(campaign)
     if protocols:
         text = f"DFT values were computed with protocol {', '.join(sorted(protocols))}"
         text += ", a coarse one for screening on few cores" if "quick" in protocols else ""

@@ -66,6 +66,13 @@ class StageStatus:
             return "done"
         return "partly done" if self.jobs else "waiting"
 
+    @property
+    def words(self) -> str:
+        """How many jobs are done, and how long they took."""
+        done = f"{self.count('done')} of {self.total} jobs"
+        seconds = sum(job.seconds or 0 for job in self.jobs)
+        return f"{done}, {_duration(seconds)}" if seconds else done
+
 
 def read_status(folder: str | Path, expected: Mapping[str, Mapping[str, int]]) -> list[StageStatus]:
     """State of all jobs of a campaign, by stage.
@@ -146,7 +153,7 @@ def status_text(
     """The state of a campaign for a terminal: a line per stage, best so far, rest, what to do."""
     lines = [f"campaign {campaign.name} ({campaign.folder})"]
     for status in stages:
-        lines.append(f"  {status.stage:<11}{status.state:<12}{_jobs_words(status)}")
+        lines.append(f"  {status.stage:<11}{status.state:<12}{status.words}")
         for job in status.jobs:
             if job.state != "done":
                 name = f"{job.rule} {job.name}".strip()
@@ -173,12 +180,6 @@ def status_text(
     elif not any(status.count("running") for status in stages):
         lines.append("what to do: nothing is running; `make campaign` goes on from what is there")
     return "\n".join(lines)
-
-
-def _jobs_words(status: StageStatus) -> str:
-    done = f"{status.count('done')} of {status.total} jobs"
-    seconds = sum(job.seconds or 0 for job in status.jobs)
-    return f"{done}, {_duration(seconds)}" if seconds else done
 
 
 def _slots_words(campaign: Campaign) -> list[str]:
