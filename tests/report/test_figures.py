@@ -121,3 +121,8 @@ def test_save_writes_both_formats(tmp_path):
     figures.save(figures.funnel_figure([("sampled", 100), ("verified", 0)]), tmp_path / "f.png")
     assert (tmp_path / "f.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "f.svg").read_text().count("<svg") == 1
+
+
+def test_a_single_pair_of_layers_can_be_drawn():
+    axes = samples_figure(pd.Series(["A/B"] * 7), ["A", "B"]).axes[0]
+    assert [text.get_text() for text in axes.texts] == ["7"]

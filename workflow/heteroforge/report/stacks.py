@@ -109,9 +109,11 @@ def _matrix_figure(
         shown = [formula_text(name) for name in used]
         axes.set_xticks(range(len(used)), shown, rotation=90)
         axes.set_yticks(range(len(used)), shown)
+        # As a whole: of one number alone, a norm that ends where it begins gives an array.
+        filled = image.cmap(image.norm(np.ma.masked_invalid(matrix)))
         for j, i in zip(*np.nonzero(~np.isnan(matrix)), strict=True):
             if len(used) <= MOST_NUMBERS:
-                red, green, blue, _ = image.cmap(image.norm(matrix[j, i]))
+                red, green, blue, _ = filled[j, i]
                 dark = 0.3 * red + 0.6 * green + 0.1 * blue < 0.5
                 axes.text(i, j, text.format(matrix[j, i]), ha="center", va="center", fontsize=6,
                           color="white" if dark else "#10141a")  # fmt: skip
