@@ -1,9 +1,14 @@
 """docs/results.md and README.md against the rules: every file is listed, every name exists."""
 
+import copy
 import re
 from pathlib import Path
 
 import pytest
+import snakemake.utils
+import yaml
+
+import heteroforge.configuration as configuration
 
 ROOT = Path(__file__).resolve().parents[2]
 RULES = sorted((ROOT / "workflow" / "rules").glob("*.smk"))
@@ -55,7 +60,28 @@ def test_every_listed_file_has_its_rule():
             assert file in outputs[rule], f"{file} is no output of rule {rule}"
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/results.md", "config/README.md"])
+DOCUMENTS = ["README.md", "config/README.md"] + sorted(
+    str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md")
+)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_overlays_in_documents_are_valid(document):
+    """Every YAML block is an overlay of the default configuration that its check accepts."""
+    schema = configuration.read_schema(ROOT / "config" / "schema.json")
+    defaults = yaml.safe_load((ROOT / "config" / "config.yaml").read_text(encoding="utf-8"))
+    text = (ROOT / document).read_text(encoding="utf-8")
+    for block in re.findall(r"^```yaml\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        merged = copy.deepcopy(defaults)
+        snakemake.utils.update_config(merged, yaml.safe_load(block))
+        merged["library"]["path"] = merged["library"]["path"] and "resources/library"
+        merged["labels"]["table"] = merged["labels"]["table"] and "resources/library/bilayers.csv"
+        merged["labels"]["from_campaigns"] = []
+        interpreted = configuration.interpret_configuration(merged, schema)
+        configuration.check_configuration(interpreted, schema, ROOT)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
 def test_links_and_names_exist(document):
     path = ROOT / document
     text = path.read_text(encoding="utf-8")

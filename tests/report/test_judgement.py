@@ -55,6 +55,7 @@ def test_reasons_carry_the_numbers():
         ({"strain_energy_mev_a2": 9.0}, "45\u202f% of the binding energy"),
         ({"binding_energy_mev_a2": -1.0}, "do not bind"),
         ({"registry_shift_a": 0.9}, "slid by 0.90"),
+        ({"layer_deformation_a": 0.4}, "moved by 0.40"),
         ({"magnetisation_bohr": 2.0}, "magnetic (2.00"),
         ({"symbols": "WS2"}, "W: spin–orbit"),
     ],

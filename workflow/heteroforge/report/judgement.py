@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from ase.data import atomic_numbers
 
+from heteroforge.dft.verification import RECONSTRUCTED_A
 from heteroforge.report.words import number_text, quantity, value_text
 
 __all__ = ["Trust", "best_first", "doubts", "heavy_elements", "reasons", "trust_in_numbers"]
@@ -122,6 +123,12 @@ def doubts(candidate) -> list[str]:
     if slide is not None and slide > LARGE_SLIDE_A:
         found.append(
             f"a layer slid by {number_text(slide, 2)}\u202fÅ: the registry asked for is not stable"
+        )
+    moved = _number(candidate, "layer_deformation_a")
+    if moved is not None and moved > RECONSTRUCTED_A:
+        found.append(
+            f"atoms moved by {number_text(moved, 2)}\u202fÅ within a layer: it is no longer the "
+            "layer that was put there"
         )
     if "alignment" in candidate.target and candidate.computed.get("alignment") == "undetermined":
         found.append("the band alignment is undetermined: both layers share a band edge")

@@ -1,0 +1,187 @@
+"""Pictures of the clustering stage: the map of monolayers, and what drives their properties."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from heteroforge.report.figures import (
+    INK,
+    LAYER_COLOURS,
+    LINE,
+    MUTED,
+    OUTSIDE,
+    PAPER,
+    SERIES_COLOURS,
+    name_points,
+    style,
+)
+from heteroforge.report.words import quantity
+
+__all__ = ["drivers_figure", "map_figure"]
+
+MOST_NAMES = 60  # more names than this cover the points
+WORDS = {
+    "works": "being a good semiconductor",
+    "is_semiconductor": "having a gap",
+    "gap_ev": "the size of the gap (semiconductors)",
+}
+
+
+def map_figure(places: pd.DataFrame, method: str, names: Mapping[str, str] | None = None) -> Figure:
+    """Two maps of the monolayers by their descriptors: clusters, and gaps.
+
+    Args:
+        places: columns `monolayer_id, x, y, cluster` (−1: none), `gap_ev` and `works` (nullable
+            boolean).
+        method: how the map was made, for the caption in the picture.
+        names: of the monolayers that are named where there are many; few are all named.
+    """
+    few = len(places) <= MOST_NAMES
+    shown = dict(zip(places["monolayer_id"], places["monolayer_id"], strict=True))
+    shown = shown if few else dict(names or {})
+    size = float(np.clip(6000 / max(len(places), 1), 1.5, 34))
+    with style():
+        figure = Figure(figsize=(9.6, 4.9))
+        left = figure.add_axes((0.01, 0.13, 0.48, 0.79))
+        right = figure.add_axes((0.51, 0.13, 0.48, 0.79))
+        _draw_clusters(left, places, size)
+        _draw_gaps(figure, right, places, size)
+        named = places[places["monolayer_id"].isin(list(shown))]
+        for axes in (left, right):
+            axes.set_xticks([])
+            axes.set_yticks([])
+            axes.spines[:].set_visible(False)
+            if not few:
+                axes.scatter(named["x"], named["y"], s=9, color="none", edgecolor=INK, lw=0.7)
+            name_points(
+                axes, named["x"], named["y"], [shown[name] for name in named["monolayer_id"]]
+            )
+        left.set_title(f"{method} of the structural descriptors: near means alike", loc="left")
+        right.set_title("The same map by gap", loc="left")
+    return figure
+
+
+def _draw_clusters(axes: Axes, places: pd.DataFrame, size: float) -> None:
+    counts = places.loc[places["cluster"] >= 0, "cluster"].value_counts()
+    largest = list(counts.index[: len(SERIES_COLOURS)])
+    rest = places["cluster"].ge(0) & ~places["cluster"].isin(largest)
+    none = places["cluster"] < 0
+    for chosen, label, colour in (
+        (none, "no cluster", LINE),
+        (rest, f"{len(counts) - len(largest)} smaller clusters", MUTED),
+    ):
+        if chosen.any():
+            found = places[chosen]
+            axes.scatter(found["x"], found["y"], s=size, color=colour, lw=0, label=label)
+    for cluster, colour in zip(largest, SERIES_COLOURS, strict=False):
+        found = places[places["cluster"] == cluster]
+        label = f"cluster {cluster} ({len(found)})"
+        axes.scatter(found["x"], found["y"], s=size, color=colour, lw=0, label=label)
+    axes.legend(
+        loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=4, handletextpad=0.2, markerscale=1.6,
+        columnspacing=1.0,
+    )  # fmt: skip
+
+
+def _draw_gaps(figure: Figure, axes: Axes, places: pd.DataFrame, size: float) -> None:
+    gap = places["gap_ev"].astype(float)
+    for chosen, label, colour in (
+        (gap.isna(), "gap not known", LINE),
+        (gap <= 0, "no gap", MUTED),
+    ):
+        if chosen.any():
+            found = places[chosen]
+            axes.scatter(found["x"], found["y"], s=size, color=colour, lw=0, label=label)
+    found = places[gap > 0]
+    if len(found):
+        drawn = axes.scatter(
+            found["x"], found["y"], s=size, c=found["gap_ev"].astype(float), cmap="viridis_r",
+            vmin=0, vmax=5, lw=0,
+        )  # fmt: skip
+        bar = figure.add_axes((0.80, 0.075, 0.17, 0.022))
+        figure.colorbar(drawn, cax=bar, orientation="horizontal", extend="max")
+        bar.tick_params(labelsize=7, length=2)
+        bar.set_title("gap (eV, PBE)", fontsize=8, pad=3)
+    good = places[places["works"].fillna(False).astype(bool)]
+    if len(good):
+        axes.scatter(
+            good["x"], good["y"], s=max(3.0 * size, 14), color="none", edgecolor=OUTSIDE, lw=0.9,
+            label=f"good semiconductor ({len(good)})",
+        )  # fmt: skip
+    axes.legend(
+        loc="upper left", bbox_to_anchor=(0.0, 0.0), ncols=3, handletextpad=0.2, markerscale=1.3,
+        columnspacing=0.8,
+    )  # fmt: skip
+
+
+def drivers_figure(drivers: pd.DataFrame, most: int = 8) -> Figure:
+    """Importance of the strongest descriptors per target, with the level of chance.
+
+    Args:
+        drivers: the table of the clustering stage; a target that was skipped has one row whose
+            `effect` is the reason.
+        most: descriptors shown per target.
+    """
+    targets = list(dict.fromkeys(drivers["target"]))
+    panels = [drivers[drivers["target"] == target].head(most) for target in targets]
+    heights = [0.26 * len(panel) + 0.95 for panel in panels]
+    total = max(sum(heights) + 0.35, 1.0)
+    with style():
+        figure = Figure(figsize=(7.4, total))
+        top = total
+        for target, panel, height in zip(targets, panels, heights, strict=True):
+            axes = figure.add_axes(
+                (0.46, (top - height + 0.5) / total, 0.51, (height - 0.8) / total)
+            )
+            top -= height
+            _draw_drivers(axes, target, panel)
+        if panels:
+            figure.text(
+                0.02, 0.06 / total,
+                "Importance: growth of the error on unseen formulas when a descriptor and its "
+                "correlates (+n) are shuffled, in mean\nabsolute deviations; 95 % intervals. Blue: "
+                "more raises it, orange: more lowers it, grey: neither. Red mark: chance.",
+                fontsize=7, color=MUTED,
+            )  # fmt: skip
+    return figure
+
+
+def _draw_drivers(axes: Axes, target: str, panel: pd.DataFrame) -> None:
+    words = WORDS.get(target, quantity(target).words)
+    if panel["importance"].isna().all():
+        axes.set_title(f"What drives {words}", loc="left")
+        axes.axis("off")
+        axes.text(0, 0.5, f"skipped: {panel['effect'].iloc[0]}", va="center", color=MUTED)
+        return
+    skill, samples = panel["skill"].iloc[0], int(panel["samples"].iloc[0])
+    axes.set_title(
+        f"What drives {words}: {samples} monolayers, {max(skill, 0):.0%} of the deviation "
+        "explained unseen",
+        loc="right", fontsize=8.5,
+    )  # fmt: skip
+    rows = -np.arange(len(panel))
+    colour = {"raises": LAYER_COLOURS[0], "lowers": LAYER_COLOURS[1]}
+    axes.barh(
+        rows, panel["importance"], height=0.66,
+        color=[colour.get(effect, MUTED) for effect in panel["effect"]],
+    )  # fmt: skip
+    for row, low, high in zip(rows, panel["importance_low"], panel["importance_high"], strict=True):
+        axes.plot([low, high], [row, row], color=INK, lw=1.0)
+    axes.plot(panel["null_importance"], rows, "|", color=OUTSIDE, ms=10, mew=2)
+    axes.set_yticks(rows, [_label(row) for row in panel.to_dict("records")], fontsize=8)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="x")
+    axes.set_facecolor(PAPER)
+
+
+def _label(row: Mapping) -> str:
+    others = row.get("correlated_with_it")
+    count = len(others.split(", ")) if isinstance(others, str) and others else 0
+    shown = quantity(row["descriptor"])
+    unit = f" ({shown.unit})" if shown.unit else ""
+    return f"{shown.words}{unit}" + (f" +{count}" if count else "")
