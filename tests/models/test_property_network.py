@@ -7,6 +7,7 @@ import torch
 
 from heteroforge.graphs import GraphStore, atom_graph, stack_graph
 from heteroforge.labels import baseline_labels
+from heteroforge.models.calibration import calibrate
 from heteroforge.models.property_network import (
     PropertyNetwork,
     PropertySettings,
@@ -19,7 +20,6 @@ from heteroforge.models.property_training import (
     PREDICTORS,
     PROPERTIES,
     PropertyData,
-    calibrate,
     evaluate,
     load_member,
     pair_of,

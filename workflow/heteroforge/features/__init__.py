@@ -5,11 +5,16 @@ from heteroforge.features.monolayers import (
     descriptor_table,
     structural_descriptors,
 )
-from heteroforge.features.stacks import stack_descriptor_table, stack_descriptors
+from heteroforge.features.stacks import (
+    facing_levels,
+    stack_descriptor_table,
+    stack_descriptors,
+)
 
 __all__ = [
     "ELECTRONIC",
     "descriptor_table",
+    "facing_levels",
     "stack_descriptor_table",
     "stack_descriptors",
     "structural_descriptors",

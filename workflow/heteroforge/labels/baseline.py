@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 from ase import Atoms
 
+from heteroforge.features import facing_levels
 from heteroforge.structures import Stack, build
 from heteroforge.structures.matching import contact_gap_a
 
-__all__ = ["dispersion_binding_mev_a2", "facing_levels", "stack_baselines"]
+__all__ = ["dispersion_binding_mev_a2", "stack_baselines"]
 
 
 def stack_baselines(
@@ -66,19 +66,6 @@ def _anderson_edges(stack: Stack, table: pd.DataFrame) -> tuple[float | None, fl
     turned = np.array([-1.0 if layer.flipped else 1.0 for layer in stack.layers])
     shift = facing_levels(np.nan_to_num(known[:, 2]) * turned)
     return float((known[:, 0] + shift).max()), float((known[:, 1] + shift).min())
-
-
-def facing_levels(vacuum_steps_ev: Sequence[float]) -> np.ndarray:
-    """Shift (n) of each layer's mean vacuum level where facing levels of neighbours are made equal.
-
-    Against the mean of the outermost two levels of the stack, in eV.
-
-    Args:
-        vacuum_steps_ev: upper minus lower vacuum level of each layer alone, from the bottom (n).
-    """
-    steps = np.asarray(vacuum_steps_ev, dtype=float)
-    levels = np.concatenate([[0.0], np.cumsum((steps[:-1] + steps[1:]) / 2)])
-    return levels - ((levels[0] - steps[0] / 2) + (levels[-1] + steps[-1] / 2)) / 2
 
 
 def dispersion_binding_mev_a2(stack: Stack) -> float:

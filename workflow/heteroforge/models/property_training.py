@@ -13,6 +13,7 @@ import pandas as pd
 import torch
 
 from heteroforge.graphs import GraphStore, stack_graph
+from heteroforge.models.calibration import LEVELS, calibrate, calibrated_std
 from heteroforge.models.property_network import (
     PropertyNetwork,
     PropertySettings,
@@ -30,7 +31,6 @@ __all__ = [
     "PREDICTORS",
     "PROPERTIES",
     "PropertyData",
-    "calibrate",
     "describe_choice",
     "evaluate",
     "load_member",
@@ -47,7 +47,6 @@ FOLDS = 10
 # Fewer labels than this say nothing about which predictor is better.
 FEWEST_LABELS, FEWEST_PAIRS = 8, 4
 LARGEST_PRETRAINING_SET = 4000
-LEVELS = (0.68, 0.90)
 
 
 def pair_of(stack: Stack) -> str:
@@ -414,7 +413,7 @@ def evaluate(
                 "property": name,
                 "true": values[known, j],
                 "predicted": held_out[chosen][known, j],
-                "std": _std(
+                "std": calibrated_std(
                     calibration["properties"][name],
                     spread[known, j] if chosen == "network" else np.zeros(known.sum()),
                 ),
@@ -424,51 +423,6 @@ def evaluate(
         )
         frames.append(frame)
     return metrics, calibration, pd.concat(frames, ignore_index=True)
-
-
-def calibrate(residuals: np.ndarray, spread: np.ndarray, groups: Sequence[str]) -> dict:
-    """Scales that give predicted intervals their nominal coverage.
-
-    An interval at a level is ± factor · u with u² = spread² + floor²: the ensemble says where
-    errors are larger, the floor (half the median error) what it cannot know. The factors are
-    conformal quantiles of |residual| / u (V. Vovk et al., Algorithmic Learning in a Random World
-    (2005)); the coverage is counted with the group of each residual left out of its factors.
-
-    Args:
-        residuals: held-out prediction − truth (n).
-        spread: standard deviation over the ensemble (n).
-        groups: what must be left out together (n).
-
-    Returns:
-        floor, factors and coverage at `LEVELS`.
-    """
-    residuals, spread = np.abs(np.asarray(residuals)), np.asarray(spread)
-    groups = np.asarray(groups)
-
-    def scales(rows: np.ndarray) -> tuple[float, list[float]]:
-        floor = max(0.5 * float(np.median(residuals[rows])), 1e-9)
-        ratio = np.sort(residuals[rows] / np.sqrt(spread[rows] ** 2 + floor**2))
-        n = len(ratio)
-        ranks = [min(n, int(np.ceil(level * (n + 1)))) for level in LEVELS]
-        return floor, [float(ratio[rank - 1]) for rank in ranks]
-
-    inside = np.zeros((len(residuals), len(LEVELS)), dtype=bool)
-    for group in np.unique(groups):
-        test = groups == group
-        if test.all():
-            continue
-        floor, factors = scales(~test)
-        width = np.sqrt(spread[test] ** 2 + floor**2)
-        for k, factor in enumerate(factors):
-            inside[test, k] = residuals[test] <= factor * width + 1e-12
-    floor, factors = scales(np.ones(len(residuals), dtype=bool))
-    return {"floor": floor, "factors": factors, "coverage": inside.mean(0).tolist()}
-
-
-def _std(scale: Mapping, spread: np.ndarray) -> np.ndarray:
-    """Calibrated standard deviation: the wider one of those the two levels ask for."""
-    width = np.sqrt(spread**2 + scale["floor"] ** 2)
-    return width * max(scale["factors"][0], scale["factors"][1] / 1.645)
 
 
 def _middle(baselines: np.ndarray) -> np.ndarray:
@@ -543,7 +497,7 @@ def predict(
         scale = calibration["properties"][name]
         own = spread[:, j] if chosen[name] == "network" else np.zeros(len(stacks))
         columns[name] = results[chosen[name]][:, j]
-        columns[f"{name}_std"] = _std(scale, own)
+        columns[f"{name}_std"] = calibrated_std(scale, own)
     frame = pd.DataFrame(columns)
     # A gap is not negative, whatever the correction says.
     frame["gap_ev"] = frame["gap_ev"].clip(lower=0.0)

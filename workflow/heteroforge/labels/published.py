@@ -1,0 +1,158 @@
+"""Published DFT bilayers as labelled stacks, from a folder that holds copies of the tables.
+
+The tables, their public homes and checksums are in resources/sources/tables.csv.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import ase.io
+import numpy as np
+import pandas as pd
+
+from heteroforge.io import InputError, read_table
+from heteroforge.structures import Monolayer, Stack, StructureError, parse
+from heteroforge.structures.matching import enumerate_registries, stack_layers
+
+__all__ = ["PublishedStack", "read_bidb_stacks", "read_hetml_stacks"]
+
+# Beyond these a bilayer has not been relaxed to a bound one.
+BINDING_MEV_A2 = (0.0, 100.0)
+INTERLAYER_DISTANCE_A = (1.5, 5.5)
+BIDB_COLUMNS = {
+    "gap_ev": "Band gap",
+    "interlayer_gap_a": "Interlayer distance",
+    "binding_energy_mev_a2": "Binding energy",
+}
+TURNS = (((1, 0), (0, 1)), ((-1, 0), (0, -1)))
+
+
+@dataclass(frozen=True)
+class PublishedStack:
+    """A stack and what was published of it.
+
+    Attributes:
+        name: of the entry.
+        stack: as published; layers without names.
+        values: properties under the project's names and in its units.
+        layers: published names of the layers, from the bottom.
+        layer_gap_ev: gap of the layers where the entry itself tells, else NaN.
+        source: of the values.
+    """
+
+    name: str
+    stack: Stack
+    values: dict[str, float]
+    layers: tuple[str, ...]
+    source: str
+    layer_gap_ev: float = float("nan")
+
+
+def read_hetml_stacks(folder: str | Path) -> Iterator[PublishedStack]:
+    """DFT heterobilayers of HetML, in the registry that each entry's label means.
+
+    AA is the stacking with facing atoms on top of each other, so the one of the high-symmetry
+    registries whose spheres touch first, AB the one where they touch last. Metals have neither
+    gap nor edges in the table, and get none here. Layers are named by their `uid`.
+
+    Raises:
+        InputError: a table is missing or lacks a column.
+    """
+    folder = Path(folder) / "hetml"
+    frames = _frames(folder / "monolayers.extxyz")
+    layers = {
+        int(atoms.info["hetml_id"]): (str(atoms.info["uid"]), Monolayer.from_atoms(atoms))
+        for atoms in frames
+    }
+    columns = ["huid", "stacktype", "uid_bot", "uid_top", "ILD", "Egap", "IE", "EA", "Ebind"]
+    table = read_table(folder / "bilayers.csv", columns=columns)
+    orders: dict[tuple[int, int], list[Stack]] = {}
+    for row in table.to_dict("records"):
+        number = {c: pd.to_numeric(row[c], errors="coerce") for c in columns[2:]}
+        pair = (int(number["uid_bot"]), int(number["uid_top"]))
+        if pair not in orders:
+            both = [layers[i][1] for i in pair]
+            stacks = [
+                stack_layers(both, [TURNS[0], turn], [registry])
+                for turn in TURNS
+                for registry in enumerate_registries(*both)
+            ]
+            orders[pair] = sorted(stacks, key=lambda stack: stack.interfaces[0].gap_a)
+        values = {
+            "gap_ev": number["Egap"],
+            "vbm_ev": -number["IE"],
+            "cbm_ev": -number["EA"],
+            "interlayer_gap_a": number["ILD"],
+            "binding_energy_mev_a2": number["Ebind"],
+        }
+        yield PublishedStack(
+            name=str(row["huid"]),
+            stack=orders[pair][-1 if row["stacktype"] == "AA" else 0],
+            values=_plausible(values),
+            layers=(layers[pair[0]][0], layers[pair[1]][0]),
+            source="HetML",
+        )
+
+
+def read_bidb_stacks(
+    folder: str | Path, names: Sequence[str] | None = None
+) -> Iterator[PublishedStack]:
+    """DFT homobilayers of BiDB; layers are named as C2DB's folders are.
+
+    Args:
+        folder: holds `bidb/`.
+        names: entries to read; by default all, which takes some minutes.
+
+    Raises:
+        InputError: a table is missing or lacks a column.
+    """
+    folder = Path(folder) / "bidb"
+    columns = ["name", "monolayer_name", *BIDB_COLUMNS.values(), "Monolayer band gap"]
+    table = read_table(folder / "bilayers.csv", columns=columns).set_index("name")
+    wanted = None if names is None else set(names)
+    for atoms in _frames(folder / "bilayers.extxyz.gz"):
+        name = str(atoms.info["name"])
+        if name not in table.index or (wanted is not None and name not in wanted):
+            continue
+        try:
+            stack = parse(atoms, number_of_layers=2)
+        except StructureError:
+            continue
+        row = table.loc[name]
+        values = {
+            key: float(pd.to_numeric(row[column], errors="coerce"))
+            for key, column in BIDB_COLUMNS.items()
+        }
+        yield PublishedStack(
+            name=name,
+            stack=stack,
+            values=_plausible(values),
+            layers=(str(row["monolayer_name"]),) * 2,
+            source="BiDB",
+            layer_gap_ev=float(pd.to_numeric(row["Monolayer band gap"], errors="coerce")),
+        )
+
+
+def _plausible(values: dict[str, float]) -> dict[str, float]:
+    """Known values; nothing of a bilayer that is not bound."""
+    values = {key: float(v) for key, v in values.items() if np.isfinite(v)}
+    energy, distance = values.get("binding_energy_mev_a2"), values.get("interlayer_gap_a")
+    for value, (low, high) in ((energy, BINDING_MEV_A2), (distance, INTERLAYER_DISTANCE_A)):
+        if value is not None and not low < value <= high:
+            return {}
+    return values
+
+
+def _frames(path: Path) -> list[ase.Atoms]:
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; see resources/sources/tables.csv for its home")
+    opened = gzip.open(path, "rt") if path.suffix == ".gz" else path.open()
+    with opened as handle:
+        # In memory: the reader goes back and forth, which compressed files are slow at.
+        text = io.StringIO(handle.read())
+    return list(ase.io.iread(text, index=":", format="extxyz"))
