@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -6,19 +7,27 @@ import pytest
 
 from heteroforge.clustering import (
     add_targets,
+    check_known,
+    cluster_cards,
     cluster_monolayers,
     find_drivers,
     map_monolayers,
     works_label,
 )
 from heteroforge.clustering import drivers as drivers_module
-from heteroforge.report.stages import drivers_figure, library_figure, map_figure
+from heteroforge.clustering.clusters import chemistry_groups
+from heteroforge.io import read_table
+from heteroforge.report.clustering_figures import drivers_figure, map_figure
+from heteroforge.report.stages import library_figure
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
 def quick(monkeypatch):
     monkeypatch.setattr(drivers_module, "TREES", 20)
     monkeypatch.setattr(drivers_module, "REPEATS", 2)
+    monkeypatch.setattr(drivers_module, "NULL_ROUNDS", 10)
 
 
 def names(count: int) -> pd.Index:
@@ -62,6 +71,8 @@ def test_binding_energy_of_a_monolayer_is_the_mean_over_its_dft_stacks():
             "gap_ev": [1.0, 1.0, 1.0],
             "electron_mobility_cm2_vs": [10.0, np.nan, np.nan],
             "hole_mobility_cm2_vs": [30.0, 5.0, np.nan],
+            "binding_energy_mev_a2": np.nan,
+            "hull_distance_ev_atom": [0.0, 0.1, np.nan],
         },
         index=names(3),
     )
@@ -70,15 +81,97 @@ def test_binding_energy_of_a_monolayer_is_the_mean_over_its_dft_stacks():
     assert np.isnan(targets["binding_energy_mev_a2"].iloc[2])
     assert targets["mobility_cm2_vs"].tolist()[:2] == [30.0, 5.0]
     assert np.isnan(targets["mobility_cm2_vs"].iloc[2])
+    # A library's own binding energies are of another kind: none is taken from the stacks.
+    published = add_targets(table.assign(binding_energy_mev_a2=[7.0, np.nan, np.nan]), labels)
+    assert published["binding_energy_mev_a2"].tolist()[0] == 7.0
+    assert np.isnan(published["binding_energy_mev_a2"].iloc[1])
+
+
+def clustering(descriptors: pd.DataFrame, size: int, seed: int = 0):
+    index = descriptors.index
+    target = pd.DataFrame({"gap_ev": descriptors.iloc[:, 0]}, index=index)
+    # Groups by chemistry that have nothing to do with the descriptors.
+    formulas = pd.Series(
+        [f"Mo{k + 1}S" if k % 2 else f"B{k + 1}N" for k in range(len(index))], index
+    )
+    return cluster_monolayers(descriptors, size, formulas, target, seed)
 
 
 def test_clusters_are_found_and_few_monolayers_are_noise():
-    descriptors = random_descriptors(20, 5, seed=0)
-    descriptors.iloc[10:] += 12
-    clusters = cluster_monolayers(descriptors, 4)["cluster"]
-    assert clusters.iloc[:10].nunique() == clusters.iloc[10:].nunique() == 1
-    assert clusters.iloc[0] != clusters.iloc[10]
-    assert cluster_monolayers(descriptors.iloc[:5], 4)["cluster"].tolist() == [-1] * 5
+    descriptors = random_descriptors(40, 5, seed=0)
+    descriptors.iloc[20:] += 12
+    found = clustering(descriptors, 4)
+    clusters = found.clusters["cluster"]
+    for half in (clusters.iloc[:20], clusters.iloc[20:]):
+        assert half[half >= 0].nunique() == 1
+    assert clusters.iloc[:20].max() != clusters.iloc[20:].max()
+    few = clustering(descriptors.iloc[:5], 4)
+    assert few.clusters["cluster"].tolist() == [-1] * 5
+    assert few.validity.empty
+
+
+def test_validity_tells_clusters_from_a_control():
+    descriptors = random_descriptors(90, 6, seed=3)
+    descriptors += np.repeat(np.random.default_rng(4).normal(scale=10, size=(6, 6)), 15, axis=0)
+    validity = clustering(descriptors, 5).validity.set_index("method")
+    (best,) = validity[validity["chosen"]].to_dict("records")
+    control = validity.loc["HDBSCAN, descriptors shuffled"]
+    assert best["clusters"] == 6
+    assert best["stability"] > 0.8
+    # Shuffled columns keep each its own gaps, but these no longer meet.
+    assert not control["dbcv"] >= best["dbcv"] - 0.1
+    assert best["gap_ev_explained"] > 0.8 > validity.loc["chemistry", "gap_ev_explained"]
+    assert validity.loc["k-means", "clusters"] == 6
+
+
+def test_electronic_descriptors_make_no_clusters():
+    descriptors = random_descriptors(40, 3, seed=1)
+    with_gap = descriptors.assign(cohesive_energy_ev_atom=np.repeat([0.0, 100.0], 20))
+    one, other = (clustering(table, 4).clusters for table in (descriptors, with_gap))
+    assert one.equals(other)
+
+
+def test_groups_by_chemistry():
+    assert chemistry_groups(["MoS2", "WSe2", "SnS2", "C"]).tolist() == [0, 0, 1, 2]
+
+
+def test_card_says_what_members_share():
+    descriptors = random_descriptors(20, 3, seed=2)
+    descriptors.iloc[:10, 1] = 8.0
+    clusters = pd.DataFrame(
+        {
+            "cluster": np.repeat([0, -1], 10),
+            "probability": 1.0,
+            "works": pd.array([True] * 4 + [False] * 4 + [None] * 12, dtype="boolean"),
+        },
+        index=names(20),
+    )
+    targets = pd.DataFrame({"gap_ev": np.arange(20.0)}, index=names(20))
+    table = pd.DataFrame({"formula": ["MoS2", "WS2"] * 10, "layer_group": 78}, index=names(20))
+    cards = cluster_cards(clusters, descriptors, targets, table).set_index("cluster")
+    card = cards.loc[0]
+    assert card["shared"].startswith("d1 +")
+    assert (card["monolayers"], card["share_that_works"]) == (10, 0.5)
+    assert card["known_to_work_or_not"] == 8
+    assert (card["gap_ev_median"], card["gap_ev_known"]) == (4.5, 10)
+    assert card["examples"] == "MoS2, WS2"
+    assert card["layer_groups"] == "78 (10)"
+
+
+def test_known_materials_check_the_definition():
+    known = read_table(ROOT / "resources/sources/known_semiconductors.csv")
+    assert set(known["verdict"]) == {"good", "poor"}
+    table = pd.DataFrame(
+        {"formula": ["MoS2", "MoS2", "S2W", "C"], "layer_group": [78, 78, 78, 80]}, names(4)
+    )
+    targets = pd.DataFrame({"hull_distance_ev_atom": [0.2, 0.0, 0.0, 0.0]}, index=names(4))
+    works = pd.Series(pd.array([False, True, None, True], dtype="boolean"), names(4))
+    found = check_known(known, table, targets, works).set_index("name")
+    assert found.loc["2H-MoS2", "monolayer_id"] == "m1", "the one nearest to the hull"
+    assert found.loc["2H-MoS2", "agrees"] is np.True_ or bool(found.loc["2H-MoS2", "agrees"])
+    assert pd.isna(found.loc["2H-WS2", "agrees"])
+    assert not found.loc["graphene", "agrees"]
+    assert pd.isna(found.loc["SnS", "monolayer_id"])
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 12])
@@ -103,6 +196,33 @@ def test_driver_is_found_and_noise_is_chance(quick):
     assert first["samples"] == 40
     assert "constant" not in set(table["descriptor"])
     assert (table["effect"] == "chance").sum() >= 4
+
+
+def test_correlated_descriptors_are_judged_together(quick):
+    descriptors = random_descriptors(60, 4, seed=12)
+    noise = np.random.default_rng(13).normal(size=(60, 2))
+    for number in range(2):
+        descriptors[f"copy{number}"] = descriptors["d0"] + 0.05 * noise[:, number]
+    targets = pd.DataFrame({"x": descriptors["d0"]}, index=descriptors.index)
+    clusters = pd.Series((descriptors["d3"] > 0).astype(int), descriptors.index)
+    table = find_drivers(descriptors, targets, pd.Series(names(60), names(60)), 0, clusters)
+    first = table.iloc[0]
+    assert len(table) == 4
+    assert {first["descriptor"], *first["correlated_with_it"].split(", ")} == {
+        "d0", "copy0", "copy1",
+    }  # fmt: skip
+    assert first["importance_low"] < first["importance"] < first["importance_high"]
+    assert first["importance_low"] > first["null_importance"]
+    separated = table.set_index("separation_rank").loc[1]
+    assert separated["descriptor"] == "d3"
+    assert separated["separation"] > 0.5
+
+
+def test_effect_without_direction(quick):
+    descriptors = random_descriptors(80, 3, seed=14)
+    targets = pd.DataFrame({"x": descriptors["d1"].abs()}, index=descriptors.index)
+    first = find_drivers(descriptors, targets, pd.Series(names(80), names(80)), 0).iloc[0]
+    assert (first["descriptor"], first["effect"]) == ("d1", "not monotonic")
 
 
 def test_nothing_drives_random_numbers(quick):
@@ -160,14 +280,22 @@ def test_figures_take_unknown_and_skipped_values():
     assert "1 of 3 monolayers" in library_figure(table).axes[0].get_title(loc="left")
     places = pd.DataFrame(
         {
-            "monolayer_id": ["a", "b"],
-            "x": [0.0, 1.0],
-            "y": [0.0, 1.0],
-            "cluster": [0, -1],
-            "works": pd.array([True, None], dtype="boolean"),
+            "monolayer_id": ["a", "b", "c"],
+            "x": [0.0, 1.0, 2.0],
+            "y": [0.0, 1.0, 0.5],
+            "cluster": [0, -1, 0],
+            "gap_ev": [1.2, 0.0, np.nan],
+            "works": pd.array([True, None, False], dtype="boolean"),
         }
     )
-    assert len(map_figure(places, "PCA").axes[0].collections) == 3
+    left, right, *_ = map_figure(places, "PCA").axes
+    assert [text.get_text() for text in left.texts] == ["a", "b", "c"]
+    labels = [text.get_text() for text in right.get_legend().get_texts()]
+    assert labels == ["gap not known", "no gap", "good semiconductor (1)"]
+    many = pd.concat([places] * 40, ignore_index=True)
+    many["monolayer_id"] = [f"m{k}" for k in range(len(many))]
+    named = map_figure(many, "UMAP", {"m0": "2H-MoS2"}).axes[0].texts
+    assert [text.get_text() for text in named] == ["2H-MoS2"]
     skipped = pd.DataFrame(
         {"target": ["gap_ev"], "importance": [np.nan], "effect": ["too few known values"]}
     )

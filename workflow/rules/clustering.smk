@@ -26,23 +26,56 @@ rule describe_monolayers:
         "../scripts/describe_monolayers.py"
 
 
-# The binding energy of a monolayer is that of its stacks, so the labels come first.
+# The binding energy of a monolayer can be that of its stacks. Their labels are read here once more,
+# because the stage labels waits for all pairs of the library, and this one need not.
+rule collect_targets:
+    input:
+        structures=rules.build_library.output.structures,
+        table=rules.build_library.output.table,
+        bundled=[f"{BUNDLED}/bilayers.csv"] if config["labels"]["bundled"] else [],
+        campaigns=[
+            f"results/{name}/dft/results.parquet"
+            for name in config["labels"]["from_campaigns"]
+        ],
+        own=[config["labels"]["table"]] if config["labels"]["table"] else [],
+    output:
+        targets=f"{CLUSTERING}/targets.parquet",
+    log:
+        f"{LOGS}/collect_targets.log",
+    benchmark:
+        f"{BENCHMARKS}/collect_targets.tsv"
+    conda:
+        "../../envs/ml.yaml"
+    message:
+        "Collecting what is asked of a semiconductor."
+    script:
+        "../scripts/collect_targets.py"
+
+
 rule cluster_monolayers:
     input:
         descriptors=rules.describe_monolayers.output.descriptors,
         table=rules.build_library.output.table,
-        labels=f"{RESULTS}/labels/labels.parquet",
+        targets=rules.collect_targets.output.targets,
+        known="resources/sources/known_semiconductors.csv",
     output:
         clusters=f"{CLUSTERING}/clusters.csv",
+        validity=f"{CLUSTERING}/validity.csv",
+        cards=f"{CLUSTERING}/cards.csv",
+        known=f"{CLUSTERING}/known.csv",
     log:
         f"{LOGS}/cluster_monolayers.log",
     benchmark:
         f"{BENCHMARKS}/cluster_monolayers.tsv"
     conda:
         "../../envs/ml.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=60,
     params:
         works=config["clustering"]["works"],
         minimum_cluster_size=config["clustering"]["minimum_cluster_size"],
+        seed=config["seed"],
     message:
         "Grouping monolayers that are alike."
     script:
@@ -53,7 +86,7 @@ rule find_drivers:
     input:
         descriptors=rules.describe_monolayers.output.descriptors,
         table=rules.build_library.output.table,
-        labels=f"{RESULTS}/labels/labels.parquet",
+        targets=rules.collect_targets.output.targets,
         clusters=rules.cluster_monolayers.output.clusters,
     output:
         drivers=f"{CLUSTERING}/drivers.csv",
@@ -79,6 +112,8 @@ rule plot_clusters:
     input:
         descriptors=rules.describe_monolayers.output.descriptors,
         clusters=rules.cluster_monolayers.output.clusters,
+        targets=rules.collect_targets.output.targets,
+        known=rules.cluster_monolayers.output.known,
     output:
         png=report(
             f"{CLUSTERING}/map.png",

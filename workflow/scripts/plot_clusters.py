@@ -1,14 +1,18 @@
-"""Map of the monolayers by their descriptors, coloured by cluster."""
+"""Map of the monolayers by their descriptors: clusters, gaps, and which of them work."""
 
 from heteroforge.clustering import map_monolayers
 from heteroforge.io import log_to, read_table
+from heteroforge.report.clustering_figures import map_figure
 from heteroforge.report.figures import save
-from heteroforge.report.stages import map_figure
 
 log_to(snakemake.log[0])
 descriptors = read_table(snakemake.input.descriptors).set_index("monolayer_id")
 clusters = read_table(snakemake.input.clusters).set_index("monolayer_id").loc[descriptors.index]
+targets = read_table(snakemake.input.targets).set_index("monolayer_id").loc[descriptors.index]
 places, method = map_monolayers(descriptors, snakemake.params.seed)
 places[["cluster", "works"]] = clusters[["cluster", "works"]]
 places["works"] = places["works"].astype("boolean")
-save(map_figure(places.reset_index(), method), snakemake.output.png)
+places["gap_ev"] = targets["gap_ev"]
+known = read_table(snakemake.input.known).dropna(subset="monolayer_id")
+names = dict(zip(known["monolayer_id"], known["name"], strict=True))
+save(map_figure(places.reset_index(), method, names), snakemake.output.png)

@@ -21,6 +21,10 @@ class ElementData(NamedTuple):
         electronegativity: Pauling's; 2.0 for the elements that have none there.
         covalent_radius_a, van_der_waals_radius_a: radii in Å (Cordero 2008; Alvarez 2013).
         valence_electrons: s and p electrons of the outer shell, with d of open d shells.
+        ionization_energy_ev: first one.
+        anion_electrons: electrons missing to a closed shell of groups 15 to 17; 0 elsewhere.
+        cation_electrons: electrons an atom of another group can give: its valence electrons, those
+            of closed d shells (groups 11 and 12) left out.
     """
 
     atomic_number: int
@@ -29,6 +33,9 @@ class ElementData(NamedTuple):
     covalent_radius_a: float
     van_der_waals_radius_a: float
     valence_electrons: int
+    ionization_energy_ev: float
+    anion_electrons: int
+    cation_electrons: int
 
 
 @cache
@@ -53,6 +60,8 @@ def element_data(symbol: str) -> ElementData:
         valence = group
     else:
         valence = group - 10
+    is_anion = 15 <= group <= 17 and not (element.is_lanthanoid or element.is_actinoid)
+    d_shell_closed = group in (11, 12)
     return ElementData(
         atomic_number=number,
         row=element.row,
@@ -60,4 +69,8 @@ def element_data(symbol: str) -> ElementData:
         covalent_radius_a=float(covalent_radii[number]),
         van_der_waals_radius_a=2.0 if math.isnan(radius) else radius,
         valence_electrons=2 if symbol == "He" else valence,
+        # The heaviest elements have no measured one.
+        ionization_energy_ev=float(element.ionization_energy or 6.0),
+        anion_electrons=8 - valence if is_anion else 0,
+        cation_electrons=0 if is_anion else valence - 10 * d_shell_closed,
     )

@@ -26,6 +26,10 @@ ELECTRONIC = (
     "deformation_potential_cbm_ev",
     "deformation_potential_vbm_ev",
     "cohesive_energy_ev_atom",
+    "hull_distance_ev_atom",
+    "heat_of_formation_ev_atom",
+    "polarizability_in_plane_a",
+    "polarizability_out_of_plane_a",
 )
 
 BOND_SCALE = 1.2  # atoms closer than this times the sum of covalent radii are bonded
@@ -53,7 +57,9 @@ def structural_descriptors(monolayer: Monolayer) -> Mapping[str, float]:
 
     Statistics over sites are means, and `_spread` is largest minus smallest. Faces are the
     outermost 0.5 Å of each side. The packing is the share of the plane that the atoms' covalent
-    discs would cover if they did not overlap.
+    discs would cover if they did not overlap. `electrons_left_by_anions` is per atom: what cations
+    can give less what anions (groups 15 to 17) lack to closed shells; 0 for ZrS2, 2/3 for MoS2 with
+    its filled d band, negative where anions bond with each other.
     """
     sites = [element_data(symbol) for symbol in monolayer.species]
     electronegativity = np.array([s.electronegativity for s in sites])
@@ -61,6 +67,7 @@ def structural_descriptors(monolayer: Monolayer) -> Mapping[str, float]:
     valence = np.array([s.valence_electrons for s in sites], dtype=float)
     heights = np.array(monolayer.heights)
     area, n = monolayer.area_a2, len(sites)
+    given, taken = sum(s.cation_electrons for s in sites), sum(s.anion_electrons for s in sites)
     bonds, coordination = _bonds(monolayer, radius, electronegativity)
     partner = np.array([abs(electronegativity[i] - electronegativity[j]) for i, j, _ in bonds])
     lengths = np.array([length for _, _, length in bonds])
@@ -84,6 +91,10 @@ def structural_descriptors(monolayer: Monolayer) -> Mapping[str, float]:
         "valence_electrons_mean": valence.mean(),
         "valence_electrons_spread": np.ptp(valence),
         "valence_electrons_per_area_a2": valence.sum() / area,
+        "ionization_energy_mean_ev": np.mean([s.ionization_energy_ev for s in sites]),
+        "electrons_left_by_anions": (given - taken) / n,
+        "odd_number_of_electrons": valence.sum() % 2,
+        "share_of_most_electronegative": np.mean(electronegativity == electronegativity.max()),
         "a_a": monolayer.a,
         "lattice_ratio": monolayer.b / monolayer.a,
         "gamma_deg": monolayer.gamma_deg,
