@@ -1,15 +1,20 @@
 """The report page: complete, self-contained, honest about what is missing."""
 
 import base64
+import io
 import json
 import re
 import shutil
 from html.parser import HTMLParser
 
+import ase.io
 import numpy as np
 import pandas as pd
 import pytest
 from campaign_files import CONFIGURATION, HOSTILE, TARGETS, write_campaign
+from pymatgen.analysis.structure_matcher import StructureMatcher
+from pymatgen.core import Structure
+from pymatgen.io.ase import AseAtomsAdaptor
 
 from heteroforge.io import write_text
 from heteroforge.report import Campaign, make_page, write_report
@@ -136,13 +141,23 @@ def test_pictures_of_stages_follow_the_page(html):
     assert "#1c2128" not in html.split("</style>", 1)[1]
 
 
-def test_downloads_hold_the_structure(html):
+def test_downloads_hold_the_structure(html, finished_campaign):
+    """Read back with ASE and pymatgen: the structure that DFT relaxed, whatever the format."""
     links = {a["download"]: a["href"] for a in Page(html).all("a") if "download" in a}
-    assert set(links) >= {"MoS2-WS2_slot0.cif", "MoS2-WS2_slot0.extxyz"}  # no pw.x input there
-    for name, address in links.items():
+    relaxed = ase.io.read(finished_campaign / "dft/slot_0/relaxed.extxyz")
+    for kind in ("cif", "extxyz"):
+        address = links[f"MoS2-WS2_slot0.{kind}"]
         text = base64.b64decode(address.split(",", 1)[1]).decode()
-        assert ("_cell_length_a" if name.endswith(".cif") else "Lattice=") in text
-        assert "Mo" in text
+        atoms = ase.io.read(io.StringIO(text), format=kind)
+        assert sorted(atoms.symbols) == sorted(relaxed.symbols)
+        distances = sorted(relaxed.get_all_distances(mic=True).ravel())
+        assert sorted(atoms.get_all_distances(mic=True).ravel()) == pytest.approx(
+            distances, abs=2e-4
+        )
+        if kind == "cif":
+            structure = Structure.from_str(text, fmt="cif")
+            assert structure.composition.as_dict() == {"Mo": 1, "W": 1, "S": 4}
+            assert StructureMatcher().fit(structure, AseAtomsAdaptor.get_structure(atoms))
 
 
 def test_markup_in_names_is_escaped(tmp_path):
