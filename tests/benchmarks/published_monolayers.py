@@ -29,6 +29,8 @@ COMPARED = [
     ("vbm_ev", "VBM", "eV", 0.15, False),
     ("cbm_ev", "CBM", "eV", 0.15, False),
     ("stiffness_n_m", "stiffness C₁₁", "N/m", 0.1, True),
+    ("electron_mass_m0", "electron mass", "m₀", None, True),
+    ("hole_mass_m0", "hole mass", "m₀", None, True),
     ("deformation_potential_cbm_ev", "D of the CBM", "eV", None, False),
     ("deformation_potential_vbm_ev", "D of the VBM", "eV", None, False),
 ]
@@ -72,15 +74,17 @@ def published_hetml(folder: Path) -> dict[tuple, dict]:
         row = table.loc[int(atoms.info["hetml_id"])]
         layer = Monolayer.from_atoms(atoms)
         key = identity(atoms.get_chemical_formula(), len(layer.species), space_group(layer))
-        vacuum = row["evacmean"]
         found[key] = {
             "a_a": row["lattice_param"],
             "gap_ev": row["gap_nosoc"],
-            "vbm_ev": row["vbm_nosoc"] - vacuum if "vbm_nosoc" in row else None,
-            "cbm_ev": row["cbm_nosoc"] - vacuum,
+            "vbm_ev": row.get("vbm_nosoc"),
+            "cbm_ev": row["cbm_nosoc"],
             "stiffness_n_m": row["c_11"],
-            "deformation_potential_cbm_ev": row["D_cbm_nosoc"],
-            "deformation_potential_vbm_ev": row["D_vbm_nosoc"],
+            # Of the state density; with spin-orbit coupling, as the deformation potentials.
+            "electron_mass_m0": (row["emass1"] * row["emass2"]) ** 0.5,
+            "hole_mass_m0": (row["hmass1"] * row["hmass2"]) ** 0.5,
+            "deformation_potential_cbm_ev": row["D_cbm"],
+            "deformation_potential_vbm_ev": row["D_vbm"],
         }
     return found
 
@@ -137,7 +141,9 @@ def main() -> None:
             f"| {row.published:.{digits}f} | {row.difference} | {inside} |"
         )
     judged = table[table.inside.notna()]
-    summary = judged.groupby("quantity", sort=False).inside.agg(["sum", "size"])
+    summary = (
+        judged.astype({"inside": int}).groupby("quantity", sort=False).inside.agg(["sum", "size"])
+    )
     print("\n".join(lines))
     for quantity, row in summary.iterrows():
         print(f"{quantity}: {row['sum']} of {row['size']} inside", file=sys.stderr)
