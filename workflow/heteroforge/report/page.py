@@ -186,7 +186,7 @@ def _verdict(campaign: Campaign) -> str:
         return f"No candidate has been verified: all {len(computed)} calculations failed."
     stacks = "stack" if len(computed) == 1 else "stacks"
     text = f"{len(inside)} of {len(computed)} {stacks} given to DFT "
-    text += ("meets" if len(inside) == 1 else "meet") + " all targets"
+    text += ("meets" if 1 in (len(inside), len(computed)) else "meet") + " all targets"
     if inside:
         return f"{text}. Best: {formula_text(inside[0].title)}."
     best = verified[0]
@@ -220,8 +220,8 @@ def _advice(
     if failed:
         advice.append(
             f"{len(failed)} of the calculations ended without a result. Each folder "
-            "`dft/slot_…/` keeps its outputs and attempts; to compute one anew, delete its folder "
-            "and run `snakemake --cores all dft` again."
+            "`dft/slot_…/` keeps its outputs and attempts. To try them again, delete "
+            "`dft/slots_*.json` and run `snakemake --cores all dft`: what is finished is not repeated."
         )
     verified = campaign.verified
     if verified and not any(c.meets_targets for c in verified):
@@ -319,9 +319,12 @@ def _reproduction(campaign: Campaign) -> dict:
     for candidate in campaign.verified:
         checksums |= dict(candidate.result.get("pseudopotentials_sha256") or {})
     table = None
-    if checksums:
-        rows = pd.DataFrame(sorted(checksums.items()), columns=["element", "sha256"])
-        table = make_table(rows, "pseudopotentials", "Pseudopotentials")
+    known = campaign.record("provenance.json") or {}
+    inputs = {f"pseudopotential {element}": sha for element, sha in sorted(checksums.items())}
+    inputs |= known.get("inputs_sha256", {})
+    if inputs:
+        rows = pd.DataFrame(inputs.items(), columns=["input", "sha256"])
+        table = make_table(rows, "inputs", "Inputs and their checksums")
     return {
         "configuration": yaml.safe_dump(
             _without_secrets(campaign.configuration), sort_keys=False, allow_unicode=True
@@ -329,7 +332,7 @@ def _reproduction(campaign: Campaign) -> dict:
         if campaign.configuration
         else "",
         "versions": versions,
-        "pseudopotentials": table,
+        "inputs": table,
     }
 
 

@@ -187,7 +187,8 @@ def _write_library(campaign: Campaign, section: Section) -> None:
         section.paragraphs.append(
             f"Set aside: {number_text(len(rejected))} of "
             f"{_count(len(library) + len(rejected), 'material')} "
-            f"({_share(len(rejected), len(library) + len(rejected))}), with their reasons below."
+            f"({_share(len(rejected), len(library) + len(rejected))}): `library/rejected.csv` has "
+            "the reasons."
         )
     section.tables.append(make_table(library, "library-monolayers", "Monolayers", path))
 
@@ -460,8 +461,8 @@ def _write_screening(campaign: Campaign, section: Section) -> None:
         section.paragraphs.append(text + ".")
     if rejected is not None and len(rejected):
         section.paragraphs.append(
-            f"{_count(len(rejected), 'stack')} did not enter the ranking or a slot; the reasons "
-            "are counted below."
+            f"{_count(len(rejected), 'stack')} did not enter the ranking or a slot: "
+            "`screening/rejected.csv` has the reasons."
         )
     if ranked is not None and len(ranked):
         order = ranked.sort_values("rank") if "rank" in ranked else ranked
