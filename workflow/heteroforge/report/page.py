@@ -221,7 +221,7 @@ def _advice(
         advice.append(
             f"{len(failed)} of the calculations ended without a result. Each folder "
             "`dft/slot_…/` keeps its outputs and attempts. To try them again, delete "
-            "`dft/slots_*.json` and run `snakemake --cores all dft`: what is finished is not repeated."
+            "`dft/slots_*.json` and run `snakemake --cores all dft`: what is finished is kept."
         )
     verified = campaign.verified
     if verified and not any(c.meets_targets for c in verified):
