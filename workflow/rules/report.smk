@@ -99,6 +99,7 @@ rule write_report:
         ],
         verified=f"{RESULTS}/dft/results.parquet",
         failed=f"{RESULTS}/dft/failed.csv",
+        provenance=f"{RESULTS}/provenance.json",
     output:
         page=report(
             f"{RESULTS}/report/index.html",
