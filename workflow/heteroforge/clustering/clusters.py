@@ -34,11 +34,24 @@ VARIANCE_KEPT = 0.9
 # Multiples of the smallest cluster size that are tried, and what HDBSCAN takes for a cluster.
 SIZES = (1, 2, 4)
 SELECTIONS = ("eom", "leaf")
+# One cluster of nearly all and a few odd ones beside it are stable and dense, and say nothing.
+LARGEST_SHARE = 0.8
 RESAMPLINGS = 5
 RESAMPLED_SHARE = 0.8
 # DBCV takes distances of all pairs, so that methods are compared on at most so many monolayers.
 LARGEST_SAMPLE = 2000
 FOLDS = 5
+VALIDITY = [
+    "method",
+    "settings",
+    "chosen",
+    "clusters",
+    "share_clustered",
+    "share_of_largest",
+    "fast_dbcv",
+    "stability",
+    "dbcv",
+]
 
 
 @dataclass(frozen=True)
@@ -47,8 +60,7 @@ class Clustering:
 
     Attributes:
         clusters: indexed by `monolayer_id`: `cluster` (−1: none) and `probability`.
-        validity: one row per method and setting: `method, settings, chosen, clusters,
-            share_clustered, dbcv, stability`, and `<target>_explained`.
+        validity: one row per method and setting: columns of VALIDITY, and `<target>_explained`.
     """
 
     clusters: pd.DataFrame
@@ -63,7 +75,8 @@ def structural(descriptors: pd.DataFrame) -> pd.DataFrame:
 def usable_descriptors(descriptors: pd.DataFrame, known_share: float = 0.6) -> pd.DataFrame:
     """The columns that tell monolayers apart: known for enough of them, and not constant."""
     enough = descriptors.notna().mean() >= known_share
-    varied = descriptors.nunique(dropna=True) > 1
+    # Rounding of equal numbers must not be scaled up to a difference.
+    varied = descriptors.std() > 1e-6 * (1.0 + descriptors.mean().abs())
     return descriptors.loc[:, enough & varied]
 
 
@@ -82,10 +95,10 @@ def cluster_monolayers(
 
     The setting is the one with the largest product of DBCV (D. Moulavi et al., SIAM SDM (2014), as
     hdbscan's fast `relative_validity_`) and stability (mean adjusted Rand index between the
-    clusters and those of samples of 80 %). Beside it stand its like on shuffled descriptors,
-    k-means with as many clusters, and groups by chemistry, on equal terms: exact DBCV on one
-    sample, and the share of each target's variance that the clusters explain out of sample
-    (formulas apart).
+    clusters and those of samples of 80 %), among those without a cluster of more than 80 % of all.
+    Beside it stand its like on shuffled descriptors, k-means with as many clusters, and groups by
+    chemistry, on equal terms: exact DBCV on one sample, and the share of each target's variance
+    that the clusters explain out of sample (formulas apart).
 
     Args:
         descriptors: indexed by `monolayer_id`.
@@ -101,12 +114,15 @@ def cluster_monolayers(
         for size, selection in itertools.product(SIZES, SELECTIONS):
             if 2 * size * minimum_cluster_size <= len(space):
                 tried.append(_try(space, size * minimum_cluster_size, selection, random))
-    tried = [fit for fit in tried if fit["clusters"] >= 2]
-    if not tried:
+    worth = [
+        max(fit["fast_dbcv"], 0.0) * max(fit["stability"], 0.0) * (fit["largest"] <= LARGEST_SHARE)
+        for fit in tried
+    ]
+    if not any(worth):
         # Two groups do not fit, or none stand out: all are noise.
         nothing = {"cluster": -1, "probability": 0.0}
-        return Clustering(pd.DataFrame(nothing, index=descriptors.index), pd.DataFrame())
-    worth = [max(fit["fast_dbcv"], 0.0) * max(fit["stability"], 0.0) for fit in tried]
+        clusters = pd.DataFrame(nothing, index=descriptors.index)
+        return Clustering(clusters, pd.DataFrame(columns=VALIDITY))
     best = tried[int(np.argmax(worth))]
     labels, count = best["labels"], best["clusters"]
     size, selection = best["size"], best["selection"]
@@ -133,6 +149,7 @@ def cluster_monolayers(
         for name in targets:
             rows[place][f"{name}_explained"] = _explained(found, targets[name], groups)
     validity = pd.DataFrame(rows)
+    validity = validity[[*VALIDITY, *(c for c in validity if c not in VALIDITY)]]
     validity["chosen"] = validity["chosen"].fillna(False).astype(bool)
     clusters = {"cluster": labels.astype(int), "probability": best["probability"]}
     return Clustering(pd.DataFrame(clusters, index=descriptors.index), validity)
@@ -229,6 +246,7 @@ def _try(space: np.ndarray, size: int, selection: str, random: np.random.Generat
         "size": size,
         "selection": selection,
         "clusters": int(labels.max() + 1),
+        "largest": float(np.bincount(labels + 1)[1:].max(initial=0) / len(labels)),
         "fast_dbcv": validity,
         "stability": float(np.mean(agreement)) if agreement else 0.0,
     }
@@ -240,6 +258,7 @@ def _row(method: str, fit: Mapping) -> dict:
         "settings": f"at least {fit['size']}, {fit['selection']}",
         "clusters": fit["clusters"],
         "share_clustered": float((fit["labels"] >= 0).mean()),
+        "share_of_largest": fit["largest"],
         "fast_dbcv": fit["fast_dbcv"],
         "stability": fit["stability"],
     }
