@@ -94,6 +94,8 @@ class Campaign:
                 stderr=subprocess.STDOUT,
                 env=projects.environment(),
                 start_new_session=True,
+                # A shell starts its background jobs deaf to Ctrl-C.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
 
     def wait(self, timeout_s: float = 600) -> int:
