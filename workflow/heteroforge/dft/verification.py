@@ -23,8 +23,8 @@ from heteroforge.dft.electronic import (
 )
 from heteroforge.dft.outputs import PwResult
 from heteroforge.dft.strain import STRAIN_UNITS, strain_response, strained
-from heteroforge.io import read_json, write_json
 from heteroforge.features import facing_levels
+from heteroforge.io import read_json, write_json
 from heteroforge.structures import Stack, build
 
 __all__ = [
