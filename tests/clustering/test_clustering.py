@@ -13,6 +13,7 @@ from heteroforge.clustering import (
     find_drivers,
     map_monolayers,
     works_label,
+    works_where_all_known,
 )
 from heteroforge.clustering import drivers as drivers_module
 from heteroforge.clustering.clusters import chemistry_groups
@@ -51,6 +52,11 @@ def test_works_needs_all_and_one_known_failure_is_enough():
     assert label.isna().tolist() == [False, True, False, False, False]
     assert label.dropna().tolist() == [True, False, False, False]
     assert works_label(targets, {}).isna().all()
+    # What separates the ones that work is asked of the equally well known only.
+    asked = {"gap_ev": [0.5, 2.5], "mobility_cm2_vs": [100, None]}
+    assert works_where_all_known(targets, label, asked).isna().tolist() == [
+        False, True, False, True, True,
+    ]  # fmt: skip
 
 
 def test_binding_energy_of_a_monolayer_is_the_mean_over_its_dft_stacks():

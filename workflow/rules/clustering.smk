@@ -70,8 +70,8 @@ rule cluster_monolayers:
     conda:
         "../../envs/ml.yaml"
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=lambda wildcards, attempt: 60 * attempt,
     params:
         works=config["clustering"]["works"],
         minimum_cluster_size=config["clustering"]["minimum_cluster_size"],
@@ -98,9 +98,10 @@ rule find_drivers:
         "../../envs/ml.yaml"
     threads: 2
     resources:
-        mem_mb=4000,
-        runtime=120,
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=lambda wildcards, attempt: 120 * attempt,
     params:
+        works=config["clustering"]["works"],
         seed=config["seed"],
     message:
         "Asking which descriptors drive gap, mobility and binding energy."

@@ -4,7 +4,7 @@ from functools import partial
 
 from tqdm import tqdm
 
-from heteroforge.clustering import find_drivers
+from heteroforge.clustering import find_drivers, works_where_all_known
 from heteroforge.io import log_to, read_table, write_table
 
 log_to(snakemake.log[0])
@@ -12,9 +12,9 @@ descriptors = read_table(snakemake.input.descriptors).set_index("monolayer_id")
 table = read_table(snakemake.input.table).set_index("monolayer_id").loc[descriptors.index]
 clusters = read_table(snakemake.input.clusters).set_index("monolayer_id").loc[descriptors.index]
 targets = read_table(snakemake.input.targets).set_index("monolayer_id").loc[descriptors.index]
+targets["works"] = works_where_all_known(targets, clusters["works"], snakemake.params.works)
 # Of metals the gap has no size; whether there is one is a question of its own.
 targets["gap_ev"] = targets["gap_ev"].where(targets["gap_ev"] > 0)
-targets["works"] = clusters["works"].astype("boolean")
 drivers = find_drivers(
     descriptors,
     targets.drop(columns="hull_distance_ev_atom"),

@@ -2,7 +2,13 @@
 
 from heteroforge.clustering.clusters import Clustering, cluster_monolayers, map_monolayers
 from heteroforge.clustering.drivers import find_drivers
-from heteroforge.clustering.works import add_targets, check_known, cluster_cards, works_label
+from heteroforge.clustering.works import (
+    add_targets,
+    check_known,
+    cluster_cards,
+    works_label,
+    works_where_all_known,
+)
 
 __all__ = [
     "Clustering",
@@ -13,4 +19,5 @@ __all__ = [
     "find_drivers",
     "map_monolayers",
     "works_label",
+    "works_where_all_known",
 ]

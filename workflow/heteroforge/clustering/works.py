@@ -14,6 +14,7 @@ __all__ = [
     "check_known",
     "cluster_cards",
     "works_label",
+    "works_where_all_known",
 ]
 
 
@@ -82,6 +83,18 @@ def works_label(targets: pd.DataFrame, windows: Mapping[str, Sequence[float | No
         # Kleene logic of nullable booleans: False & NA is False, True & NA is NA.
         verdict &= inside.mask(values.isna())
     return verdict
+
+
+def works_where_all_known(
+    targets: pd.DataFrame, works: pd.Series, windows: Mapping[str, Sequence[float | None]]
+) -> pd.Series:
+    """The label of those for which everything asked for is known, null for the rest.
+
+    One known failure decides against a monolayer, but nothing less than all decides for it. So the
+    ones that work are among the well-studied, and set beside all failures they would differ in
+    what has been studied.
+    """
+    return works.astype("boolean").where(targets[list(windows)].notna().all(axis=1))
 
 
 def check_known(
