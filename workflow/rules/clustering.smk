@@ -101,7 +101,6 @@ rule find_drivers:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime=lambda wildcards, attempt: 120 * attempt,
     params:
-        works=config["clustering"]["works"],
         seed=config["seed"],
     message:
         "Asking which descriptors drive gap, mobility and binding energy."

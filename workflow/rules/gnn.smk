@@ -26,8 +26,8 @@ rule train_gnn_member:
     conda:
         "../../envs/ml.yaml"
     resources:
-        mem_mb=4000,
-        runtime=240,
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=lambda wildcards, attempt: 240 * attempt,
     params:
         gnn=config["gnn"],
         seed=config["seed"],
@@ -62,8 +62,8 @@ rule evaluate_gnn:
     conda:
         "../../envs/ml.yaml"
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=lambda wildcards, attempt: 60 * attempt,
     params:
         seed=config["seed"],
     message:

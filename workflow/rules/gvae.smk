@@ -29,8 +29,8 @@ rule train_gvae:
     conda:
         "../../envs/ml.yaml"
     resources:
-        mem_mb=4000,
-        runtime=240,
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=lambda wildcards, attempt: 240 * attempt,
     params:
         gvae=config["gvae"],
         stacks=config["stacks"],

@@ -31,8 +31,8 @@ rule collect_labels:
     conda:
         "../../envs/ml.yaml"
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=lambda wildcards, attempt: 60 * attempt,
     message:
         "Collecting labels of stacks."
     script:

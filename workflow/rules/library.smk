@@ -28,8 +28,8 @@ rule build_library:
     conda:
         "../../envs/ml.yaml"
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=lambda wildcards, attempt: 60 * attempt,
     params:
         library=config["library"],
         sources=LIBRARY_SOURCES,

@@ -28,8 +28,8 @@ rule sample_stacks:
     conda:
         "../../envs/ml.yaml"
     resources:
-        mem_mb=4000,
-        runtime=240,
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=lambda wildcards, attempt: 240 * attempt,
     params:
         samples=config["samples"],
         stacks=config["stacks"],

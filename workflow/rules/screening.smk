@@ -37,8 +37,8 @@ rule screen_stacks:
     conda:
         "../../envs/ml.yaml"
     resources:
-        mem_mb=8000,
-        runtime=240,
+        mem_mb=lambda wildcards, attempt: 8000 * attempt,
+        runtime=lambda wildcards, attempt: 240 * attempt,
     params:
         screening=config["screening"],
         targets=config["targets"],
