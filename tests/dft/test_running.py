@@ -1,0 +1,61 @@
+"""Walltime: pw.x is told to stop in time, goes on in the next job, and is not started without."""
+
+import re
+import time
+
+import pytest
+from ase import Atoms
+
+from heteroforge.dft import running
+from heteroforge.dft.calculations import Calculator, cell_for_truncation
+from heteroforge.dft.protocols import Protocol, Pseudopotentials
+from heteroforge.dft.running import Launcher, OutOfTime
+
+STOPPED = """
+ATOMIC_POSITIONS (angstrom)
+B    0.000    0.000    7.500
+N    0.111    1.222    7.777
+
+     Maximum CPU time exceeded
+     JOB DONE.
+"""
+
+
+@pytest.fixture
+def relax(tmp_path, monkeypatch):
+    """Relax in a folder that stays the same; pw.x stops itself, and its inputs are kept."""
+    inputs: list[str] = []
+
+    def run_program(launcher, program, text, folder, name, pools=1, **_):
+        inputs.append(text)
+        (folder / f"{name}.out").write_text(STOPPED)
+        return STOPPED
+
+    monkeypatch.setattr(running, "run_program", run_program)
+    family = Pseudopotentials("pseudodojo")
+    protocol = Protocol.named("quick", family.family)
+    cell = [[2.5, 0, 0], [-1.25, 2.165, 0], [0, 0, 15]]
+    atoms = cell_for_truncation(Atoms("BN", positions=[(0, 0, 0), (0, 1.4, 0)], cell=cell))
+
+    def run(walltime_s: float, started_s_ago: float = 0.0) -> list[str]:
+        launcher = Launcher("auto", 1, walltime_s, time.monotonic() - started_s_ago)
+        with pytest.raises(OutOfTime) as caught:
+            Calculator(tmp_path, protocol, family, launcher).relax(atoms)
+        return [*inputs, str(caught.value)]
+
+    return run
+
+
+def test_without_time_nothing_is_started(relax):
+    (message,) = relax(65.0, started_s_ago=60.0)
+    assert "5 s are left" in message
+
+
+def test_a_relaxation_that_runs_out_of_time_goes_on_in_the_next_job(relax):
+    text, message = relax(600.0)
+    assert re.search(r"max_seconds\s*=\s*(569|570)", text)
+    assert "stopped itself" in message
+    assert "1.222" not in text
+    _, again, _ = relax(1200.0)
+    assert re.search(r"max_seconds\s*=\s*(1139|1140)", again)
+    assert re.search(r"N\s+0\.111\d*\s+1\.222\d*\s+7\.777", again)
