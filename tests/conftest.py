@@ -144,5 +144,6 @@ def small_gvae(small_split, small_catalogue, small_properties):
         kl_weight=0.05,
         seed=3,
         width=32,
+        conditional_steps=60,
         progress=False,
     )

@@ -4,11 +4,21 @@ import numpy as np
 import pytest
 
 from heteroforge.evaluation.generation import generation_metrics
-from heteroforge.generation import BLOCK_SIZE, Limits, block_range, sample_block, sample_shard
+from heteroforge.generation import (
+    BLOCK_SIZE,
+    Limits,
+    Plan,
+    block_range,
+    matches_with,
+    propose_monolayers,
+    sample_block,
+    sample_shard,
+    seed_stacks,
+)
 from heteroforge.generation.sampling import is_high_symmetry, snap_registry, validity
-from heteroforge.models.catalogue import StackCode
+from heteroforge.models.catalogue import Catalogue, StackCode
 from heteroforge.models.gvae import LibraryBatch
-from heteroforge.structures import Stack
+from heteroforge.structures import Stack, StructureError
 
 LIMITS = Limits(maximum_atoms=6, maximum_mismatch_percent=3.0)
 
@@ -102,3 +112,60 @@ def test_generation_metrics_count(small_stacks):
     assert metrics["validity"] == 0.75
     assert metrics["uniqueness"] == pytest.approx(2 / 3)
     assert metrics["novelty"] == 0.5
+
+
+def test_substrate_is_the_lowest_layer(small_gvae, small_catalogue):
+    plan = Plan(mode="prior", substrate="MoSeS")
+    library = LibraryBatch.of(small_catalogue)
+    stacks, _ = sample_block(
+        small_gvae, small_catalogue, library, {}, LIMITS, seed=1, block=0, size=15, plan=plan
+    )
+    assert len(stacks) == 15
+    assert {stack.layers[0].monolayer.name for stack in stacks} == {"MoSeS"}
+    with pytest.raises(StructureError, match="substrate 'ice' is not in the library"):
+        sample_block(
+            small_gvae, small_catalogue, library, {}, LIMITS,
+            seed=1, block=0, size=1, plan=Plan(substrate="ice"),
+        )  # fmt: skip
+
+
+def test_around_a_seed_most_samples_share_a_layer_with_it(small_gvae, small_catalogue, small_split):
+    seed = small_split[0][0]
+    names = {layer.monolayer.name for layer in seed.layers}
+    library = LibraryBatch.of(small_catalogue)
+    plan = Plan(mode="around", seeds=(seed,), radius=0.2)
+    stacks, _ = sample_block(
+        small_gvae, small_catalogue, library, {}, LIMITS, seed=1, block=0, size=4, plan=plan
+    )
+    near = [names & {layer.monolayer.name for layer in stack.layers} for stack in stacks]
+    assert np.mean([bool(one) for one in near]) > 0.7
+
+
+def test_seeds_are_found_by_identifier_or_specification(small_stacks, small_monolayers):
+    one, other = small_stacks[:2]
+    known = {one.key(): one.to_json()}
+    found = seed_stacks([one.key(), other.to_json()], known, small_monolayers)
+    assert [stack.key() for stack in found] == [one.key(), other.key()]
+    with pytest.raises(StructureError, match="seed 'nothing': expected the stack_id"):
+        seed_stacks(["nothing"], known, small_monolayers)
+
+
+def test_samples_of_new_monolayers_say_so(small_gvae, small_monolayers, small_matches, small_table):
+    import pandas as pd
+
+    new = propose_monolayers(small_monolayers, 2)
+    library = small_monolayers | new
+    matches = pd.concat([small_matches, matches_with(library, new, 20.0, 3.0, 8)])
+    catalogue = Catalogue(library, matches, small_table)
+    samples = sample_shard(
+        small_gvae, catalogue, {}, LIMITS, {},
+        seed=1, number=60, shard=0, shards=1, plan=Plan("prior", new=frozenset(new)),
+        progress=False,
+    )[0]  # fmt: skip
+    made = samples[samples["new_monolayers"] > 0]
+    assert 0 < len(made) < len(samples)
+    for row in made.itertuples():
+        # The library alone is enough to read them.
+        stack = Stack.from_json(row.specification, small_monolayers)
+        assert stack.key() == row.stack_id
+        assert sum(not layer.monolayer.name for layer in stack.layers) == row.new_monolayers

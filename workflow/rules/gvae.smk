@@ -35,6 +35,7 @@ rule train_gvae:
         gvae=config["gvae"],
         stacks=config["stacks"],
         targets=config["targets"],
+        new_monolayers=config["samples"]["new_monolayers"],
         seed=config["seed"],
         # Not an output: Snakemake would remove it when the job is killed.
         checkpoint=f"{GVAE}/checkpoint.pt",

@@ -3,7 +3,14 @@
 import pandas as pd
 import torch
 
-from heteroforge.generation import Limits, sample_shard
+from heteroforge.generation import (
+    Limits,
+    Plan,
+    matches_with,
+    propose_monolayers,
+    sample_shard,
+    seed_stacks,
+)
 from heteroforge.io import log_to, read_table, write_table
 from heteroforge.models.catalogue import Catalogue
 from heteroforge.models.gvae_training import load_gvae
@@ -13,24 +20,38 @@ log_to(snakemake.log[0])
 torch.set_num_threads(snakemake.threads)
 number, stacks = snakemake.params.samples, snakemake.params.stacks
 library = read_library(snakemake.input.structures, snakemake.input.table)
-catalogue = Catalogue(library.monolayers, read_table(snakemake.input.matches), library.table)
-known = read_table(snakemake.input.stacks).set_index("stack_id")["split"]
+limits = {key: stacks[f"maximum_{key}"] for key in ("area_a2", "mismatch_percent", "atoms")}
+new = propose_monolayers(library.monolayers, number["new_monolayers"])
+monolayers = library.monolayers | new
+matches = [read_table(snakemake.input.matches)]
+if new:
+    matches.append(matches_with(monolayers, new, *limits.values()))
+catalogue = Catalogue(monolayers, pd.concat(matches, ignore_index=True), library.table)
+enumerated = read_table(snakemake.input.stacks).set_index("stack_id")
+plan = Plan(
+    mode=number["mode"],
+    seeds=tuple(seed_stacks(number["seeds"], enumerated["specification"], monolayers)),
+    radius=number["radius"],
+    temperature=number["temperature"],
+    substrate=number["substrate"] or "",
+    new=frozenset(new),
+)
 samples, counts = sample_shard(
     load_gvae(snakemake.input.model),
     catalogue,
     snakemake.params.targets,
     Limits(
         number_of_layers=tuple(stacks["number_of_layers"]),
-        maximum_atoms=stacks["maximum_atoms"],
-        maximum_area_a2=stacks["maximum_area_a2"],
-        maximum_mismatch_percent=stacks["maximum_mismatch_percent"],
+        **{f"maximum_{key}": value for key, value in limits.items()},
     ),
-    known.to_dict(),
+    enumerated["split"].to_dict(),
     seed=snakemake.params.seed,
     number=number["number"],
     shard=int(snakemake.wildcards.shard),
     shards=number["shards"],
+    plan=plan,
 )
 write_table(snakemake.output.samples, samples)
 print(f"{len(samples)} stacks, {int(samples['is_novel'].sum())} of them novel")
+print(f"{int((samples['new_monolayers'] > 0).sum())} with monolayers that the library lacks")
 print(pd.Series(counts, name="latents").to_string())

@@ -3,56 +3,82 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import torch
 
 from heteroforge.generation.sampling import Limits, snap_registry, validity
-from heteroforge.models.catalogue import Catalogue
+from heteroforge.models.catalogue import Catalogue, StackCode
 from heteroforge.models.gvae import LibraryBatch, StackData
 from heteroforge.models.gvae_training import TrainedGVAE, encode_stacks
 from heteroforge.models.stack_inputs import at_contact_gaps
 from heteroforge.structures import Stack, StructureError
 from heteroforge.structures.matching import enumerate_registries
 
-__all__ = ["evaluate_gvae", "generation_metrics", "reconstruction_metrics", "reconstruction_table"]
+__all__ = [
+    "Reconstruction",
+    "evaluate_gvae",
+    "generation_metrics",
+    "reconstruct",
+    "reconstruction_metrics",
+    "reconstruction_table",
+]
 
 # A registry is met when it lies within this of the true one, as a fraction of the lower cell.
 REGISTRY_TOLERANCE = 1 / 24
 
 
+@dataclass(frozen=True)
+class Reconstruction:
+    """A stack's code, the code decoded from its latent, and the stack of that (None: not built)."""
+
+    true: StackCode
+    code: StackCode | None
+    stack: Stack | None
+
+
 @torch.no_grad()
-def reconstruction_table(
+def reconstruct(
     trained: TrainedGVAE, stacks: Sequence[Stack], catalogue: Catalogue
+) -> list[Reconstruction]:
+    """What the decoder makes of the encoder's mean, one per stack."""
+    data = StackData(stacks, catalogue, maximum_layers=trained.model.settings.maximum_layers)
+    library = LibraryBatch.of(catalogue)
+    latents = encode_stacks(trained.model, data, library)
+    decoded = trained.model.decode(
+        torch.from_numpy(latents), trained.model.encode_library(library), catalogue
+    )
+    made = []
+    for true, found in zip(data.codes, decoded.codes, strict=True):
+        stack = None
+        if found is not None:
+            try:
+                stack = catalogue.decode(found)
+            except StructureError:
+                pass
+        made.append(Reconstruction(true, found, stack))
+    return made
+
+
+def reconstruction_table(
+    stacks: Sequence[Stack], made: Sequence[Reconstruction], catalogue: Catalogue
 ) -> pd.DataFrame:
-    """One row per stack: what the decoder made of the encoder's mean.
+    """One row per stack of what `reconstruct` made of it.
 
     Columns: `layers` (all monolayers and flips met), `face_order` (which faces look at each
     other), `cell` (commensurate cell met), `registry` (nearest high-symmetry registry met),
     `registry_error` (fraction of the lower cell), `gap_error_a`, `lattice_error_a`, `built`.
     """
-    layers = trained.model.settings.maximum_layers
-    data = StackData(stacks, catalogue, maximum_layers=layers)
-    library = LibraryBatch.of(catalogue)
-    latents = encode_stacks(trained.model, data, library)
-    decoded = trained.model.decode(
-        torch.from_numpy(latents),
-        trained.model.encode_library(library),
-        catalogue,
-        number_of_layers=None,
-    )
     rows = []
-    for stack, code, found in zip(stacks, data.codes, decoded.codes, strict=True):
+    for stack, rebuilt in zip(stacks, made, strict=True):
+        code, found = rebuilt.true, rebuilt.code
         row: dict = dict.fromkeys(("layers", "face_order", "cell", "registry"), False)
         row |= {"registry_error": np.nan, "gap_error_a": np.nan, "lattice_error_a": np.nan}
         row["built"] = False
         rows.append(row)
-        if found is None:
-            continue
-        try:
-            made = catalogue.decode(found)
-        except StructureError:
+        if rebuilt.stack is None:
             continue
         row["built"] = True
         if len(found.entries) != len(code.entries):
@@ -63,11 +89,11 @@ def reconstruction_table(
             for one, other in zip(code.entries, found.entries, strict=True)
         )
         row["cell"] = row["layers"] and found.matches == code.matches
-        row["lattice_error_a"] = max(abs(made.a - stack.a), abs(made.b - stack.b))
+        row["lattice_error_a"] = max(abs(rebuilt.stack.a - stack.a), abs(rebuilt.stack.b - stack.b))
         row["gap_error_a"] = max(
             (
                 abs(one.gap_a - other.gap_a)
-                for one, other in zip(made.interfaces, stack.interfaces, strict=True)
+                for one, other in zip(rebuilt.stack.interfaces, stack.interfaces, strict=True)
             ),
             default=0.0,
         )
@@ -163,7 +189,9 @@ def evaluate_gvae(
     """
     reconstruction = {
         f"{split}_pairs" if split != "train" else "train": reconstruction_metrics(
-            reconstruction_table(trained, stacks, catalogue) if len(stacks) else pd.DataFrame()
+            reconstruction_table(stacks, reconstruct(trained, stacks, catalogue), catalogue)
+            if len(stacks)
+            else pd.DataFrame()
         )
         for split, stacks in parts.items()
     }

@@ -1,11 +1,26 @@
 """New stacks from the generative model, aimed at target windows."""
 
+from heteroforge.generation.latents import MODES
+from heteroforge.generation.new_monolayers import matches_with, propose_monolayers
 from heteroforge.generation.sampling import (
     BLOCK_SIZE,
     Limits,
+    Plan,
     block_range,
     sample_block,
     sample_shard,
+    seed_stacks,
 )
 
-__all__ = ["BLOCK_SIZE", "Limits", "block_range", "sample_block", "sample_shard"]
+__all__ = [
+    "BLOCK_SIZE",
+    "MODES",
+    "Limits",
+    "Plan",
+    "block_range",
+    "matches_with",
+    "propose_monolayers",
+    "sample_block",
+    "sample_shard",
+    "seed_stacks",
+]

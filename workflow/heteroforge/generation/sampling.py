@@ -1,36 +1,39 @@
 """Sampling in blocks of fixed size: the result does not depend on how blocks share out.
 
-A block draws latents from the prior and around promising training stacks, keeps those from which
-the property head expects the target, decodes them in one pass, and keeps what is valid.
+A block draws latents as its `Plan` says, keeps those from which the property head expects the
+target, decodes them in one pass, and keeps what is valid.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 import torch
 from tqdm import tqdm
 
+from heteroforge.generation.latents import Latents
 from heteroforge.models.catalogue import Catalogue, StackCode
-from heteroforge.models.gvae import LibraryBatch
-from heteroforge.models.gvae_training import TrainedGVAE
+from heteroforge.models.gvae import LibraryBatch, StackData
+from heteroforge.models.gvae_training import TrainedGVAE, encode_stacks
 from heteroforge.models.stack_inputs import at_contact_gaps
 from heteroforge.models.windows import window_probability
-from heteroforge.structures import Stack, StructureError, build
+from heteroforge.structures import Monolayer, Stack, StructureError, build
 from heteroforge.structures.matching import enumerate_registries
 from heteroforge.structures.plane import minimum_image_distances
 
 __all__ = [
     "BLOCK_SIZE",
     "Limits",
+    "Plan",
     "block_range",
     "is_high_symmetry",
     "sample_block",
     "sample_shard",
+    "seed_stacks",
     "snap_registry",
     "validity",
 ]
@@ -39,7 +42,6 @@ BLOCK_SIZE = 250
 # Latents drawn per stack wanted: what the property head chooses from.
 OVERSAMPLING = 4
 MOST_ROUNDS = 12
-SHARE_FROM_PRIOR = 0.5
 # Uncertainty of the property head, as a share of a property's spread over the training stacks.
 HEAD_UNCERTAINTY = 0.3
 # A decoded registry nearer than this (fraction of the lower cell) to one of high symmetry is that
@@ -59,6 +61,28 @@ class Limits:
     gap_a: tuple[float, float] = (1.5, 6.0)
 
 
+@dataclass(frozen=True)
+class Plan:
+    """How latents are drawn and decoded; see `docs/generation.md`.
+
+    Attributes:
+        mode: `aimed`, `prior`, `conditional`, `around` or `interpolate`.
+        seeds: stacks that `around` stays near, or the two that `interpolate` goes between.
+        radius: standard deviation of the latents from the seeds or the path.
+        temperature: factor on the standard deviation of the prior; below 1 samples are nearer to
+            the most common stacks.
+        substrate: monolayer that is the lowest layer of every sample; empty: any.
+        new: monolayers of the catalogue that the library lacks.
+    """
+
+    mode: str = "aimed"
+    seeds: tuple[Stack, ...] = ()
+    radius: float = 0.5
+    temperature: float = 1.0
+    substrate: str = ""
+    new: frozenset[str] = frozenset()
+
+
 def block_range(number: int, shard: int, shards: int) -> list[tuple[int, int]]:
     """Blocks (index, size) of one shard; all shards together make `number` samples.
 
@@ -75,6 +99,71 @@ def block_range(number: int, shard: int, shards: int) -> list[tuple[int, int]]:
     return blocks[edges[shard] : edges[shard + 1]]
 
 
+def seed_stacks(
+    given: Sequence[str],
+    specifications: Mapping[str, str],
+    monolayers: Mapping[str, Monolayer],
+) -> list[Stack]:
+    """Stacks to start from, given as the `stack_id` of a known stack or as a specification.
+
+    Args:
+        given: identifiers or JSON texts.
+        specifications: of the known stacks by `stack_id`.
+        monolayers: by name.
+
+    Raises:
+        StructureError: an identifier that is not known.
+    """
+    stacks = []
+    for text in given:
+        if not text.lstrip().startswith("{"):
+            if text not in specifications:
+                raise StructureError(
+                    f"seed {text!r}: expected the stack_id of a training stack "
+                    "(stacks/training_stacks.parquet) or a specification"
+                )
+            text = specifications[text]
+        stacks.append(Stack.from_json(text, monolayers))
+    return stacks
+
+
+def latents_of(
+    trained: TrainedGVAE,
+    catalogue: Catalogue,
+    library: LibraryBatch,
+    targets: Mapping[str, Sequence[float | None]],
+    limits: Limits,
+    plan: Plan,
+) -> Latents:
+    """The source of latents that a plan asks for.
+
+    Raises:
+        StructureError: a seed is not made of the library, or has more layers than the model.
+        ValueError: the plan asks for what the model has not.
+    """
+    seeds = None
+    if plan.seeds:
+        layers = trained.model.settings.maximum_layers
+        for stack in plan.seeds:
+            if stack.number_of_layers > layers:
+                raise StructureError(
+                    f"seed {stack.formula}: expected at most {layers} layers, as in training"
+                )
+        data = StackData(plan.seeds, catalogue, maximum_layers=layers)
+        seeds = encode_stacks(trained.model, data, library)
+    fewest, most = limits.number_of_layers
+    return Latents(
+        trained,
+        targets,
+        mode=plan.mode,
+        weights=_probability(trained, trained.latents, targets) + 1e-3,
+        number_of_layers=fewest if fewest == most else 0,
+        seeds=seeds,
+        radius=plan.radius,
+        temperature=plan.temperature,
+    )
+
+
 def sample_block(
     trained: TrainedGVAE,
     catalogue: Catalogue,
@@ -85,6 +174,8 @@ def sample_block(
     seed: int,
     block: int,
     size: int,
+    plan: Plan | None = None,
+    latents: Latents | None = None,
 ) -> tuple[list[Stack], Counter]:
     """Distinct valid stacks of one block.
 
@@ -96,33 +187,43 @@ def sample_block(
         limits: hard limits.
         seed, block: together the seed of this block.
         size: how many stacks to make; fewer where the space is exhausted.
+        plan: how latents are drawn; `Plan()` by default.
+        latents: the source that `latents_of` made of the plan, where it is at hand.
 
     Returns:
         The stacks, and how many decoded latents went for each reason (`decoded` in all).
     """
+    plan = plan or Plan()
     generator = np.random.default_rng(np.random.SeedSequence([seed, block]))
     with torch.no_grad():
         encoded = trained.model.encode_library(library)
-    parents = _probability(trained, trained.latents, targets) + 1e-3
-    parents = parents / parents.sum()
+    if latents is None:
+        latents = latents_of(trained, catalogue, library, targets, limits, plan)
+    bottom = None
+    if plan.substrate:
+        bottom = [i for i, (name, _) in enumerate(catalogue.entries) if name == plan.substrate]
+        if not bottom:
+            raise StructureError(f"substrate {plan.substrate!r} is not in the library")
     stacks: dict[str, Stack] = {}
     counts: Counter = Counter()
     for _ in range(MOST_ROUNDS):
         wanted = size - len(stacks)
         if wanted <= 0:
             break
-        latents = _draw(trained, generator, parents, OVERSAMPLING * max(wanted, 32))
-        chance = _probability(trained, latents, targets)
-        # Rejection: a latent is kept as often as it is expected to hit, so that the samples
-        # spread over all that hits and do not crowd at the surest.
-        kept = generator.random(len(latents)) < chance / max(chance.max(), 1e-12)
-        latents = latents[kept]
-        counts["aimed elsewhere"] += int((~kept).sum())
+        drawn = latents.draw(generator, OVERSAMPLING * max(wanted, 32))
+        if plan.mode != "prior":
+            chance = _probability(trained, drawn, targets)
+            # Rejection: a latent is kept as often as it is expected to hit, so that the samples
+            # spread over all that hits and do not crowd at the surest.
+            kept = generator.random(len(drawn)) < chance / max(chance.max(), 1e-12)
+            drawn = drawn[kept]
+            counts["aimed elsewhere"] += int((~kept).sum())
         decoded = trained.model.decode(
-            torch.from_numpy(latents.astype(np.float32)),
+            torch.from_numpy(drawn.astype(np.float32)),
             encoded,
             catalogue,
             number_of_layers=limits.number_of_layers,
+            bottom=bottom,
         )
         for code in decoded.codes:
             if len(stacks) == size:
@@ -142,6 +243,7 @@ def sample_block(
             if fault:
                 counts[fault] += 1
                 continue
+            stack = _unnamed(stack, plan.new)
             key = stack.key()
             if key in stacks:
                 counts["repeated"] += 1
@@ -162,25 +264,32 @@ def sample_shard(
     number: int,
     shard: int,
     shards: int,
+    plan: Plan | None = None,
     progress: bool = True,
 ) -> tuple[pd.DataFrame, Counter]:
     """The samples of one shard of `number`, each key once.
 
     Args:
         known: key to split (`train`, …) of the enumerated stacks.
+        plan: how latents are drawn; `Plan()` by default.
 
     Returns:
-        The table `samples/shard_{k}.parquet`, with `is_novel` (not among the enumerated stacks)
-        and `split` (of an enumerated one; empty for a novel one); and the counts of all blocks.
+        The table `samples/shard_{k}.parquet`, with `is_novel` (not among the enumerated stacks),
+        `split` (of an enumerated one; empty for a novel one) and `new_monolayers` (how many
+        layers the library lacks; these have no name and stand in full in the specification); and
+        the counts of all blocks.
     """
+    plan = plan or Plan()
     library = LibraryBatch.of(catalogue)
+    latents = latents_of(trained, catalogue, library, targets, limits, plan)
     found: dict[str, Stack] = {}
     counts: Counter = Counter()
     blocks = block_range(number, shard, shards)
     for block, size in tqdm(blocks, unit=" blocks", mininterval=5, disable=not progress):
         stacks, block_counts = sample_block(
-            trained, catalogue, library, targets, limits, seed=seed, block=block, size=size
-        )
+            trained, catalogue, library, targets, limits, seed=seed, block=block, size=size,
+            plan=plan, latents=latents,
+        )  # fmt: skip
         counts += block_counts
         for stack in stacks:
             found.setdefault(stack.key(), stack)
@@ -188,7 +297,9 @@ def sample_shard(
         {
             "stack_id": key,
             "specification": stack.to_json(),
-            "layers": "/".join(layer.monolayer.name for layer in stack.layers),
+            "layers": "/".join(
+                layer.monolayer.name or layer.monolayer.formula for layer in stack.layers
+            ),
             "number_of_layers": stack.number_of_layers,
             "number_of_atoms": stack.number_of_atoms,
             "mismatch_percent": stack.mismatch_percent,
@@ -196,15 +307,22 @@ def sample_shard(
             "is_high_symmetry": is_high_symmetry(stack),
             "is_novel": key not in known,
             "split": known.get(key, ""),
+            "new_monolayers": sum(not layer.monolayer.name for layer in stack.layers),
         }
         for key, stack in found.items()
     ]
     columns = [
         "stack_id", "specification", "layers", "number_of_layers", "number_of_atoms",
         "mismatch_percent", "twist_deg", "is_high_symmetry", "is_novel", "split",
+        "new_monolayers",
     ]  # fmt: skip
     # A shard may be left without a sample: its columns have types all the same.
-    numbers = {"number_of_layers": int, "number_of_atoms": int, "is_novel": bool}
+    numbers = {
+        "number_of_layers": int,
+        "number_of_atoms": int,
+        "is_novel": bool,
+        "new_monolayers": int,
+    }
     numbers |= {"mismatch_percent": float, "twist_deg": float}
     return pd.DataFrame(rows, columns=columns).astype(numbers), counts
 
@@ -267,33 +385,17 @@ def validity(stack: Stack, limits: Limits) -> str:
     return ""
 
 
-def _draw(
-    trained: TrainedGVAE, generator: np.random.Generator, parents: np.ndarray, number: int
-) -> np.ndarray:
-    """Latents (number, latent): from the prior, and children of two promising training stacks.
-
-    A child takes the place of every layer and interface from one parent or the other, blurred,
-    which is how pairs arise that no training stack has.
-    """
-    settings = trained.model.settings
-    from_prior = int(round(SHARE_FROM_PRIOR * number))
-    prior = generator.standard_normal((from_prior, settings.latent_dimensions))
-    children = number - from_prior
-    places = np.concatenate(
-        [
-            np.repeat(np.arange(settings.maximum_layers), settings.layer_dimensions),
-            settings.maximum_layers
-            + np.repeat(np.arange(settings.maximum_layers - 1), settings.interface_dimensions),
-            np.full(settings.global_dimensions, 2 * settings.maximum_layers - 1),
-        ]
+def _unnamed(stack: Stack, new: Collection[str]) -> Stack:
+    """The stack with its new monolayers nameless, so that descriptions hold them in full."""
+    if not any(layer.monolayer.name in new for layer in stack.layers):
+        return stack
+    layers = tuple(
+        replace(layer, monolayer=replace(layer.monolayer, name=""))
+        if layer.monolayer.name in new
+        else layer
+        for layer in stack.layers
     )
-    mother = trained.latents[generator.choice(len(parents), children, p=parents)]
-    father = trained.latents[generator.choice(len(parents), children, p=parents)]
-    from_mother = generator.random((children, 2 * settings.maximum_layers))[:, places] < 0.5
-    blurred = np.where(from_mother, mother, father)
-    blurred = blurred + 0.25 * generator.standard_normal(blurred.shape)
-    latents = np.concatenate([prior, blurred])
-    return latents[generator.permutation(number)]
+    return replace(stack, layers=layers)
 
 
 def _probability(

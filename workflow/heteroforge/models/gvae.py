@@ -377,6 +377,18 @@ class GVAE(nn.Module):
         scale = nn.functional.softplus(self.temperature) / settings.key_width**0.5
         return torch.einsum("blk,ek->ble", query, keys) * scale
 
+    def library_loss(
+        self, encoded: tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+    ) -> torch.Tensor:
+        """Mean negative log-likelihood of every oriented monolayer given its own latent.
+
+        So that layers of no training stack find their place in the latent space too.
+        """
+        _, layers, keys = encoded
+        own, _ = self.layer_latent(torch.cat([layers, keys], dim=-1)).chunk(2, dim=-1)
+        logits = self.layer_logits(own[:, None], keys)[:, 0]
+        return nn.functional.cross_entropy(logits, torch.arange(len(keys), device=keys.device))
+
     def match_logits(self, context: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
         """Logits (b, C) of the candidate cells with features (b, C, f)."""
         return torch.einsum("bk,bck->bc", self.match_query(context), self.match_key(features))
@@ -407,6 +419,7 @@ class GVAE(nn.Module):
         per_layer = cross_entropy(logits.transpose(1, 2), batch.entries, reduction="none")
         b = len(batch.count)
         terms["layers"] = (per_layer * batch.layer_mask).sum() / b
+        terms["library"] = self.library_loss(encoded)
         terms["match"] = terms["registry"] = terms["gap"] = latent.new_zeros(())
         for i in range(batch.entries.shape[1] - 1):
             rows = torch.nonzero(batch.interface_mask[:, i])[:, 0]
@@ -461,6 +474,7 @@ class GVAE(nn.Module):
         generator: np.random.Generator | None = None,
         number_of_layers: tuple[int, int] | None = None,
         temperature: float = 1.0,
+        bottom: Sequence[int] | None = None,
     ) -> Decoded:
         """Stacks of latents (b, latent), written in one pass.
 
@@ -471,6 +485,7 @@ class GVAE(nn.Module):
             generator: draws the picks from their distributions; None takes the likeliest.
             number_of_layers: [fewest, most] layers; the network's own choice by default.
             temperature: of the draws; below 1 they are nearer to the likeliest.
+            bottom: entries that the lowest layer is picked from; all by default.
         """
         settings, keys = self.settings, encoded[2]
         by_layer, by_interface, whole = self.split(latent)
@@ -481,6 +496,8 @@ class GVAE(nn.Module):
             counts = counts.masked_fill(outside.to(counts.device), -1e9)
         count = _pick(counts.cpu().numpy(), generator, temperature) + 1
         logits = self.layer_logits(by_layer, keys).log_softmax(-1).cpu().numpy()
+        if bottom is not None:
+            logits[:, 0, np.setdiff1d(np.arange(logits.shape[2]), bottom)] = -1e9
         paths, scores = _pick_layers(logits, count, catalogue.stackable, generator, temperature)
         b, most = len(latent), settings.maximum_layers
         matches = np.zeros((b, most - 1), dtype=int)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,19 @@ import torch
 
 from heteroforge.models.catalogue import Catalogue
 from heteroforge.models.gvae import GVAE, GVAESettings, LibraryBatch, StackData
-from heteroforge.models.training import History, fingerprint, fit, load_model, save_model
+from heteroforge.models.gvae_conditioning import (
+    ConditionalGenerator,
+    standard_windows,
+    train_conditional,
+)
+from heteroforge.models.training import (
+    History,
+    fingerprint,
+    fit,
+    load_model,
+    of_this_kind,
+    save_model,
+)
 from heteroforge.structures import Stack, StructureError
 
 __all__ = [
@@ -41,6 +53,8 @@ class TrainedGVAE:
         property_middle, property_scale: of the property head's outputs (p).
         latents: posterior means of the training stacks (n, latent).
         history: one row per epoch.
+        conditional: draws latents for a target; None where none was trained.
+        conditional_history: one row per fifty steps of its training.
     """
 
     model: GVAE
@@ -48,6 +62,8 @@ class TrainedGVAE:
     property_scale: np.ndarray
     latents: np.ndarray
     history: History
+    conditional: ConditionalGenerator | None = None
+    conditional_history: list[dict[str, float]] = field(default_factory=list)
 
     @property
     def properties(self) -> tuple[str, ...]:
@@ -60,6 +76,10 @@ class TrainedGVAE:
         values = self.model.property_head(inputs).numpy()[:, : len(self.properties)]
         values = values * self.property_scale + self.property_middle
         return dict(zip(self.properties, values.T, strict=True))
+
+    def windows(self, targets: Mapping[str, Sequence[float | None]]) -> np.ndarray:
+        """Windows (p, 2) of targets as the conditional generator reads them."""
+        return standard_windows(targets, self.properties, self.property_middle, self.property_scale)
 
 
 def best_labels(
@@ -119,6 +139,7 @@ def train_gvae(
     learning_rate: float,
     kl_weight: float,
     seed: int,
+    conditional_steps: int = 0,
     width: int = 64,
     patience: int | None = None,
     checkpoint: str | Path | None = None,
@@ -132,6 +153,7 @@ def train_gvae(
     Args:
         properties: per name, values of training and then validation stacks, NaN where unknown.
         number_of_layers: [fewest, most] layers of the stacks.
+        conditional_steps: of the generator that draws latents for a target; 0: none is trained.
         patience: epochs without improvement before stopping; a quarter of all by default.
 
     Raises:
@@ -225,8 +247,19 @@ def train_gvae(
         progress=progress,
     )
     model.to("cpu")
-    latents = encode_stacks(model, data, LibraryBatch.of(catalogue))[: len(training)]
-    return TrainedGVAE(model, middle, scale, latents, history)
+    latents = encode_stacks(model, data, LibraryBatch.of(catalogue))
+    trained = TrainedGVAE(model, middle, scale, latents[: len(training)], history)
+    if conditional_steps:
+        trained.conditional, trained.conditional_history = train_conditional(
+            latents,
+            data.properties,
+            data.count,
+            steps=conditional_steps,
+            seed=seed,
+            expect=lambda latent: model.property_head(latent)[:, : len(names)],
+            progress=progress,
+        )
+    return trained
 
 
 @torch.no_grad()
@@ -254,20 +287,31 @@ def save_gvae(path: str | Path, trained: TrainedGVAE) -> None:
         history=trained.history.rows,
         best_epoch=trained.history.best_epoch,
         stopped_early=trained.history.stopped_early,
+        conditional=None if trained.conditional is None else trained.conditional.state_dict(),
+        conditional_history=trained.conditional_history,
     )
 
 
+@of_this_kind
 def load_gvae(path: str | Path) -> TrainedGVAE:
     content = load_model(path)
     model = GVAE(GVAESettings.from_dict(content["settings"]))
     model.load_state_dict(content["state"])
     model.eval()
+    conditional = None
+    if content["conditional"] is not None:
+        settings = model.settings
+        conditional = ConditionalGenerator(settings.latent_dimensions, len(settings.properties))
+        conditional.load_state_dict(content["conditional"])
+        conditional.eval()
     return TrainedGVAE(
         model,
         np.array(content["property_middle"]),
         np.array(content["property_scale"]),
         content["latents"].numpy(),
         History(content["history"], content["best_epoch"], content["stopped_early"]),
+        conditional,
+        content["conditional_history"],
     )
 
 
