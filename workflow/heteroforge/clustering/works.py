@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 from ase.formula import Formula
 
+from heteroforge.clustering.clusters import structural
+
 __all__ = [
     "add_targets",
     "binding_energies_mev_a2",
@@ -154,9 +156,10 @@ def cluster_cards(
 
     Returns:
         `cluster, monolayers, share_that_works, known_to_work_or_not`, the median and the number
-        known of each target, `shared` (the descriptors that set the cluster apart, in standard
-        deviations from the mean of all), `layer_groups, examples`.
+        known of each target, `shared` (the structural descriptors that set the cluster apart, in
+        standard deviations from the mean of all), `layer_groups, examples`.
     """
+    descriptors = structural(descriptors)
     spread = descriptors.std()
     varied = spread[spread > 0].index
     scaled = (descriptors[varied] - descriptors[varied].mean()) / spread[varied]
