@@ -21,7 +21,11 @@ library, rejected = collect(
     maximum_atoms=settings["maximum_atoms"],
     elements_allowed=settings["elements_allowed"],
     elements_excluded=settings["elements_excluded"],
-    elements_available=elements_covered(snakemake.params.pseudopotentials),
+    elements_available=(
+        elements_covered(snakemake.params.pseudopotentials)
+        if settings["need_pseudopotentials"]
+        else None
+    ),
 )
 print(f"{len(library)} monolayers, {len(rejected)} materials set aside")
 if len(library) == 0:
