@@ -9,9 +9,11 @@ import pytest
 
 from heteroforge.dft import candidates, submissions
 from heteroforge.dft.candidates import Submission, verify_slot
+from heteroforge.dft.collection import read_results
 from heteroforge.dft.running import CalculationFailed, Launcher, OutOfTime
 from heteroforge.dft.scratch import place_save, remove_save
 from heteroforge.dft.verification import UNITS, Density
+from heteroforge.io import InputError
 from heteroforge.structures import Stack
 from heteroforge.structures.matching import find_matches, stack_from_match
 
@@ -233,3 +235,12 @@ def test_walltime_counts_only_where_a_scheduler_enforces_it(monkeypatch):
     assert submissions.enforced_min(60) is None
     monkeypatch.setenv("SLURM_JOB_ID", "12")
     assert submissions.enforced_min(60) == 60
+
+
+@pytest.mark.parametrize("content", ['[{"status": "verified"}]', '[{"slot": 1}]', "{}"])
+def test_results_of_another_form_are_told_by_file(tmp_path, content):
+    path = tmp_path / "dft" / "slots_0-0.json"
+    path.parent.mkdir()
+    path.write_text(content)
+    with pytest.raises(InputError, match="slots_0-0.json: a .*delete it and run again"):
+        read_results(path)

@@ -184,3 +184,25 @@ def test_rows_of_a_table_of_ones_own_may_end_as_they_like(tmp_path):
     assert len(read_table(path)) == 1
     path.write_text("property,value\n")
     assert len(read_table(path)) == 0
+
+
+@pytest.mark.parametrize(
+    "name", ["clustering/descriptors.parquet", "samples/shard_12.parquet", "screening/selected.csv"]
+)
+def test_a_file_of_a_campaign_without_its_columns_is_told_by_name(tmp_path, name):
+    path = tmp_path / "results" / "demo" / name
+    write_table(path, pd.DataFrame({"something": [1]}))
+    with pytest.raises(InputError, match=f"{path.name}: no column .*; found something"):
+        read_table(path)
+    elsewhere = tmp_path / "mine" / path.name
+    write_table(elsewhere, pd.DataFrame({"something": [1]}))
+    assert list(read_table(elsewhere)) == ["something"]
+
+
+def test_a_json_file_of_a_campaign_holds_what_it_should(tmp_path):
+    path = tmp_path / "gnn" / "calibration.json"
+    write_json(path, [])
+    with pytest.raises(InputError, match="calibration.json: a list, expected a dict"):
+        read_json(path)
+    write_json(path, {})
+    assert read_json(path) == {}

@@ -6,6 +6,8 @@ import torch
 from torch import nn
 
 from heteroforge.io import InputError
+from heteroforge.models.gvae_training import load_gvae
+from heteroforge.models.property_training import load_member
 from heteroforge.models.training import fingerprint, fit, load_model, save_model
 
 
@@ -105,3 +107,11 @@ def test_saved_model_is_plain_data(tmp_path):
 def test_fingerprint_sees_every_part():
     assert fingerprint({"a": 1}, 2) == fingerprint({"a": 1}, 2)
     assert fingerprint({"a": 1}, 2) != fingerprint({"a": 1}, 3)
+
+
+@pytest.mark.parametrize("load", [load_gvae, load_member])
+def test_weights_of_another_model_are_told_by_file(tmp_path, load):
+    path = tmp_path / "model.pt"
+    torch.save({"state": {"weight": torch.zeros(2)}}, path)
+    with pytest.raises(InputError, match="model.pt: not a model of this kind"):
+        load(path)

@@ -1,12 +1,12 @@
 """Table of verified candidates, list of failed ones, and predictions beside DFT."""
 
-from heteroforge.dft.collection import failed_table, results_table
-from heteroforge.io import log_to, read_json, write_table
+from heteroforge.dft.collection import failed_table, read_results, results_table
+from heteroforge.io import log_to, write_table
 from heteroforge.report.figures import save
 from heteroforge.report.verification import comparison_figure
 
 log_to(snakemake.log[0])
-results = [result for path in snakemake.input.results for result in read_json(path)]
+results = [result for path in snakemake.input.results for result in read_results(path)]
 verified = results_table(results)
 failed = failed_table(results)
 write_table(snakemake.output.table, verified)

@@ -4,15 +4,36 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 
 import pandas as pd
 
 from heteroforge.dft.verification import UNITS
+from heteroforge.io import REMAKE, InputError, read_json
 from heteroforge.structures import Stack
 
-__all__ = ["failed_table", "results_table"]
+__all__ = ["failed_table", "read_results", "results_table"]
 
+_KEYS = {
+    "verified": ("slot", "stack_id", "specification", "properties", "meets_target", "protocol"),
+    "failed": ("slot", "reason"),
+    "empty": ("slot",),
+}
 _LEAD = ["slot", "stack_id", "specification", "formula", "number_of_layers", "number_of_atoms"]
+
+
+def read_results(path: str | Path) -> list[dict]:
+    """Results of the slots of one job, as `verify_candidates` wrote them.
+
+    Raises:
+        InputError: the file is damaged or holds something else.
+    """
+    results = read_json(path)
+    for result in results:
+        lacking = [key for key in _KEYS.get(result.get("status"), ("status",)) if key not in result]
+        if lacking:
+            raise InputError(f"{path}: a result without {', '.join(lacking)}{REMAKE}")
+    return results
 
 
 def results_table(results: Sequence[dict]) -> pd.DataFrame:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from heteroforge.io.contracts import type_expected
+
 __all__ = ["InputError", "REMAKE", "atomic_path", "read_json", "write_json", "write_text"]
 
 # What to do about a damaged file: ends the message of whoever finds one.
@@ -63,14 +65,18 @@ def read_json(path: str | Path) -> object:
     """Read JSON.
 
     Raises:
-        InputError: the file is missing or is not JSON.
+        InputError: the file is missing, is not JSON, or not an object or list as it should be.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except ValueError as error:
         raise InputError(f"{path}: not JSON: {error}{REMAKE}") from None
+    if not isinstance(content, type_expected(path)):
+        found = type(content).__name__
+        raise InputError(f"{path}: a {found}, expected a {type_expected(path).__name__}{REMAKE}")
+    return content
 
 
 def _plain(content: object) -> object:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from heteroforge.io.contracts import columns_expected
 from heteroforge.io.files import REMAKE, InputError, atomic_path
 
 __all__ = ["read_table", "write_table"]
@@ -37,7 +38,8 @@ def read_table(path: str | Path, columns: list[str] | None = None) -> pd.DataFra
 
     Args:
         path: .csv or .parquet.
-        columns: columns that must be there; all columns are returned.
+        columns: columns that must be there, beside those that a campaign's file of this name has;
+            all columns are returned.
 
     Raises:
         InputError: the file is missing, unreadable or lacks one of `columns`.
@@ -53,10 +55,11 @@ def read_table(path: str | Path, columns: list[str] | None = None) -> pd.DataFra
             frame = pd.read_parquet(path, page_checksum_verification=True)
     except Exception as error:  # pandas and pyarrow raise many types for a broken file
         raise InputError(f"{path}: not a readable table: {error}{REMAKE}") from None
-    missing = [column for column in columns or [] if column not in frame.columns]
+    expected = [*(columns or []), *columns_expected(path)]
+    missing = [column for column in expected if column not in frame.columns]
     if missing:
         raise InputError(
-            f"{path}: no column {', '.join(missing)}; found {', '.join(frame.columns)}"
+            f"{path}: no column {', '.join(missing)}; found {', '.join(frame.columns)}{REMAKE}"
         )
     return frame
 

@@ -24,7 +24,13 @@ from heteroforge.models.property_network import (
     pretrain,
 )
 from heteroforge.models.stack_inputs import baseline_table, describe_stacks, reference_stack
-from heteroforge.models.training import fingerprint, load_model, save_model, seed_everything
+from heteroforge.models.training import (
+    fingerprint,
+    load_model,
+    of_this_kind,
+    save_model,
+    seed_everything,
+)
 from heteroforge.structures import Monolayer, Stack, StructureError
 
 __all__ = [
@@ -237,6 +243,7 @@ def save_member(path: str | Path, model: PropertyNetwork, content: dict) -> None
     save_model(path, model, **content)
 
 
+@of_this_kind
 def load_member(path: str | Path) -> tuple[PropertyNetwork, dict]:
     """A network and what was saved with it."""
     content = load_model(path)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable
 from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import wraps
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,15 @@ from torch import nn
 
 from heteroforge.io import REMAKE, InputError, atomic_path
 
-__all__ = ["History", "fingerprint", "fit", "load_model", "save_model", "seed_everything"]
+__all__ = [
+    "History",
+    "fingerprint",
+    "fit",
+    "load_model",
+    "of_this_kind",
+    "save_model",
+    "seed_everything",
+]
 
 
 @dataclass
@@ -192,6 +201,20 @@ def save_model(path: str | Path, model: nn.Module, **content: object) -> None:
     """Write weights with their hyper-parameters and other plain content, atomically."""
     with atomic_path(path) as partial:
         torch.save({"state": model.state_dict(), **content}, partial)
+
+
+def of_this_kind(load: Callable) -> Callable:
+    """Have a function that loads a model from a path name the file where another model lies."""
+
+    @wraps(load)
+    def named(path: str | Path):
+        try:
+            return load(path)
+        except (AttributeError, KeyError, RuntimeError, TypeError) as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(f"{path}: not a model of this kind: {reason}{REMAKE}") from None
+
+    return named
 
 
 def load_model(path: str | Path) -> dict:
