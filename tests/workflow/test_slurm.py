@@ -117,8 +117,12 @@ def test_a_campaign_outlives_what_happens_on_a_cluster(slurm, tmp_path):
         "launcher": f"{launcher} {{ranks}}",
         "scratch": "$HETEROFORGE_TEST_SCRATCH",
         "maximum_submissions": 2,
+        "modules": ["QuantumESPRESSO/7"],
     }
     project = projects.copy_project(tmp_path / "project", overlay)
+    # Stands for the site's environment modules.
+    modules = tmp_path / "modules.sh"
+    modules.write_text(f'module() {{ echo "$@" >> {tmp_path}/modules.log; }}\n')
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     select_candidates(project)
@@ -135,12 +139,14 @@ def test_a_campaign_outlives_what_happens_on_a_cluster(slurm, tmp_path):
             projects.snakemake(
                 "--profile", "slurm", "dft", "--configfile", "config/campaigns/test.yaml",
                 "--slurm-init-seconds-before-status-checks", "3",
+                "--software-deployment-method", "env-modules",
                 "--set-resources", walltime, memory,
             ),
             cwd=project,
             stdout=handle,
             stderr=subprocess.STDOUT,
-            env=projects.environment() | {"HETEROFORGE_TEST_SCRATCH": str(scratch)},
+            env=projects.environment()
+            | {"HETEROFORGE_TEST_SCRATCH": str(scratch), "BASH_ENV": str(modules)},
         )  # fmt: skip
     dft = project / "results" / "small" / "dft"
     try:
@@ -195,8 +201,31 @@ def test_a_campaign_outlives_what_happens_on_a_cluster(slurm, tmp_path):
         or "Number of MPI processes:                 2" in output
     )
     assert "TIMEOUT" in text or "CANCELLED" in text
+    assert "load QuantumESPRESSO/7" in (tmp_path / "modules.log").read_text()
 
     again = projects.run(
         project, "--profile", "slurm", "dft", "--configfile", "config/campaigns/test.yaml"
     )
     assert again.returncode == 0 and "Nothing to be done" in again.stdout, again.stdout[-2000:]
+
+
+def test_a_job_gets_the_gpu_and_the_partition_that_the_profile_names(slurm, tmp_path):
+    project = projects.copy_project(tmp_path / "project")
+    finished = projects.run(
+        project, "--profile", "slurm", "results/small/library/monolayers.parquet",
+        "--configfile", "config/campaigns/test.yaml",
+        "--slurm-init-seconds-before-status-checks", "3",
+        "--set-resources", "build_library:gpu=1", "build_library:slurm_partition=main",
+    )  # fmt: skip
+    assert finished.returncode == 0, finished.stdout[-3000:]
+    text = subprocess.check_output(
+        [
+            "squeue",
+            "--noheader",
+            "--states=all",
+            "--Format=tres-per-job:40,partition:20,comment:60",
+        ],
+        text=True,
+    )
+    (job,) = [line.split() for line in text.splitlines() if "build_library" in line]
+    assert job[0].endswith("gpu:1") and job[1] == "main"
