@@ -223,12 +223,14 @@ def test_broken_files_are_named_and_cost_nothing_else(campaign_folder):
     write_text(campaign_folder / "gnn/metrics.json", "{")
     write_text(campaign_folder / "dft/slot_0/bands.json", '{"k_distance": [0, 1]}')
     write_text(campaign_folder / "clustering/drivers.csv", "target,descriptor\n1,2\n")
+    write_text(campaign_folder / "gvae/history.csv", "epoch,validation_loss\none,low\n")
     html = make_page(Campaign(campaign_folder, TARGETS, CONFIGURATION))
     text = Page(html).text
     assert "Files that could not be used" in text
-    for path in ("screening/ranked.parquet", "gnn/metrics.json", "dft/slot_0"):
+    faulty = ("screening/ranked.parquet", "gnn/metrics.json", "clustering/drivers.csv")
+    for path in (*faulty, "dft/slot_0"):
         assert f"<code>{path}</code>" in html, path
-    assert "could not all be understood" in text
+    assert "The files in gvae/ could not all be understood" in text
     assert "1.24\u202feV" in text
 
 

@@ -211,12 +211,23 @@ def _write_clustering(campaign: Campaign, section: Section) -> None:
                 "little is known to tell."
             )
         section.paragraphs.append(text)
+    known = campaign.table("clustering/known.csv")
+    if known is not None and "agrees" in known and known["agrees"].notna().any():
+        judged = known.dropna(subset=["agrees"])
+        section.paragraphs.append(
+            f"Of {_count(len(judged), 'material')} here that the field has judged, the definition "
+            f"agrees for {number_text(int(judged['agrees'].astype(bool).sum()))}."
+        )
     if drivers is not None and len(drivers):
         for target, rows in drivers.groupby("target", sort=False):
             _write_drivers(campaign, section, str(target), rows)
         section.tables.append(
             make_table(drivers, "clustering-drivers", "Drivers", "clustering/drivers.csv")
         )
+    cards = campaign.table("clustering/cards.csv")
+    if cards is not None and len(cards):
+        table = make_table(cards, "clustering-cards", "Clusters in short", "clustering/cards.csv")
+        section.tables.append(table)
     if clusters is not None:
         section.tables.append(
             make_table(
@@ -235,16 +246,27 @@ def _write_drivers(campaign: Campaign, section: Section, target: str, rows: pd.D
         section.paragraphs.append(f"What drives {words} was not studied: {rows['effect'].iloc[0]}.")
         return
     rows = rows.sort_values("importance", ascending=False)
-    null = rows.get("null_importance")
-    above = rows[rows["importance"] > null] if null is not None else rows
+    above = rows[rows["effect"] != "chance"]
+    if "null_importance" in rows:
+        above = above[above["importance"] > above["null_importance"]]
     samples = f" ({_count(int(rows['samples'].max()), 'sample')})" if "samples" in rows else ""
     if len(above):
-        names = [quantity(str(d)).words for d in above["descriptor"].head(3)]
+        names = [
+            quantity(str(row.descriptor)).words
+            + (f" ({row.effect} it)" if row.effect in ("raises", "lowers") else "")
+            for row in above.head(3).itertuples()
+        ]
         section.paragraphs.append(
             f"What drives {words}{samples}: {_join(names)}. "
             f"{number_text(len(above))} of {_count(len(rows), 'descriptor')} matter more than they "
             "would if the values were shuffled among the materials."
         )
+        skill = rows["skill"].iloc[0] if "skill" in rows else None
+        if skill is not None and pd.notna(skill):
+            section.paragraphs[-1] += (
+                f" Together the descriptors explain {_share(float(skill), 1.0)} of the spread on "
+                "materials not seen."
+            )
     else:
         section.paragraphs.append(
             f"No descriptor tells {words}{samples} better than chance (importance against "
