@@ -9,6 +9,7 @@ import pytest
 from campaign_files import bands, monolayers, stack
 
 from heteroforge.report import figures
+from heteroforge.report.models import calibration_figure
 from heteroforge.report.stacks import chances_figure, samples_figure
 from heteroforge.structures import build
 
@@ -84,6 +85,19 @@ def test_points_in_one_place_share_a_line_of_names():
     texts = [text.get_text() for text in figure.axes[0].texts]
     assert texts == ["A/A (0), A/A (1)", "B/B (2)"]
     assert figure.axes[0].get_xlabel() == "band gap (eV)"
+
+
+def test_calibration_tells_too_small_an_uncertainty():
+    rng = np.random.default_rng(5)
+    table = pd.DataFrame({"property": "gap_ev", "true": rng.normal(0, 1, 4000), "predicted": 0.0})
+
+    def found_at_half(std: float) -> float:
+        curve = calibration_figure(table.assign(std=std)).axes[0].lines[1]
+        return curve.get_ydata()[9]  # where 50 % are expected
+
+    assert found_at_half(1.0) == pytest.approx(50, abs=3)
+    assert found_at_half(0.5) == pytest.approx(26.4, abs=3)  # half the width: 2 Φ(0.337) − 1
+    assert found_at_half(2.0) > 75
 
 
 def test_thousands_of_points_keep_the_svg_light():

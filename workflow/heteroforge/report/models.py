@@ -7,18 +7,20 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from scipy.stats import norm
 
 from heteroforge.report.figures import (
     LAYER_COLOURS,
     LINE,
     MUTED,
+    SERIES_COLOURS,
     name_points,
     scatter_figure,
     style,
 )
 from heteroforge.report.words import quantity
 
-__all__ = ["pareto_figure", "parity_panels"]
+__all__ = ["calibration_figure", "pareto_figure", "parity_panels"]
 
 NAMED = 2  # predictions farthest from DFT that get their names
 
@@ -57,6 +59,38 @@ def parity_panels(table: pd.DataFrame) -> Figure:
             axes.set_title(quantity(name).label, fontsize=8)
             axes.set_xlabel("DFT")
         grid[0].set_ylabel("predicted, pair held out")
+    return figure
+
+
+def calibration_figure(table: pd.DataFrame) -> Figure:
+    """Share of held-out values inside an interval, against the share a normal law expects.
+
+    Below the diagonal the uncertainty is too small, above it too large.
+
+    Args:
+        table: `property`, `true`, `predicted`, `std`.
+    """
+    expected = np.linspace(0.05, 0.95, 19)
+    widths = norm.ppf((1 + expected) / 2)
+    with style():
+        figure = Figure(figsize=(4.4, 2.9))
+        axes = figure.add_axes((0.13, 0.16, 0.42, 0.78))
+        axes.plot([0, 100], [0, 100], color=MUTED, lw=1)
+        for i, (name, group) in enumerate(table.groupby("property", sort=False)):
+            off = ((group["true"] - group["predicted"]).abs() / group["std"]).dropna().to_numpy()
+            if not len(off):
+                continue
+            inside = [100 * np.mean(off <= width) for width in widths]
+            label = f"{quantity(str(name)).words} ({len(off)})"
+            axes.plot(100 * expected, inside, label=label, drawstyle="steps-mid",
+                      color=SERIES_COLOURS[i % len(SERIES_COLOURS)])  # fmt: skip
+        axes.set_xlim(0, 100)
+        axes.set_ylim(0, 100)
+        axes.set_xlabel("expected inside the interval (%)")
+        axes.set_ylabel("found inside (%)")
+        axes.grid()
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(loc="center left", bbox_to_anchor=(1.03, 0.5), handlelength=1.2)
     return figure
 
 

@@ -13,7 +13,8 @@ import pandas as pd
 from markupsafe import Markup
 
 from heteroforge.report.campaign import Campaign
-from heteroforge.report.figures import page_svg
+from heteroforge.report.figures import inline_svg, page_svg
+from heteroforge.report.models import calibration_figure
 from heteroforge.report.tables import Table, make_table, measures_table
 from heteroforge.report.words import (
     number_text,
@@ -363,6 +364,14 @@ def _write_gnn(campaign: Campaign, section: Section) -> None:
                 calibration.get("properties", calibration), "gnn-calibration", "Calibration"
             )
         )
+    predictions = campaign.table("gnn/test_predictions.parquet")
+    if predictions is not None and {"true", "predicted", "std"} <= set(predictions.columns):
+        caption = (
+            "Calibration on pairs left out: how many values lie inside their interval, against "
+        )
+        caption += "how many should. Below the line the ± is too small; in brackets: values."
+        svg = inline_svg(calibration_figure(predictions), caption, "gnn-calibration-curve")
+        section.pictures.append(Picture(Markup(svg), caption))
 
 
 def _write_metrics(section: Section, metrics: Mapping, calibration: Mapping) -> None:
