@@ -3,6 +3,9 @@ CLUSTERING = f"{RESULTS}/clustering"
 
 
 localrules:
+    describe_monolayers,
+    collect_targets,
+    cluster_monolayers,
     plot_clusters,
     plot_drivers,
     clustering,
@@ -101,6 +104,7 @@ rule find_drivers:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime=lambda wildcards, attempt: 120 * attempt,
     params:
+        works=config["clustering"]["works"],
         seed=config["seed"],
     message:
         "Asking which descriptors drive gap, mobility and binding energy."
