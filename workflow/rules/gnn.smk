@@ -72,6 +72,55 @@ rule evaluate_gnn:
         "../scripts/evaluate_gnn.py"
 
 
+rule train_fast_predictor:
+    input:
+        structures=rules.build_library.output.structures,
+        table=rules.build_library.output.table,
+        stacks=rules.enumerate_stacks.output.stacks,
+        labels=rules.collect_labels.output.labels,
+        members=expand(rules.train_gnn_member.output.model, member=MEMBERS),
+        calibration=rules.evaluate_gnn.output.calibration,
+    output:
+        model=f"{GNN}/fast_predictor.pt",
+    log:
+        f"{LOGS}/train_fast_predictor.log",
+    benchmark:
+        f"{BENCHMARKS}/train_fast_predictor.tsv"
+    conda:
+        "../../envs/ml.yaml"
+    resources:
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=lambda wildcards, attempt: 60 * attempt,
+    params:
+        seed=config["seed"],
+    message:
+        "Training a fast predictor on what the property networks say."
+    script:
+        "../scripts/train_fast_predictor.py"
+
+
+rule predict:
+    input:
+        structures=config["prediction"]["structures"] or [],
+        model="resources/models/bilayers.pt",
+        library=rules.build_library.output,
+    output:
+        table=f"{RESULTS}/prediction/predictions.csv",
+    log:
+        f"{LOGS}/predict.log",
+    benchmark:
+        f"{BENCHMARKS}/predict.tsv"
+    conda:
+        "../../envs/ml.yaml"
+    resources:
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=lambda wildcards, attempt: 240 * attempt,
+    message:
+        "Predicting the structures in {input.structures}."
+    script:
+        "../scripts/predict.py"
+
+
 rule gnn:
     input:
         expand(rules.train_gnn_member.output.model, member=MEMBERS),

@@ -1,4 +1,4 @@
-"""Samples through hard limits and property models to a ranking and the DFT slots."""
+"""Scored samples through the property networks to a ranking and the DFT slots."""
 
 import pandas as pd
 
@@ -14,10 +14,11 @@ log_to(snakemake.log[0])
 library = read_library(snakemake.input.structures, snakemake.input.table)
 training_stacks = read_table(snakemake.input.stacks)
 labels = read_table(snakemake.input.labels)
-samples = pd.concat([read_table(path) for path in snakemake.input.samples], ignore_index=True)
+scored = pd.concat([read_table(path) for path in snakemake.input.scored], ignore_index=True)
 seed, targets = snakemake.params.seed, snakemake.params.targets
+settings = snakemake.params.screening
 screened = screen(
-    samples,
+    scored,
     library.monolayers,
     library.table,
     models=[load_member(path)[0] for path in snakemake.input.members],
@@ -26,10 +27,9 @@ screened = screen(
     targets=targets,
     labelled=set(labels.loc[labels["fidelity"] == "dft", "stack_id"]),
     trained=set(training_stacks.loc[training_stacks["split"] == "train", "stack_id"]),
-    elements_excluded=snakemake.params.elements_excluded,
     slots=snakemake.params.slots,
     seed=seed,
-    **snakemake.params.screening,
+    **{key: settings[key] for key in ("refined", "exploration", "diversity")},
 )
 write_table(snakemake.output.ranked, screened.ranked)
 write_table(snakemake.output.selected, screened.selected)

@@ -9,15 +9,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import nn
 
 from heteroforge.models.property_network import Standard, group_folds
-from heteroforge.models.training import seed_everything
+from heteroforge.models.stack_inputs import describe_stacks, fast_baselines
+from heteroforge.models.training import load_model, save_model, seed_everything
+from heteroforge.structures import Stack
 
-__all__ = ["Surrogate", "SurrogateSettings", "folds_of_stacks", "train_surrogate"]
+__all__ = [
+    "FastPredictor",
+    "Surrogate",
+    "SurrogateSettings",
+    "folds_of_stacks",
+    "train_surrogate",
+]
 
 
 @dataclass(frozen=True)
@@ -218,3 +228,87 @@ def train_surrogate(
     mean = np.where(hidden, members, 0.0).sum(0) / count
     spread = np.sqrt(np.where(hidden, (members - mean) ** 2, 0.0).sum(0) / np.maximum(count - 1, 1))
     return model, mean, spread
+
+
+# --- in place of a slower predictor ---------------------------------------------------------------
+
+
+@dataclass
+class FastPredictor:
+    """A surrogate of a slower predictor, for stacks of the same library.
+
+    Attributes:
+        surrogate: of what the slower predictor gives.
+        error: root-mean-square difference to it on pairs that were left out (properties).
+        std: mean standard deviation that the slower predictor gives (properties).
+    """
+
+    surrogate: Surrogate
+    error: np.ndarray
+    std: np.ndarray
+
+    @classmethod
+    def of(
+        cls,
+        descriptors: pd.DataFrame,
+        predicted: pd.DataFrame,
+        pairs: Sequence[str],
+        seed: int,
+        steps: int = 1500,
+    ) -> FastPredictor:
+        """Learn the slower predictor from stacks that it has predicted.
+
+        Args:
+            descriptors: of `stack_inputs.describe_stacks` (n, columns).
+            predicted: `<property>` and `<property>_std` in the same order.
+            pairs: the layers of each stack, which are left out together.
+        """
+        properties = tuple(c for c in predicted.columns if f"{c}_std" in predicted.columns)
+        settings = SurrogateSettings(tuple(descriptors.columns), properties, repeats=1)
+        values = predicted[list(properties)].to_numpy(dtype=float)
+        model, held_out, _ = train_surrogate(
+            settings,
+            descriptors.to_numpy(),
+            fast_baselines(descriptors),
+            values,
+            [(pair,) for pair in pairs],
+            seed=seed,
+            steps=steps,
+        )
+        error = np.sqrt(np.nanmean((held_out - values) ** 2, axis=0))
+        std = predicted[[f"{name}_std" for name in properties]].to_numpy(dtype=float).mean(0)
+        return cls(model, error, std)
+
+    def predict(self, stacks: Sequence[Stack], table: pd.DataFrame) -> pd.DataFrame:
+        """`<property>` and `<property>_std` of stacks, in the order given.
+
+        Args:
+            table: of the library, indexed by `monolayer_id`.
+        """
+        settings = self.surrogate.settings
+        descriptors = describe_stacks(stacks, table).reindex(columns=list(settings.inputs))
+        mean, spread = self.surrogate.predict(descriptors.to_numpy(), fast_baselines(descriptors))
+        std = np.sqrt(spread**2 + self.error**2 + self.std**2)
+        columns = {}
+        for j, name in enumerate(settings.properties):
+            columns[name] = mean[:, j]
+            columns[f"{name}_std"] = std[:, j]
+        frame = pd.DataFrame(columns)
+        frame["gap_ev"] = frame["gap_ev"].clip(lower=0.0)
+        return frame
+
+    def save(self, path: str | Path) -> None:
+        save_model(
+            path,
+            self.surrogate,
+            settings=self.surrogate.settings.to_dict(),
+            error=self.error.tolist(),
+            std=self.std.tolist(),
+        )
+
+    @classmethod
+    def load(cls, path: str | Path) -> FastPredictor:
+        content = load_model(path)
+        surrogate = Surrogate(SurrogateSettings.from_dict(content["settings"]))
+        surrogate.load_state_dict(content["state"])
+        return cls(surrogate.eval(), np.array(content["error"]), np.array(content["std"]))

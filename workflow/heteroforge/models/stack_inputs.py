@@ -18,7 +18,13 @@ from heteroforge.labels import stack_baselines
 from heteroforge.structures import Stack
 from heteroforge.structures.matching import contact_gap_a
 
-__all__ = ["at_contact_gaps", "baseline_table", "describe_stacks", "reference_stack"]
+__all__ = [
+    "at_contact_gaps",
+    "baseline_table",
+    "describe_stacks",
+    "fast_baselines",
+    "reference_stack",
+]
 
 
 def at_contact_gaps(stack: Stack) -> Stack:
@@ -42,11 +48,25 @@ def reference_stack(stack: Stack) -> Stack:
 
 def describe_stacks(stacks: Sequence[Stack], table: pd.DataFrame) -> pd.DataFrame:
     """Descriptors (stacks, columns), in the order given; NaN where something is not known.
+
     Args:
         stacks: any stacks.
         table: of the library, indexed by monolayer_id.
     """
-    return pd.DataFrame([stack_descriptors(stack, table) for stack in stacks]).astype(float)
+    known = table.to_dict("index")
+    return pd.DataFrame([stack_descriptors(stack, known) for stack in stacks]).astype(float)
+
+
+def fast_baselines(descriptors: pd.DataFrame) -> np.ndarray:
+    """Baselines (stacks, properties) that descriptors hold already, without a dispersion energy.
+
+    In the order gap, VBM, CBM, binding energy, interlayer gap: Anderson's rule, zero, and the gap
+    at which the spheres touch.
+    """
+    gap = descriptors["anderson_gap_ev"].clip(lower=0.0)
+    edges = descriptors[["donor_aligned_vbm_ev", "acceptor_aligned_cbm_ev"]].to_numpy(dtype=float)
+    touching = descriptors["touching_gap_a"].to_numpy(dtype=float)
+    return np.column_stack([gap, edges, np.zeros(len(descriptors)), touching])
 
 
 def baseline_table(

@@ -1,7 +1,7 @@
 """Which samples are worth a DFT calculation."""
 
 from heteroforge.screening.objectives import joint_probability, pareto_ranks
-from heteroforge.screening.screen import Screened, screen
+from heteroforge.screening.screen import Screened, score_samples, screen
 from heteroforge.screening.selection import (
     constraint_faults,
     describe_candidate,
@@ -16,6 +16,7 @@ __all__ = [
     "joint_probability",
     "pareto_ranks",
     "rank_candidates",
+    "score_samples",
     "screen",
     "select_candidates",
 ]

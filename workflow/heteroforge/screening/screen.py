@@ -1,4 +1,10 @@
-"""The screen: from samples to a ranking and the candidates that DFT verifies."""
+"""The screen: from samples to a ranking and the candidates that DFT verifies.
+
+In two steps, so that a million samples cost as little as they tell: every shard of samples is
+scored by a fast predictor on its own (`score_samples`), then the best of all shards are predicted
+anew by the networks on atoms, ranked, and given to DFT (`screen`). What a stack is scored does not
+depend on the shard it is in.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +16,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from heteroforge.models.property_network import PropertyNetwork
+from heteroforge.models.property_surrogate import FastPredictor
 from heteroforge.models.property_training import PROPERTIES, PropertyData, pair_of, predict
 from heteroforge.screening.objectives import joint_probability
 from heteroforge.screening.selection import (
@@ -20,9 +27,10 @@ from heteroforge.screening.selection import (
 )
 from heteroforge.structures import Monolayer, Stack
 
-__all__ = ["Screened", "screen"]
+__all__ = ["Screened", "score_samples", "screen"]
 
 BLOCK = 1000
+PREDICTED = [f"{name}{suffix}" for name in PROPERTIES for suffix in ("", "_std")]
 
 
 @dataclass
@@ -42,8 +50,62 @@ class Screened:
     funnel: dict[str, int]
 
 
-def screen(
+def score_samples(
     samples: pd.DataFrame,
+    monolayers: Mapping[str, Monolayer],
+    table: pd.DataFrame,
+    predictor: FastPredictor,
+    *,
+    maximum_atoms: int,
+    maximum_mismatch_percent: float,
+    minimum_materials: int,
+    elements_excluded: Collection[str] = (),
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Samples with their formula, pair, fault and properties by the fast predictor.
+
+    Memory does not grow with the samples beyond their own table: they are read in blocks.
+
+    Args:
+        samples: of a shard.
+        monolayers, table: the library.
+        predictor: of `FastPredictor`.
+
+    Returns:
+        The samples in their order, with `formula`, `pair`, `reason` (empty within the limits) and
+        per property `<property>`, `<property>_std` (NaN outside the limits).
+    """
+    blocks = []
+    starts = range(0, len(samples), BLOCK)
+    for start in tqdm(starts, unit=" blocks", mininterval=5, disable=not progress):
+        part = samples.iloc[start : start + BLOCK].reset_index(drop=True)
+        stacks = [Stack.from_json(text, monolayers) for text in part["specification"]]
+        faults = constraint_faults(
+            part,
+            stacks,
+            maximum_atoms,
+            maximum_mismatch_percent,
+            minimum_materials,
+            elements_excluded,
+        )
+        part["formula"] = [stack.formula for stack in stacks]
+        part["pair"] = [pair_of(stack) for stack in stacks]
+        part["reason"] = faults
+        kept = np.flatnonzero(part["reason"] == "")
+        values = pd.DataFrame(np.nan, index=part.index, columns=PREDICTED, dtype=float)
+        if len(kept):
+            found = predictor.predict([stacks[i] for i in kept], table)
+            values.loc[kept, PREDICTED] = found[PREDICTED].to_numpy()
+        blocks.append(pd.concat([part, values], axis=1))
+    if blocks:
+        return pd.concat(blocks, ignore_index=True)
+    words = {name: pd.Series(dtype=object) for name in ("formula", "pair", "reason")}
+    numbers = {name: pd.Series(dtype=float) for name in PREDICTED}
+    return samples.assign(**words, **numbers)
+
+
+def screen(
+    scored: pd.DataFrame,
     monolayers: Mapping[str, Monolayer],
     table: pd.DataFrame,
     *,
@@ -53,68 +115,56 @@ def screen(
     targets: Mapping[str, Sequence[float | None]],
     labelled: Collection[str],
     trained: Collection[str],
-    maximum_atoms: int,
-    maximum_mismatch_percent: float,
-    minimum_materials: int,
-    elements_excluded: Collection[str] = (),
+    refined: int,
     slots: int,
     exploration: float,
     diversity: bool,
     seed: int,
     progress: bool = True,
 ) -> Screened:
-    """Rank samples by the probability of their properties, and fill the DFT slots.
-
-    Cheap steps come first: limits, then baselines, then networks.
+    """Rank scored samples by the probability of their properties, and fill the DFT slots.
 
     Args:
-        samples: of all shards, in order.
+        scored: of `score_samples`, all shards in order.
         monolayers, table: the library.
         models, calibration, data: the property models; see `property_training.predict`.
         targets: windows.
         labelled: keys of stacks with DFT labels.
         trained: keys of the stacks that the generator was trained on.
+        refined: how many of the best by score are predicted by the property models; no other is
+            selected.
     """
-    funnel = {"samples": len(samples)}
-    samples = samples.drop_duplicates("stack_id").reset_index(drop=True)
-    funnel["distinct"] = len(samples)
-    stacks = [Stack.from_json(text, monolayers) for text in samples["specification"]]
-    faults = constraint_faults(
-        samples,
-        stacks,
-        maximum_atoms,
-        maximum_mismatch_percent,
-        minimum_materials,
-        elements_excluded,
-    )
-    samples = samples.assign(formula=[stack.formula for stack in stacks], reason=faults)
-    outside = samples["reason"] != ""
-    rejected = samples.loc[outside, ["stack_id", "formula", "reason"]].reset_index(drop=True)
-    kept = np.flatnonzero(~outside.to_numpy())
-    funnel["within_limits"] = len(kept)
-    samples = samples.iloc[kept].drop(columns="reason").reset_index(drop=True)
-    stacks = [stacks[i] for i in kept]
+    funnel = {"samples": len(scored)}
+    # Equal stacks of two shards may be written differently: the first by its text stays.
+    scored = scored.sort_values(["stack_id", "specification"], kind="stable")
+    scored = scored.drop_duplicates("stack_id").reset_index(drop=True)
+    funnel["distinct"] = len(scored)
+    outside = scored["reason"] != ""
+    rejected = scored.loc[outside, ["stack_id", "formula", "reason"]].reset_index(drop=True)
+    scored = scored[~outside].drop(columns="reason").reset_index(drop=True)
+    funnel["within_limits"] = len(scored)
+    scored["probability"] = joint_probability(scored, targets)
+    order = np.lexsort((scored["stack_id"].astype(str), -scored["probability"].round(6)))
+    best = np.sort(order[:refined])
     blocks = []
-    starts = range(0, len(stacks), BLOCK)
+    starts = range(0, len(best), BLOCK)
     for start in tqdm(starts, unit=" blocks", mininterval=5, disable=not progress):
-        part = stacks[start : start + BLOCK]
-        blocks.append(predict(part, table, models, calibration, data, seed))
-    columns = [f"{name}{suffix}" for name in PROPERTIES for suffix in ("", "_std")]
-    predictions = (
-        pd.concat(blocks, ignore_index=True)
-        if blocks
-        else pd.DataFrame({name: pd.Series(dtype=float) for name in columns})
-    )
-    scored = pd.concat([samples, predictions], axis=1)
-    scored["probability"] = joint_probability(predictions, targets)
-    scored["pair"] = [pair_of(stack) for stack in stacks]
+        rows = best[start : start + BLOCK]
+        stacks = [Stack.from_json(t, monolayers) for t in scored["specification"].iloc[rows]]
+        found = predict(stacks, table, models, calibration, data, seed)
+        blocks.append(found.assign(probability=joint_probability(found, targets)))
+    if blocks:
+        columns = [*PREDICTED, "probability"]
+        scored.loc[best, columns] = pd.concat(blocks)[columns].to_numpy()
+    scored["is_refined"] = np.isin(np.arange(len(scored)), best)
+    funnel["refined"] = len(best)
     scored["is_labelled"] = scored["stack_id"].isin(set(labelled))
     scored["is_trained"] = scored["stack_id"].isin(set(trained))
     ranked = rank_candidates(scored)
     funnel["likely"] = int((ranked["probability"] >= 0.5).sum())
     funnel["first_front"] = int((ranked["pareto_rank"] == 1).sum())
     selected = select_candidates(
-        ranked,
+        ranked[ranked["is_refined"]],
         slots,
         labelled=labelled,
         trained=trained,

@@ -26,6 +26,7 @@ __all__ = ["identify_layer", "parse", "split_layers"]
 # Atoms closer than this times the sum of covalent radii are bonded; see docs/structures.md for the
 # share of published layers and bilayers that it tells apart.
 BOND_SCALE = 1.25
+PROBES = 4
 
 
 def split_layers(atoms: Atoms, number_of_layers: int | None = None) -> list[np.ndarray]:
@@ -231,6 +232,16 @@ def _match_sites(species, fractional, heights, cell, layer, tolerance_a, allowed
             for candidate in candidates:
                 shift = fractional[candidate] - site_fractional[anchor]
                 lift = heights[candidate] - site_heights[anchor]
+                # A few sites tell most wrong placements of large cells before all are compared.
+                if not allowed and not _all_near(
+                    site_fractional[:PROBES] + shift,
+                    site_heights[:PROBES] + lift,
+                    fractional,
+                    heights,
+                    cell,
+                    max(tolerance_a, 1e-4),
+                ):
+                    continue
                 dz = np.abs(site_heights[:, None] + lift - heights[None, :])
                 dxy = minimum_image_distances(site_fractional + shift, fractional, cell)
                 distance = np.sqrt(dxy**2 + dz**2)
@@ -258,6 +269,13 @@ def _match_sites(species, fractional, heights, cell, layer, tolerance_a, allowed
         if best is not None or not allowed:
             break
     return None if best is None else best[1:]
+
+
+def _all_near(site_fractional, site_heights, fractional, heights, cell, tolerance_a) -> bool:
+    """Whether each site has an atom within the tolerance."""
+    dxy = minimum_image_distances(site_fractional, fractional, cell)
+    dz = site_heights[:, None] - heights[None, :]
+    return bool(((dxy**2 + dz**2).min(axis=1) < tolerance_a**2).all())
 
 
 def _own_layer(species, fractional, heights, cell, tolerance_a) -> tuple[Layer, np.ndarray]:

@@ -1,0 +1,256 @@
+"""Errors on published bilayers beside simple predictors, and the model that ships.
+
+Run from the project's folder (some minutes, one thread):
+
+    nice -n 19 python tests/benchmarks/published_bilayers.py --data ../shared/data \\
+        --model resources/models/bilayers.pt --output docs/prediction_accuracy.md
+
+HetML is split by pair and by layer, BiDB by composition of the monolayer; every number is that of
+predictors that have not seen the pair, layer or composition.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "workflow"))
+
+from heteroforge.io import write_text
+from heteroforge.labels.published import read_bidb_stacks, read_hetml_stacks
+from heteroforge.models.property_prediction import (
+    LAYER_PROPERTIES,
+    STACK_PROPERTIES,
+    describe_with_knowledge,
+    save_predictor,
+    train_predictor,
+)
+from heteroforge.models.property_surrogate import (
+    SurrogateSettings,
+    folds_of_stacks,
+    train_surrogate,
+)
+from heteroforge.models.stack_inputs import fast_baselines
+from heteroforge.sources.published_tables import read_c2db, read_hetml
+from heteroforge.structures import Monolayer
+
+SEED = 7
+UNITS = ("eV", "eV", "eV", "meV/Å²", "Å")
+TITLES = ("gap", "VBM (−IE)", "CBM (−EA)", "binding energy", "interlayer distance")
+NOTHING = dict.fromkeys(LAYER_PROPERTIES, float("nan"))
+
+
+def known_monolayers(folder: Path) -> tuple[dict[str, Monolayer], dict[str, dict]]:
+    """Published monolayers with a gap, and what is known of them."""
+    monolayers, properties = {}, {}
+    for candidate in [*read_c2db(folder), *read_hetml(folder)]:
+        if candidate.properties.get("gap_ev") is not None:
+            monolayers[candidate.material] = Monolayer.from_atoms(candidate.atoms)
+            properties[candidate.material] = dict(candidate.properties)
+    return monolayers, properties
+
+
+def boosted(x, baselines, values, outside) -> dict[str, np.ndarray]:
+    """Held-out predictions of trees on the same descriptors, of the difference to the baseline."""
+    from sklearn.ensemble import ExtraTreesRegressor, HistGradientBoostingRegressor
+
+    makers = {
+        "gradient boosting": lambda: HistGradientBoostingRegressor(
+            max_iter=150, learning_rate=0.08, max_leaf_nodes=15, random_state=SEED
+        ),
+        "extra trees": lambda: ExtraTreesRegressor(
+            60, max_features=0.3, min_samples_leaf=2, random_state=SEED
+        ),
+    }
+    filled = np.nan_to_num(x, nan=-99.0)
+    results = {}
+    for name, make in makers.items():
+        total, count = np.zeros_like(values), np.zeros(len(values))
+        for fold in range(outside.shape[1]):
+            test = outside[:, fold]
+            count += test
+            for j in range(values.shape[1]):
+                rows = ~test & np.isfinite(values[:, j])
+                if rows.sum() < 20:
+                    total[test, j] = np.nan
+                    continue
+                trees = make().fit(filled[rows], values[rows, j] - baselines[rows, j])
+                total[test, j] += trees.predict(filled[test]) + baselines[test, j]
+        results[name] = total / count[:, None]
+    return results
+
+
+def compare(descriptors, values, groups, folds: int, **options) -> tuple[pd.DataFrame, np.ndarray]:
+    """Mean absolute errors of all predictors on one split, and the ensemble's errors."""
+    x, baselines = descriptors.to_numpy(dtype=float), fast_baselines(descriptors)
+    outside = folds_of_stacks(groups, folds, SEED)
+    mean, count = np.zeros_like(values), np.zeros(len(values))
+    for fold in range(folds):
+        test = outside[:, fold]
+        mean[test] += np.nanmean(values[~test], axis=0)
+        count += test
+    settings = SurrogateSettings(
+        tuple(descriptors.columns), STACK_PROPERTIES, folds=folds, repeats=2
+    )
+    _, network, _ = train_surrogate(settings, x, baselines, values, groups, seed=SEED, **options)
+    predictions = {"mean": mean / count[:, None], "physics baseline": baselines.copy()}
+    predictions["physics baseline"][:, 3] = np.nan
+    predictions |= boosted(x, baselines, values, outside)
+    predictions["network"] = network
+    _, direct, _ = train_surrogate(
+        settings, x, np.zeros_like(baselines), values, groups, seed=SEED, **options
+    )
+    predictions["network without the baseline"] = direct
+    errors = {name: np.abs(p - values) for name, p in predictions.items()}
+    with np.errstate(invalid="ignore"):
+        rows = {
+            name: [
+                np.nan if np.isnan(e[:, j]).all() else np.nanmean(e[:, j])
+                for j in range(len(STACK_PROPERTIES))
+            ]
+            for name, e in errors.items()
+        }
+    return pd.DataFrame(rows, index=TITLES).T, network
+
+
+def markdown(table: pd.DataFrame) -> str:
+    titles = [f"{t} / {u}" for t, u in zip(TITLES, UNITS, strict=True)]
+    lines = [f"| | {' | '.join(titles)} |", "|---" * (len(titles) + 1) + "|"]
+    for name, row in table.iterrows():
+        cells = ["–" if np.isnan(v) else f"{v:.3g}" for v in row]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def learning_curve(descriptors, values, layers) -> pd.DataFrame:
+    """Errors on a fifth of the layers' stacks, learned from ever more of the others."""
+    test = folds_of_stacks(layers, 5, SEED)[:, 0]
+    generator = np.random.default_rng(SEED)
+    order = generator.permutation(np.flatnonzero(~test))
+    x, baselines = descriptors.to_numpy(dtype=float), fast_baselines(descriptors)
+    settings = SurrogateSettings(tuple(descriptors.columns), STACK_PROPERTIES, folds=2, repeats=2)
+    rows = {}
+    for number in (25, 50, 100, 200, len(order)):
+        chosen = order[:number]
+        for name, base in (("with", baselines), ("without", np.zeros_like(baselines))):
+            model, _, _ = train_surrogate(
+                settings,
+                x[chosen],
+                base[chosen],
+                values[chosen],
+                [(str(i),) for i in chosen],
+                seed=SEED,
+                steps=300,
+                batch_size=64,
+            )
+            predicted, _ = model.predict(x[test], base[test])
+            rows[f"{number} stacks, {name} the baseline"] = np.nanmean(
+                np.abs(predicted - values[test]), axis=0
+            )
+    return pd.DataFrame(rows, index=TITLES).T
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="folder with hetml/, bidb/, c2db/")
+    parser.add_argument("--model", type=Path, help="where to write the trained model")
+    parser.add_argument("--output", type=Path, help="where to write the tables")
+    options = parser.parse_args()
+    monolayers, properties = known_monolayers(options.data)
+    published = [*read_hetml_stacks(options.data), *read_bidb_stacks(options.data)]
+    published = [entry for entry in published if entry.values]
+    print(f"{len(monolayers)} monolayers, {len(published)} bilayers", flush=True)
+    text = report(monolayers, properties, published, options.model)
+    if options.output is None:
+        print(text)
+    else:
+        write_text(options.output, text)
+
+
+def report(monolayers, properties, published, model: Path | None) -> str:
+    values = np.array(
+        [[entry.values.get(key, np.nan) for key in STACK_PROPERTIES] for entry in published]
+    )
+    hetero = np.array([entry.source == "HetML" for entry in published])
+    parts = [HEADER]
+
+    some = [entry for entry in published if entry.source == "HetML"]
+    known = pd.DataFrame(
+        [
+            describe_with_knowledge(
+                entry.stack, [properties[n] for n in entry.layers], [NOTHING, NOTHING]
+            )
+            for entry in some
+        ]
+    ).astype(float)
+    for title, groups, folds in (
+        ("pairs not seen", [("|".join(sorted(e.layers)),) for e in some], 5),
+        ("layers not seen", [e.layers for e in some], 8),
+    ):
+        table, _ = compare(known, values[hetero], groups, folds, steps=500, batch_size=128)
+        print(title, table.round(3).to_string(), sep="\n", flush=True)
+        parts += [f"## HetML, {title} ({len(some)} heterobilayers)", markdown(table)]
+    curve = learning_curve(known, values[hetero], [e.layers for e in some])
+    parts += ["## HetML, learning curve (layers not seen)", markdown(curve)]
+
+    predictor, held_out = train_predictor(
+        monolayers,
+        properties,
+        [entry.stack for entry in published],
+        values,
+        [entry.layers for entry in published],
+        [entry.layer_gap_ev for entry in published],
+        seed=SEED,
+    )
+    if model is not None:
+        model.parent.mkdir(parents=True, exist_ok=True)
+        save_predictor(model, predictor)
+    held_out["source"] = np.tile([entry.source for entry in published], 2)
+    own_gap = np.tile([entry.layer_gap_ev for entry in published], 2)
+    for source in ("BiDB", "HetML"):
+        for kind, words in (("known", "as published"), ("predicted", "predicted from structure")):
+            chosen = (held_out["source"] == source) & (held_out["knowledge"] == kind)
+            part = held_out[chosen]
+            rows: dict[str, list[float]] = {"mean": [], "physics baseline": [], "network": []}
+            for name in STACK_PROPERTIES:
+                true = part[f"{name}_true"]
+                rows["mean"].append((true - true.mean()).abs().mean())
+                base = (part[f"{name}_baseline"] - true).abs().mean()
+                rows["physics baseline"].append(np.nan if name == "binding_energy_mev_a2" else base)
+                rows["network"].append((part[f"{name}_predicted"] - true).abs().mean())
+            if source == "BiDB" and kind == "known":
+                own = np.abs(own_gap[chosen] - part["gap_ev_true"]).mean()
+                rows["gap of the monolayer in BiDB"] = [own, *[np.nan] * 4]
+            table = pd.DataFrame(rows, index=TITLES).T
+            print(source, kind, table.round(3).to_string(), sep="\n", flush=True)
+            title = f"## The shipped model on {source}, compositions not seen, layers {words}"
+            parts += [f"{title} ({len(part)} bilayers)", markdown(table)]
+    lines = [
+        "| layers | property | 68 % interval holds | 90 % interval holds |",
+        "|---|---|---|---|",
+    ]
+    for kind, scales in predictor.calibration.items():
+        for name, scale in scales.items():
+            shares = " | ".join(f"{100 * c:.1f} %" for c in scale["coverage"])
+            lines.append(f"| {kind} | `{name}` | {shares} |")
+    parts += ["## Coverage of the intervals, counted on compositions left out", "\n".join(lines)]
+    errors = predictor.metrics["layer_mae"]
+    lines = ["| property | mean absolute error |", "|---|---|"]
+    lines += [f"| `{name}` | {error:.3g} |" for name, error in errors.items()]
+    number = predictor.metrics["layers"]
+    parts += [f"## Layers alone, compositions not seen ({number} monolayers)", "\n".join(lines)]
+    return "\n\n".join(parts) + "\n"
+
+
+HEADER = """# Accuracy of predictions on published bilayers
+
+Made by `python tests/benchmarks/published_bilayers.py --data ../shared/data --output
+docs/prediction_accuracy.md`. Mean absolute errors, all on what the predictor has not seen. The
+physics baseline is Anderson's rule with published edges of the layers, and the gap at which van
+der Waals spheres touch; trees and networks learn the difference to it from the same descriptors."""
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""The fast ensemble: members that have not seen a group, unknown inputs, and standing in."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from heteroforge.models.property_surrogate import (
+    FastPredictor,
+    SurrogateSettings,
+    folds_of_stacks,
+    train_surrogate,
+)
+from heteroforge.models.property_training import PROPERTIES, pair_of
+from heteroforge.models.stack_inputs import describe_stacks, fast_baselines
+
+
+@pytest.fixture(scope="module")
+def problem():
+    generator = np.random.default_rng(0)
+    n = 300
+    inputs = generator.standard_normal((n, 4))
+    inputs[:, 3] = 1.0  # never varies
+    baselines = generator.standard_normal((n, 2))
+    values = baselines + np.column_stack([inputs[:, 0] * inputs[:, 1], inputs[:, 2]])
+    groups = [(f"layer{i % 30}", f"layer{(7 * i) % 30}") for i in range(n)]
+    return inputs, baselines, values, groups
+
+
+SETTINGS = SurrogateSettings(("a", "b", "c", "d"), ("x", "y"), folds=3, repeats=2, width=32)
+
+
+def test_a_stack_is_left_out_with_any_of_its_layers(problem):
+    groups = problem[3]
+    outside = folds_of_stacks(groups, 3, seed=1)
+    for fold in range(3):
+        hidden = {name for row, g in zip(outside, groups, strict=True) if row[fold] for name in g}
+        seen = {name for row, g in zip(outside, groups, strict=True) if not row[fold] for name in g}
+        # Every stack of a layer that belongs to the fold is hidden.
+        own = {name for name in hidden if name not in seen}
+        for row, group in zip(outside, groups, strict=True):
+            assert row[fold] == bool(own & set(group))
+    assert outside.any(axis=1).all()
+
+
+def test_learns_the_difference_and_says_so_on_what_it_has_not_seen(problem):
+    inputs, baselines, values, groups = problem
+    model, held_out, spread = train_surrogate(
+        SETTINGS, inputs, baselines, values, groups, seed=0, steps=400, batch_size=64
+    )
+    error = np.abs(held_out - values).mean(0)
+    assert (error < 0.3 * np.abs(baselines - values).mean(0)).all()
+    assert (spread > 0).all()
+    mean, _ = model.predict(inputs, baselines)
+    assert np.abs(mean - values).mean() < error.mean() + 1e-6
+    # An input that never varied in training has no say, however large it becomes.
+    moved = inputs.copy()
+    moved[:, 3] = 100.0
+    assert np.allclose(model.predict(moved, baselines)[0], mean)
+
+
+def test_held_out_predictions_do_not_know_their_own_values(problem):
+    inputs, baselines, values, groups = problem
+    chosen = np.array([("layer3" in group) for group in groups])
+    spoilt = values.copy()
+    spoilt[chosen] += 50.0
+    arguments = {"seed": 0, "steps": 60, "batch_size": 64}
+    names = [("layer3",) if c else (f"other{i}",) for i, c in enumerate(chosen)]
+    _, held_out, _ = train_surrogate(SETTINGS, inputs, baselines, spoilt, names, **arguments)
+    # Values that were raised by 50 are predicted as if they were not.
+    assert np.abs(held_out[chosen] - values[chosen]).mean() < 15.0
+
+
+def test_unknown_values_and_inputs_are_left_out(problem):
+    inputs, baselines, values, groups = (np.array(p, dtype=object) for p in problem)
+    inputs, baselines, values = (x.astype(float).copy() for x in (inputs, baselines, values))
+    inputs[::3, 1] = np.nan
+    baselines[::5, 0] = np.nan
+    values[::2, 1] = np.nan
+    model, held_out, _ = train_surrogate(
+        SETTINGS, inputs, baselines, values, problem[3], seed=0, steps=30, batch_size=64
+    )
+    assert np.isfinite(held_out).all()
+    assert np.isfinite(model.predict(inputs, baselines)[0]).all()
+
+
+@pytest.fixture(scope="module")
+def fast(small_stacks, small_table):
+    descriptors = describe_stacks(small_stacks, small_table)
+    predicted = pd.DataFrame(
+        {name: fast_baselines(descriptors)[:, j] + 0.3 for j, name in enumerate(PROPERTIES)}
+    )
+    predicted = predicted.assign(**{f"{name}_std": 0.1 for name in PROPERTIES})
+    pairs = [pair_of(stack) for stack in small_stacks]
+    return FastPredictor.of(descriptors, predicted, pairs, seed=1, steps=250), predicted
+
+
+def test_stands_in_for_a_slower_predictor(fast, small_stacks, small_table, tmp_path):
+    predictor, wanted = fast
+    found = predictor.predict(small_stacks, small_table)
+    assert np.abs(found["gap_ev"] - wanted["gap_ev"]).mean() < 0.05
+    # Its uncertainty holds that of the predictor it stands for.
+    assert (found["gap_ev_std"] >= 0.1).all()
+    predictor.save(tmp_path / "fast.pt")
+    again = FastPredictor.load(tmp_path / "fast.pt").predict(small_stacks, small_table)
+    pd.testing.assert_frame_equal(found, again)
+    upside_down = predictor.predict([s.reversed() for s in small_stacks], small_table)
+    assert np.allclose(found.to_numpy(), upside_down.to_numpy(), atol=1e-4)
+    # One at a time as in blocks: nothing depends on what else is predicted.
+    alone = pd.concat([predictor.predict([s], small_table) for s in small_stacks[:5]])
+    assert np.allclose(alone.to_numpy(), found.head(5).to_numpy(), atol=1e-6)

@@ -1,0 +1,64 @@
+"""Scoring by shards, and the screen from scores to slots."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from heteroforge.models.property_surrogate import FastPredictor
+from heteroforge.models.property_training import PROPERTIES, pair_of
+from heteroforge.models.stack_inputs import describe_stacks, fast_baselines
+from heteroforge.screening import score_samples
+
+LIMITS = {"maximum_atoms": 6, "maximum_mismatch_percent": 2.0, "minimum_materials": 2}
+
+
+@pytest.fixture(scope="module")
+def predictor(small_stacks, small_table) -> FastPredictor:
+    descriptors = describe_stacks(small_stacks, small_table)
+    predicted = pd.DataFrame(
+        {name: fast_baselines(descriptors)[:, j] for j, name in enumerate(PROPERTIES)}
+    ).assign(**{f"{name}_std": 0.1 for name in PROPERTIES})
+    pairs = [pair_of(stack) for stack in small_stacks]
+    return FastPredictor.of(descriptors, predicted, pairs, seed=1, steps=50)
+
+
+@pytest.fixture(scope="module")
+def samples(small_stacks) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "stack_id": [stack.key() for stack in small_stacks],
+            "specification": [stack.to_json() for stack in small_stacks],
+            "number_of_atoms": [stack.number_of_atoms for stack in small_stacks],
+            "mismatch_percent": [stack.mismatch_percent for stack in small_stacks],
+        }
+    )
+
+
+def test_scores_do_not_depend_on_the_sharding(samples, predictor, small_monolayers, small_table):
+    def score(part):
+        return score_samples(
+            part, small_monolayers, small_table, predictor, progress=False, **LIMITS
+        )
+
+    whole = score(samples)
+    shards = [score(samples.iloc[k::3]) for k in range(3)]
+    merged = pd.concat(shards).set_index("stack_id").loc[samples["stack_id"]].reset_index()
+    words = ["stack_id", "formula", "pair", "reason"]
+    pd.testing.assert_frame_equal(whole[words], merged[words])
+    numbers = [f"{name}{end}" for name in PROPERTIES for end in ("", "_std")]
+    assert np.allclose(whole[numbers], merged[numbers], atol=1e-6, equal_nan=True)
+    # Outside the limits there is a reason and no number, within them the other way round.
+    outside = whole["reason"] != ""
+    assert outside.any() and not outside.all()
+    assert whole.loc[outside, numbers].isna().all().all()
+    assert whole.loc[~outside, numbers].notna().all().all()
+
+
+def test_a_shard_without_samples_has_all_columns(samples, predictor, small_monolayers, small_table):
+    empty = score_samples(
+        samples.head(0), small_monolayers, small_table, predictor, progress=False, **LIMITS
+    )
+    some = score_samples(
+        samples.head(2), small_monolayers, small_table, predictor, progress=False, **LIMITS
+    )
+    assert set(empty.columns) == set(some.columns) and len(empty) == 0

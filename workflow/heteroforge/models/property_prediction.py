@@ -1,0 +1,485 @@
+"""Properties of any bilayer or multilayer from its structure: layers first, then the stack.
+
+What isolated layers are is looked up where a library knows them, and predicted from their
+structure where not; either way the stack's model is told which. Both models learn from published
+DFT. Everything is described at the gap at which the layers touch, so a prediction does not depend
+on the distance that a file happens to have.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import spglib
+from scipy.sparse.csgraph import connected_components
+
+from heteroforge.features import stack_descriptors, structural_descriptors
+from heteroforge.features.elements import element_data
+from heteroforge.models.calibration import calibrate, calibrated_std
+from heteroforge.models.property_surrogate import (
+    Surrogate,
+    SurrogateSettings,
+    folds_of_stacks,
+    train_surrogate,
+)
+from heteroforge.models.stack_inputs import fast_baselines
+from heteroforge.models.training import load_model, save_model
+from heteroforge.structures import Monolayer, Stack
+from heteroforge.structures.plane import minimum_image_distances
+
+__all__ = [
+    "LAYER_PROPERTIES",
+    "STACK_PROPERTIES",
+    "KnownLayers",
+    "Predictor",
+    "describe_with_knowledge",
+    "layer_identity",
+    "layer_inputs",
+    "load_predictor",
+    "save_predictor",
+    "train_predictor",
+]
+
+STACK_PROPERTIES = ("gap_ev", "vbm_ev", "cbm_ev", "binding_energy_mev_a2", "interlayer_gap_a")
+# What the descriptors of a stack ask of its layers.
+LAYER_PROPERTIES = (
+    "gap_ev",
+    "vbm_ev",
+    "cbm_ev",
+    "stiffness_n_m",
+    "polarizability_in_plane_a",
+    "polarizability_out_of_plane_a",
+)
+# Grow with the cell that a stack is written in, or are not varied by published stacks.
+EXTENSIVE = ("number_of_layers", "number_of_atoms", "area_a2", "number_of_defects")
+# Layers of one composition and symmetry are one material if their cells agree this well.
+SAME_AREA, SAME_THICKNESS_A = 0.05, 0.3
+LOOSE_SYMMETRY_A = 0.1
+COLUMN_A = 0.4  # sites nearer than this in the plane lie above each other
+ROWS, GROUPS = range(1, 8), range(1, 19)
+
+
+# --- layers ---------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=100000)
+def layer_identity(monolayer: Monolayer) -> str:
+    """Formula, sites per cell, layer group and columns of sites, found with loose tolerances.
+
+    Layers of a relaxed stack keep little of their symmetry exactly. The number of columns tells
+    the 2H from the 1T phase of Janus layers, whose groups are one.
+    """
+    atoms = monolayer.to_atoms()
+    cell = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            found = spglib.get_symmetry_layerdataset(
+                cell, aperiodic_dir=2, symprec=LOOSE_SYMMETRY_A
+            )
+            group = 0 if found is None else int(found.number)
+        except Exception:  # spglib raises different types across versions
+            group = 0
+    places = np.array(monolayer.positions)
+    apart = minimum_image_distances(places, places, monolayer.cell)
+    columns = connected_components(apart < COLUMN_A, directed=False)[0]
+    return f"{monolayer.formula}-{len(monolayer.species)}-lg{group}-{columns}c"
+
+
+@lru_cache(maxsize=100000)
+def layer_inputs(monolayer: Monolayer) -> np.ndarray:
+    """Structural descriptors, and shares of the sites in each period and group of elements."""
+    sites = [element_data(symbol) for symbol in monolayer.species]
+    rows = np.array([site.row for site in sites])
+    groups = np.array([_group(symbol) for symbol in monolayer.species])
+    shares = [float((rows == row).mean()) for row in ROWS]
+    shares += [float((groups == group).mean()) for group in GROUPS]
+    return np.array([*structural_descriptors(monolayer).values(), *shares])
+
+
+@lru_cache
+def _group(symbol: str) -> int:
+    from pymatgen.core.periodic_table import Element
+
+    return int(Element(symbol).group)
+
+
+def layer_input_names(monolayer: Monolayer) -> tuple[str, ...]:
+    return (
+        *structural_descriptors(monolayer),
+        *(f"row_{row}" for row in ROWS),
+        *(f"group_{group}" for group in GROUPS),
+    )
+
+
+class KnownLayers:
+    """Values of layers that a library knows, found by structure.
+
+    Args:
+        monolayers: by identifier.
+        table: indexed by identifier, with any of `LAYER_PROPERTIES` and `vacuum_step_ev`.
+    """
+
+    def __init__(self, monolayers: Mapping[str, Monolayer], table: pd.DataFrame) -> None:
+        self.rows = table.to_dict("index")
+        self.places: dict[str, list[tuple[float, float, str]]] = {}
+        for name, layer in monolayers.items():
+            self.places.setdefault(f"{layer.formula}-{len(layer.species)}", []).append(
+                (layer.area_a2, layer.thickness_a, name)
+            )
+        self.monolayers = monolayers
+
+    def find(self, layer: Monolayer) -> str | None:
+        """Identifier of the layer in the library, None where it has none."""
+        if layer.name in self.rows:
+            return layer.name
+        near = [
+            (abs(area / layer.area_a2 - 1) / SAME_AREA + abs(thickness - layer.thickness_a), name)
+            for area, thickness, name in self.places.get(
+                f"{layer.formula}-{len(layer.species)}", []
+            )
+            if abs(area / layer.area_a2 - 1) < SAME_AREA
+            and abs(thickness - layer.thickness_a) < SAME_THICKNESS_A
+        ]
+        identity = layer_identity(layer)
+        for _, name in sorted(near):
+            if layer_identity(self.monolayers[name]) == identity:
+                return name
+        return None
+
+    def values(self, layer: Monolayer) -> Mapping:
+        name = self.find(layer)
+        return {} if name is None else self.rows[name]
+
+
+def _complete(known: Mapping, predicted: Mapping[str, float]) -> tuple[dict, bool, bool]:
+    """Values of a layer, unknown ones predicted; whether its gap and its edges are known."""
+    given = {
+        key: float(known[key])
+        for key in (*LAYER_PROPERTIES, "vacuum_step_ev")
+        if known.get(key) is not None and pd.notna(known[key])
+    }
+    values = dict(predicted) | given
+    values["gap_ev"] = max(0.0, values["gap_ev"])
+    edges = "vbm_ev" in given and "cbm_ev" in given
+    if not edges:
+        # The gap is known better than where it lies.
+        middle = (values["vbm_ev"] + values["cbm_ev"]) / 2
+        values["vbm_ev"] = middle - values["gap_ev"] / 2
+        values["cbm_ev"] = middle + values["gap_ev"] / 2
+    return values, "gap_ev" in given, edges
+
+
+# --- stacks ---------------------------------------------------------------------------------------
+
+
+def describe_with_knowledge(
+    stack: Stack, knowledge: Sequence[Mapping], predicted: Sequence[Mapping[str, float]]
+) -> dict[str, float]:
+    """Descriptors of a stack, with the shares of its layers whose gap and edges are known.
+
+    Args:
+        stack: to describe.
+        knowledge: per layer its known values, empty where there are none.
+        predicted: per layer all `LAYER_PROPERTIES`, for what is not known.
+    """
+    table, gaps, edges, named = {}, [], [], []
+    for i, layer in enumerate(stack.layers):
+        values, gap_known, edges_known = _complete(knowledge[i], predicted[i])
+        # Equal layers may have two names: each row stands for one layer of this stack.
+        name = f"layer {i}"
+        table[name] = values
+        named.append(replace(layer, monolayer=_renamed(layer.monolayer, name)))
+        gaps.append(gap_known)
+        edges.append(edges_known)
+    found = stack_descriptors(replace(stack, layers=tuple(named)), table)
+    found = {key: value for key, value in found.items() if key not in EXTENSIVE}
+    same = len({layer.monolayer.key() for layer in stack.layers}) < stack.number_of_layers
+    found["same_layers"] = float(same)
+    return found | {"gap_known": float(np.mean(gaps)), "edges_known": float(np.mean(edges))}
+
+
+@lru_cache(maxsize=100000)
+def _renamed(monolayer: Monolayer, name: str) -> Monolayer:
+    return replace(monolayer, name=name)
+
+
+@dataclass
+class Predictor:
+    """Both models with what they were calibrated on.
+
+    Attributes:
+        layers: of layers alone.
+        stacks: of stacks.
+        calibration: per kind of knowledge (`known`, `predicted`) and property, of `calibrate`.
+        elements, identities, pairs: what the training stacks hold.
+        metrics: held-out errors, for people.
+    """
+
+    layers: Surrogate
+    stacks: Surrogate
+    calibration: dict
+    elements: frozenset[str]
+    identities: frozenset[str]
+    pairs: frozenset[str]
+    metrics: dict
+
+    def predict_layers(self, monolayers: Iterable[Monolayer]) -> dict[Monolayer, dict[str, float]]:
+        """`LAYER_PROPERTIES` of layers from their structure alone."""
+        distinct = list(dict.fromkeys(monolayers))
+        if not distinct:
+            return {}
+        inputs = np.array([layer_inputs(layer) for layer in distinct])
+        mean, _ = self.layers.predict(inputs, np.zeros((len(distinct), len(LAYER_PROPERTIES))))
+        return {
+            layer: dict(zip(LAYER_PROPERTIES, map(float, row), strict=True))
+            for layer, row in zip(distinct, mean, strict=True)
+        }
+
+    def predict(self, stacks: Sequence[Stack], known: KnownLayers | None = None) -> pd.DataFrame:
+        """Properties with calibrated standard deviations, in the order given.
+
+        Args:
+            stacks: any, with two layers or more.
+            known: what is known of layers; without it all is predicted from their structure.
+
+        Returns:
+            Per property `<property>` and `<property>_std`; `layers_known` (share of the layers
+            whose gap is known) and `outside_training`, what training has not seen, in words.
+        """
+        alone = [layer.monolayer for stack in stacks for layer in stack.layers]
+        predicted = self.predict_layers(alone)
+        knowledge = {m: {} if known is None else known.values(m) for m in predicted}
+        rows = [
+            describe_with_knowledge(
+                stack,
+                [knowledge[layer.monolayer] for layer in stack.layers],
+                [predicted[layer.monolayer] for layer in stack.layers],
+            )
+            for stack in stacks
+        ]
+        descriptors = pd.DataFrame(rows, columns=list(self.stacks.settings.inputs)).astype(float)
+        values, spread = self.stacks.predict(descriptors.to_numpy(), fast_baselines(descriptors))
+        all_known = descriptors["gap_known"].to_numpy() == 1.0
+        notes = [self._outside(stack) for stack in stacks]
+        columns = {}
+        for j, name in enumerate(STACK_PROPERTIES):
+            std = np.empty(len(stacks))
+            for kind, chosen in (("known", all_known), ("predicted", ~all_known)):
+                std[chosen] = calibrated_std(self.calibration[kind][name], spread[chosen, j])
+            columns[name] = values[:, j]
+            columns[f"{name}_std"] = std
+        frame = pd.DataFrame(columns)
+        # A gap is not negative, and neither is the distance of two layers.
+        for name in ("gap_ev", "interlayer_gap_a"):
+            frame[name] = frame[name].clip(lower=0.0)
+        frame["layers_known"] = descriptors["gap_known"].to_numpy()
+        frame["outside_training"] = notes
+        return frame
+
+    def _outside(self, stack: Stack) -> str:
+        notes = []
+        elements = sorted(set(stack.species) - self.elements)
+        if elements:
+            notes.append(f"element {', '.join(elements)}")
+        names = [layer_identity(layer.monolayer) for layer in stack.layers]
+        layers = sorted(set(names) - self.identities)
+        if layers:
+            notes.append(f"layer {', '.join(layers)}")
+        for lower, upper in zip(names[:-1], names[1:], strict=True):
+            if "|".join(sorted((lower, upper))) not in self.pairs:
+                notes.append(f"pair {lower} and {upper}")
+        if stack.number_of_layers > 2:
+            notes.append(f"{stack.number_of_layers} layers")
+        if any(layer.defects for layer in stack.layers):
+            notes.append("defects")
+        return "; ".join(notes)
+
+
+# --- training -------------------------------------------------------------------------------------
+
+
+def train_predictor(
+    monolayers: Mapping[str, Monolayer],
+    properties: Mapping[str, Mapping],
+    stacks: Sequence[Stack],
+    values: np.ndarray,
+    layer_names: Sequence[Sequence[str]],
+    layer_gaps_ev: Sequence[float],
+    *,
+    seed: int,
+    steps: int = 1500,
+    layer_steps: int = 1500,
+    width: int = 64,
+) -> tuple[Predictor, pd.DataFrame]:
+    """Train on labelled stacks whose layers are partly known.
+
+    Each stack is learned from twice: with what is known of its layers, and with everything
+    predicted by layer models that have not seen them. Held out is by composition: no member has
+    seen a layer of the composition of any layer of the stack that it predicts.
+
+    Args:
+        monolayers, properties: layers with values, by published name.
+        stacks: labelled (n).
+        values: (n, properties), NaN where unknown.
+        layer_names: per stack the published names of its layers.
+        layer_gaps_ev: gap of the layers (n), NaN where the entry does not tell.
+
+    Returns:
+        The predictor, and its held-out predictions: `stack` (index), `knowledge`, and per property
+        true, predicted, baseline and spread.
+    """
+    own = {name: layer for name, layer in monolayers.items() if properties.get(name)}
+    inputs = np.array([layer_inputs(layer) for layer in own.values()])
+    targets = np.array(
+        [[_value(properties[name], key) for key in LAYER_PROPERTIES] for name in own], dtype=float
+    )
+    settings = SurrogateSettings(
+        layer_input_names(next(iter(own.values()))), LAYER_PROPERTIES, repeats=2, width=width
+    )
+    layers, held_out, _ = train_surrogate(
+        settings,
+        inputs,
+        np.zeros_like(targets),
+        targets,
+        [(layer.formula,) for layer in own.values()],
+        seed=seed,
+        steps=layer_steps,
+    )
+    error = np.nanmean(np.abs(held_out - targets), axis=0)
+    metrics = {
+        "layers": len(own),
+        "layer_mae": dict(zip(LAYER_PROPERTIES, error.tolist(), strict=True)),
+    }
+    # Predictions of layers of a stack: by members that left the layer's composition out.
+    unseen = _unseen_predictions(layers, own, stacks, seed)
+    rows = []
+    for kind in ("known", "predicted"):
+        for i, stack in enumerate(stacks):
+            predicted = [unseen[layer.monolayer] for layer in stack.layers]
+            known = [{} for _ in stack.layers]
+            if kind == "known":
+                for k, name in enumerate(layer_names[i]):
+                    known[k] = dict(properties.get(name) or {})
+                    if np.isnan(_value(known[k], "gap_ev")) and np.isfinite(layer_gaps_ev[i]):
+                        known[k]["gap_ev"] = layer_gaps_ev[i]
+            rows.append(describe_with_knowledge(stack, known, predicted))
+    descriptors = pd.DataFrame(rows).astype(float)
+    baselines = fast_baselines(descriptors)
+    twice = np.concatenate([values, values])
+    groups = [tuple(layer.monolayer.formula for layer in stack.layers) for stack in stacks] * 2
+    # Homobilayers outnumber heterobilayers by far: each kind is drawn as often.
+    hetero = np.array([len(set(group)) > 1 for group in groups])
+    weights = np.where(hetero, 0.5 / max(hetero.sum(), 1), 0.5 / max((~hetero).sum(), 1))
+    settings = SurrogateSettings(
+        tuple(descriptors.columns), STACK_PROPERTIES, repeats=2, width=width
+    )
+    model, mean, spread = train_surrogate(
+        settings,
+        descriptors.to_numpy(),
+        baselines,
+        twice,
+        groups,
+        seed=seed,
+        steps=steps,
+        batch_size=512,
+        weights=weights,
+    )
+    kinds = np.repeat(["known", "predicted"], len(stacks))
+    full = descriptors["gap_known"].to_numpy() == 1.0
+    calibration: dict = {"known": {}, "predicted": {}}
+    coverage: dict = {}
+    for kind, chosen in (("known", full), ("predicted", kinds == "predicted")):
+        for j, name in enumerate(STACK_PROPERTIES):
+            rows_j = chosen & np.isfinite(twice[:, j])
+            residual = mean[rows_j, j] - twice[rows_j, j]
+            names = ["|".join(groups[i]) for i in np.flatnonzero(rows_j)]
+            scale = calibrate(residual, spread[rows_j, j], names)
+            calibration[kind][name] = scale
+            coverage[f"{kind}/{name}"] = scale["coverage"]
+    metrics |= {"stacks": len(stacks), "coverage": coverage}
+    identities = [[layer_identity(la.monolayer) for la in stack.layers] for stack in stacks]
+    predictor = Predictor(
+        layers=layers,
+        stacks=model,
+        calibration=calibration,
+        elements=frozenset(s for stack in stacks for s in stack.species),
+        identities=frozenset(name for names in identities for name in names),
+        pairs=frozenset(
+            "|".join(sorted(pair))
+            for names in identities
+            for pair in zip(names[:-1], names[1:], strict=True)
+        ),
+        metrics=metrics,
+    )
+    table = pd.DataFrame({"stack": np.tile(np.arange(len(stacks)), 2), "knowledge": kinds})
+    for j, name in enumerate(STACK_PROPERTIES):
+        table[f"{name}_true"] = twice[:, j]
+        table[f"{name}_predicted"] = mean[:, j]
+        table[f"{name}_baseline"] = baselines[:, j]
+        table[f"{name}_spread"] = spread[:, j]
+    return predictor, table
+
+
+def _value(values: Mapping, key: str) -> float:
+    value = values.get(key)
+    return float("nan") if value is None or pd.isna(value) else float(value)
+
+
+def _unseen_predictions(
+    model: Surrogate, own: Mapping[str, Monolayer], stacks: Sequence[Stack], seed: int
+) -> dict[Monolayer, dict[str, float]]:
+    """Values of the stacks' layers, by the members that left their composition out."""
+    settings = model.settings
+    groups = [(layer.formula,) for layer in own.values()]
+    outside = folds_of_stacks(groups, settings.folds, seed)
+    fold_of = {group[0]: int(row.argmax()) for group, row in zip(groups, outside, strict=True)}
+    distinct = list(dict.fromkeys(layer.monolayer for stack in stacks for layer in stack.layers))
+    inputs = np.array([layer_inputs(layer) for layer in distinct])
+    members = model.predict_members(inputs, np.zeros((len(distinct), len(LAYER_PROPERTIES))))
+    found = {}
+    for i, layer in enumerate(distinct):
+        fold = fold_of.get(layer.formula)
+        first = 0 if fold is None else fold * settings.repeats
+        last = settings.members if fold is None else first + settings.repeats
+        row = members[first:last, i].mean(0)
+        found[layer] = dict(zip(LAYER_PROPERTIES, map(float, row), strict=True))
+    return found
+
+
+# --- files ----------------------------------------------------------------------------------------
+
+
+def save_predictor(path: str | Path, predictor: Predictor) -> None:
+    """Weights, settings and calibration in one file."""
+    save_model(
+        path,
+        predictor.stacks,
+        settings=predictor.stacks.settings.to_dict(),
+        layer_settings=predictor.layers.settings.to_dict(),
+        layer_state=predictor.layers.state_dict(),
+        calibration=predictor.calibration,
+        elements=sorted(predictor.elements),
+        identities=sorted(predictor.identities),
+        pairs=sorted(predictor.pairs),
+        metrics=predictor.metrics,
+    )
+
+
+def load_predictor(path: str | Path) -> Predictor:
+    """Inverse of `save_predictor`."""
+    content = load_model(path)
+    stacks = Surrogate(SurrogateSettings.from_dict(content["settings"]))
+    stacks.load_state_dict(content["state"])
+    layers = Surrogate(SurrogateSettings.from_dict(content["layer_settings"]))
+    layers.load_state_dict(content["layer_state"])
+    sets = (frozenset(content[key]) for key in ("elements", "identities", "pairs"))
+    return Predictor(
+        layers.eval(), stacks.eval(), content["calibration"], *sets, metrics=content["metrics"]
+    )

@@ -1,0 +1,156 @@
+"""Properties of stacks of layers from structure files.
+
+    python -m heteroforge.predict FILES [--output predictions.csv]
+
+FILES are CIF, extended XYZ or POSCAR files, or folders of them, of two to four layers. The table
+has one row per structure: gap, band edges against vacuum, binding energy and interlayer distance
+at the level of PBE with dispersion, each with its calibrated standard deviation; how many of the
+layers' gaps are known rather than predicted; and what of the structure training has not seen.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import pandas as pd
+from tqdm import tqdm
+
+from heteroforge.io import InputError, write_table
+from heteroforge.models.property_prediction import (
+    STACK_PROPERTIES,
+    KnownLayers,
+    Predictor,
+    load_predictor,
+)
+from heteroforge.models.structure_files import ReadStructure, read_structures
+from heteroforge.sources import Candidate, bundled, read_library
+from heteroforge.sources.published_tables import read_c2db, read_hetml
+from heteroforge.structures import Monolayer, StructureError
+
+__all__ = ["MODEL", "known_layers", "main", "predict_structures"]
+
+RESOURCES = Path(__file__).parents[2] / "resources"
+MODEL = RESOURCES / "models" / "bilayers.pt"
+# Folder of the published tables of monolayers, where a user has them.
+VARIABLE = "HETEROFORGE_PUBLISHED_TABLES"
+BLOCK = 2000
+
+
+def known_layers(libraries: Sequence[str | Path]) -> KnownLayers:
+    """What is known of layers: of libraries of campaigns, and of folders of published tables.
+
+    Args:
+        libraries: folders with `monolayers.extxyz` and `monolayers.parquet` (or `.csv`), as
+            `results/<campaign>/library`, or folders with the published tables that
+            resources/sources/tables.csv lists. Earlier ones come first.
+
+    Raises:
+        InputError: a folder is neither.
+    """
+    monolayers: dict[str, Monolayer] = {}
+    rows: dict[str, dict] = {}
+    for folder in map(Path, libraries):
+        for name, layer, row in _layers_of(folder):
+            # Names of different sources may be equal.
+            key = f"{folder}:{name}"
+            monolayers[key], rows[key] = layer, row
+    return KnownLayers(monolayers, pd.DataFrame.from_dict(rows, orient="index"))
+
+
+def _layers_of(folder: Path):
+    if (folder / "monolayers.parquet").is_file():
+        library = read_library(folder / "monolayers.extxyz", folder / "monolayers.parquet")
+        for name, layer in library.monolayers.items():
+            yield name, layer, library.table.loc[name].to_dict()
+    elif (folder / "monolayers.csv").is_file():
+        yield from _usable(bundled.read_candidates(folder))
+    elif (folder / "c2db").is_dir() or (folder / "hetml").is_dir():
+        yield from _usable(read_hetml(folder))
+        yield from _usable(read_c2db(folder))
+    else:
+        raise InputError(f"{folder}: neither a library (monolayers.extxyz) nor published tables")
+
+
+def _usable(candidates: Iterable[Candidate]):
+    for candidate in candidates:
+        if candidate.atoms is None or candidate.properties.get("gap_ev") is None:
+            continue
+        try:
+            layer = Monolayer.from_atoms(candidate.atoms)
+        except StructureError:
+            continue
+        yield candidate.material, layer, dict(candidate.properties)
+
+
+def predict_structures(
+    structures: Sequence[ReadStructure], predictor: Predictor, known: KnownLayers | None
+) -> pd.DataFrame:
+    """One row per structure, in the order given; without a stack, the reason and no numbers."""
+    rows = []
+    good = [s for s in structures if s.stack is not None]
+    blocks = [
+        predictor.predict([s.stack for s in good[i : i + BLOCK]], known)
+        for i in range(0, len(good), BLOCK)
+    ]
+    predicted = pd.concat(blocks, ignore_index=True).to_dict("records") if blocks else []
+    values = iter(predicted)
+    for structure in structures:
+        row = {"file": structure.file, "name": structure.name}
+        if structure.stack is not None:
+            row |= {
+                "formula": structure.stack.formula,
+                "number_of_layers": structure.stack.number_of_layers,
+                "number_of_atoms": structure.stack.number_of_atoms,
+                **next(values),
+            }
+        rows.append(row | {"reason": structure.reason})
+    columns = ["file", "name", "formula", "number_of_layers", "number_of_atoms"]
+    columns += [f"{name}{end}" for name in STACK_PROPERTIES for end in ("", "_std")]
+    columns += ["layers_known", "outside_training", "reason"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m heteroforge.predict",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("files", nargs="+", metavar="FILES", help="structure files, or folders")
+    parser.add_argument("--output", type=Path, help="CSV or parquet (default: CSV to the screen)")
+    parser.add_argument("--model", type=Path, default=MODEL, help="default: %(default)s")
+    parser.add_argument(
+        "--layers",
+        action="append",
+        metavar="FOLDER",
+        help="what is known of layers: the library of a campaign, or the folder of the published "
+        f"tables (default: {VARIABLE} where set, then the bundled library); may be repeated",
+    )
+    options = parser.parse_args(arguments)
+    libraries = options.layers or [
+        *filter(None, [os.environ.get(VARIABLE)]),
+        RESOURCES / "library",
+    ]
+    try:
+        predictor = load_predictor(options.model)
+        known = known_layers(libraries)
+        structures = list(tqdm(read_structures(options.files), unit=" structures", mininterval=5))
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    table = predict_structures(structures, predictor, known)
+    if options.output is None:
+        table.to_csv(sys.stdout, index=False, float_format="%.4f")
+    else:
+        write_table(options.output, table)
+    failed = table["reason"] != ""
+    print(f"{len(table)} structures, {int(failed.sum())} set aside", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,16 @@
+"""Properties of the structures in a folder, by the model that ships."""
+
+from pathlib import Path
+
+from heteroforge.io import InputError, log_to
+from heteroforge.predict import main
+
+log_to(snakemake.log[0])
+folder = snakemake.input.get("structures")
+if not folder:
+    raise InputError("prediction.structures: name a folder of structure files, or one file")
+layers = Path(snakemake.input.library[0]).parent
+arguments = [folder, "--output", snakemake.output.table]
+arguments += ["--model", snakemake.input.model, "--layers", layers]
+if main([str(argument) for argument in arguments]):
+    raise SystemExit(1)

@@ -1,0 +1,40 @@
+"""A fast predictor that learns from stacks predicted by the property networks."""
+
+import torch
+
+from heteroforge.io import log_to, read_json, read_table
+from heteroforge.models.property_surrogate import FastPredictor
+from heteroforge.models.property_training import (
+    PROPERTIES,
+    PropertyData,
+    load_member,
+    pair_of,
+    predict,
+)
+from heteroforge.models.stack_inputs import describe_stacks
+from heteroforge.sources import read_library
+
+log_to(snakemake.log[0])
+torch.set_num_threads(snakemake.threads)
+seed = snakemake.params.seed
+library = read_library(snakemake.input.structures, snakemake.input.table)
+data = PropertyData.from_tables(
+    read_table(snakemake.input.stacks),
+    read_table(snakemake.input.labels),
+    library.monolayers,
+    library.table,
+    seed,
+)
+models = [load_member(path)[0] for path in snakemake.input.members]
+calibration = read_json(snakemake.input.calibration)
+predicted = predict(data.stacks, library.table, models, calibration, data, seed)
+predictor = FastPredictor.of(
+    describe_stacks(data.stacks, library.table),
+    predicted,
+    [pair_of(stack) for stack in data.stacks],
+    seed,
+)
+predictor.save(snakemake.output.model)
+print(f"root-mean-square difference to the networks on {len(data)} stacks, pairs left out:")
+for name, error in zip(PROPERTIES, predictor.error, strict=True):
+    print(f"  {name}: {error:.3f}")
