@@ -11,14 +11,18 @@ PYTHONPATH. Without them these columns stay empty.
 """  # noqa: E501
 
 import argparse
+import gzip
+import io
 import itertools
 import json
+import re
 import sys
 import time
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+import ase.io
 import numpy as np
 import pandas as pd
 import torch
@@ -135,6 +139,31 @@ def random_split(number: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.nda
     """Positions of training, validation and test stacks, 6:2:2."""
     order = np.random.default_rng(seed).permutation(number)
     return tuple(np.split(order, [round(0.6 * number), round(0.8 * number)]))
+
+
+def geometry_errors(file: Path) -> dict[str, float]:
+    """Mean absolute errors (Å) of the rules against the nine MX layers of C2DB.
+
+    Args:
+        file: `c2db/monolayers.extxyz.gz` of the reference data.
+    """
+    wanted = {f"2{metal}{x}-1": (x, metal, metal, x) for metal in METALS for x in CHALCOGENS}
+    errors = []
+    with gzip.open(file, "rt") as stream:
+        while count := stream.readline():
+            header = stream.readline()
+            frame = [count, header, *(stream.readline() for _ in range(int(count)))]
+            name = re.search(r'name="?([^"\s]+)', header)
+            if name is None or name[1] not in wanted:
+                continue
+            atoms = ase.io.read(io.StringIO("".join(frame)), format="extxyz")
+            made = janus_monolayer(wanted[name[1]])
+            rises = np.diff(np.sort(atoms.positions[:, 2])) - np.diff(made.heights)
+            errors.append([made.a - atoms.cell.lengths()[0], rises[0], rises[1]])
+    if len(errors) != len(wanted):
+        raise SystemExit(f"{file}: {len(errors)} of the {len(wanted)} MX layers found")
+    names = ("lattice_constant", "metal_to_chalcogen_rise", "metal_to_metal_bond")
+    return dict(zip(names, np.abs(errors).mean(0).tolist(), strict=True))
 
 
 # --- the published metrics ------------------------------------------------------------------------
@@ -295,6 +324,7 @@ def train(options, training: Sequence[Stack], validation: Sequence[Stack], catal
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, required=True, help="JSON with all numbers")
+    parser.add_argument("--data", type=Path, help="folder with c2db/: checks the geometry")
     parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--bilayers", type=int, default=None, help="a random part of the set")
     parser.add_argument("--generated", type=int, default=10000)
@@ -312,6 +342,8 @@ def main() -> None:
         "oriented_layers": len(catalogue),
         "bilayers": len(codes),
     }
+    if options.data is not None:
+        numbers["geometry_mae_a"] = geometry_errors(options.data / "c2db" / "monolayers.extxyz.gz")
     if options.bilayers is not None:
         codes = [codes[i] for i in generator.permutation(len(codes))[: options.bilayers]]
     stacks = [at_contact_gaps(catalogue.decode(code)) for code in codes]
