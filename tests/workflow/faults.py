@@ -40,6 +40,13 @@ EXACT = (
     "gnn/test_predictions.parquet", "samples/shard_*.parquet", "screening/ranked.parquet",
     "screening/selected.csv", "screening/rejected.csv", "screening/funnel.json", "dft/failed.csv",
 )  # fmt: skip
+# Files that later stages read: what is wrong with them must be noticed.
+READ_LATER = (
+    "library/monolayers.parquet", "library/monolayers.extxyz", "clustering/descriptors.parquet", "clustering/clusters.csv",
+    "stacks/*.parquet", "labels/labels.parquet", "gvae/model.pt", "gnn/member_*.pt",
+    "gnn/calibration.json", "samples/shard_*.parquet", "screening/selected.csv",
+    "dft/slots_*.json", "dft/slot_*/relaxed.extxyz", "dft/slot_*/scf/result.json",
+)  # fmt: skip
 # Of DFT, by unit: a relaxation that was interrupted ends elsewhere within its thresholds. How many
 # steps it took, and what follows from them, depends on the interruption.
 TOLERANCE = {"_ev": 0.05, "_mev_a2": 8.0, "_a": 0.05}
@@ -138,11 +145,7 @@ class Campaign:
 
     def finished_files(self) -> list[Path]:
         """Artifacts that later rules read."""
-        patterns = (
-            *EXACT[:2], *EXACT[4:-1], "gvae/model.pt", "gnn/member_*.pt", "dft/slots_*.json",
-            "dft/slot_*/relaxed.extxyz", "dft/slot_*/scf/result.json",
-        )  # fmt: skip
-        return sorted({p for pattern in patterns for p in self.results.glob(pattern)})
+        return sorted({p for pattern in READ_LATER for p in self.results.glob(pattern)})
 
 
 # --- kinds of faults: each strikes a campaign that runs, and returns what it hit ------------------
@@ -453,7 +456,10 @@ def run_campaign(
     if hit and not complete:
         hit[-1].fault_of_ours = f"the campaign did not recover: {campaign.text[-800:]}"
     elif hit:
-        told = differences(expected, artifacts(campaign.results))
+        try:
+            told = differences(expected, artifacts(campaign.results))
+        except (OSError, ValueError) as error:  # a final file that cannot be read
+            told = [str(error)]
         if told:
             hit[-1].fault_of_ours = "; ".join(told)
     print(f"campaign {number}: {len(hit)} faults, complete: {complete}", flush=True)
