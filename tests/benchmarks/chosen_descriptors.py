@@ -92,10 +92,11 @@ def errors(layers: pd.DataFrame, bilayers: pd.DataFrame, seed: int, trees: int =
     found = {}
     for column in PROPERTIES:
         y = bilayers[column].to_numpy(float)
+        seen, unseen = ~test & np.isfinite(y), test & np.isfinite(y)
         model = ExtraTreesRegressor(trees, min_samples_leaf=2, random_state=seed)
-        model.fit(x[~test], y[~test])
-        found[column] = np.abs(model.predict(x[test]) - y[test]).mean()
-        found[f"{column}, mean"] = np.abs(y[~test].mean() - y[test]).mean()
+        model.fit(x[seen], y[seen])
+        found[column] = np.abs(model.predict(x[unseen]) - y[unseen]).mean()
+        found[f"{column}, mean"] = np.abs(y[seen].mean() - y[unseen]).mean()
     return found
 
 

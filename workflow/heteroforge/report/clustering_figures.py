@@ -44,7 +44,7 @@ def map_figure(places: pd.DataFrame, method: str, names: Mapping[str, str] | Non
     few = len(places) <= MOST_NAMES
     shown = dict(zip(places["monolayer_id"], places["monolayer_id"], strict=True))
     shown = shown if few else dict(names or {})
-    size = float(np.clip(6000 / max(len(places), 1), 1.5, 34))
+    size = float(np.clip(6000 / max(len(places), 1), 2.5, 34))
     with style():
         figure = Figure(figsize=(9.6, 4.9))
         left = figure.add_axes((0.01, 0.13, 0.48, 0.79))
@@ -52,6 +52,10 @@ def map_figure(places: pd.DataFrame, method: str, names: Mapping[str, str] | Non
         _draw_clusters(left, places, size)
         _draw_gaps(figure, right, places, size)
         named = places[places["monolayer_id"].isin(list(shown))]
+        if not few:
+            order = {name: number for number, name in enumerate(shown)}
+            named = named.sort_values("monolayer_id", key=lambda column: column.map(order))
+            named = _apart(named, places)
         for axes in (left, right):
             axes.set_xticks([])
             axes.set_yticks([])
@@ -64,6 +68,23 @@ def map_figure(places: pd.DataFrame, method: str, names: Mapping[str, str] | Non
         left.set_title(f"{method} of the structural descriptors: near means alike", loc="left")
         right.set_title("The same map by gap", loc="left")
     return figure
+
+
+def _apart(named: pd.DataFrame, places: pd.DataFrame) -> pd.DataFrame:
+    """Those whose names have room: the first of any that would be written over each other."""
+    room = np.ptp(places[["x", "y"]].to_numpy(), axis=0) * (0.17, 0.035)
+    kept: list[int] = []
+    xy = named[["x", "y"]].to_numpy()
+    for number, place in enumerate(xy):
+        if all((np.abs(place - xy[other]) > room).any() for other in kept):
+            kept.append(number)
+    return named.iloc[kept]
+
+
+def _legend(axes: Axes, **settings) -> None:
+    legend = axes.legend(handletextpad=0.2, columnspacing=1.0, **settings)
+    for handle in legend.legend_handles:
+        handle.set_sizes([26])
 
 
 def _draw_clusters(axes: Axes, places: pd.DataFrame, size: float) -> None:
@@ -82,10 +103,7 @@ def _draw_clusters(axes: Axes, places: pd.DataFrame, size: float) -> None:
         found = places[places["cluster"] == cluster]
         label = f"cluster {cluster} ({len(found)})"
         axes.scatter(found["x"], found["y"], s=size, color=colour, lw=0, label=label)
-    axes.legend(
-        loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=4, handletextpad=0.2, markerscale=1.6,
-        columnspacing=1.0,
-    )  # fmt: skip
+    _legend(axes, loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=4)
 
 
 def _draw_gaps(figure: Figure, axes: Axes, places: pd.DataFrame, size: float) -> None:
@@ -103,20 +121,18 @@ def _draw_gaps(figure: Figure, axes: Axes, places: pd.DataFrame, size: float) ->
             found["x"], found["y"], s=size, c=found["gap_ev"].astype(float), cmap="viridis_r",
             vmin=0, vmax=5, lw=0,
         )  # fmt: skip
-        bar = figure.add_axes((0.80, 0.075, 0.17, 0.022))
+        bar = figure.add_axes((0.80, 0.945, 0.17, 0.02))
         figure.colorbar(drawn, cax=bar, orientation="horizontal", extend="max")
         bar.tick_params(labelsize=7, length=2)
-        bar.set_title("gap (eV, PBE)", fontsize=8, pad=3)
+        bar.text(-0.04, 0.5, "gap (eV, PBE)", fontsize=8, ha="right", va="center",
+                 transform=bar.transAxes)  # fmt: skip
     good = places[places["works"].fillna(False).astype(bool)]
     if len(good):
         axes.scatter(
             good["x"], good["y"], s=max(3.0 * size, 14), color="none", edgecolor=OUTSIDE, lw=0.9,
             label=f"good semiconductor ({len(good)})",
         )  # fmt: skip
-    axes.legend(
-        loc="upper left", bbox_to_anchor=(0.0, 0.0), ncols=3, handletextpad=0.2, markerscale=1.3,
-        columnspacing=0.8,
-    )  # fmt: skip
+    _legend(axes, loc="upper left", bbox_to_anchor=(0.0, 0.0), ncols=3)
 
 
 def drivers_figure(drivers: pd.DataFrame, most: int = 8) -> Figure:
