@@ -42,7 +42,8 @@ EXACT = (
 )  # fmt: skip
 # Files that later stages read: what is wrong with them must be noticed.
 READ_LATER = (
-    "library/monolayers.parquet", "library/monolayers.extxyz", "clustering/descriptors.parquet", "clustering/clusters.csv",
+    "library/monolayers.parquet", "library/monolayers.extxyz",
+    "clustering/descriptors.parquet", "clustering/clusters.csv",
     "stacks/*.parquet", "labels/labels.parquet", "gvae/model.pt", "gnn/member_*.pt",
     "gnn/calibration.json", "samples/shard_*.parquet", "screening/selected.csv",
     "dft/slots_*.json", "dft/slot_*/relaxed.extxyz", "dft/slot_*/scf/result.json",
