@@ -64,6 +64,16 @@ def test_structure_names_layers_and_gap(atoms):
     assert "3.05\u202fÅ" in text
 
 
+def test_density_of_states_stands_beside_the_bands_at_the_same_energies():
+    energies = np.linspace(-12.0, 2.0, 300)
+    states = np.column_stack([energies, np.exp(-((energies + 6) ** 2)), np.ones(300)])
+    figure = figures.band_figure(bands(-5.5, -4.3), ["A", "B"], states)
+    left, right = sorted(figure.axes, key=lambda axes: axes.get_position().x0)
+    assert right.get_ylim() == left.get_ylim()
+    assert len(right.collections) == 2
+    assert left.get_position().x1 < right.get_position().x0
+
+
 def test_element_colours_do_not_depend_on_order():
     assert figures.element_colours(["W", "S"]) == figures.element_colours(["S", "W", "S"])
 

@@ -35,8 +35,10 @@ for slot in range(first, last + 1):
     print(f"slot {slot}: {result['status']} {result.get('reason', '')}", flush=True)
     results.append(result)
     try:
-        bands = read_json(folder / "bands.json") if result["status"] == "verified" else {}
+        verified = result["status"] == "verified"
+        bands = read_json(folder / "bands.json") if verified else {}
+        states = read_table(folder / "density_of_states.csv").to_numpy() if verified else None
     except InputError:
-        bands = {}
-    save(candidate_figure(bands, result), folder / "bands.png")
+        bands, states = {}, None
+    save(candidate_figure(bands, result, states), folder / "bands.png")
 write_json(snakemake.output.results, results)

@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 
 import ase.io
+import numpy as np
 import pandas as pd
 import pyarrow.parquet
 from ase import Atoms
@@ -39,6 +40,7 @@ class Candidate:
         atoms: relaxed structure, else the structure as selected, else None.
         relaxed: whether `atoms` is the relaxed structure.
         bands: `bands.json`, or None.
+        states: (n, 1 + layers) of `density_of_states.csv`, or None.
         cif: text of `relaxed.cif`, or None.
         pw_input: input of pw.x for the density, with `./pseudo` for the pseudopotentials, or None.
         stack: parsed specification, or None where it cannot be read.
@@ -54,6 +56,7 @@ class Candidate:
     atoms: Atoms | None = None
     relaxed: bool = False
     bands: dict | None = None
+    states: np.ndarray | None = None
     cif: str | None = None
     pw_input: str | None = None
     stack: Stack | None = None
@@ -240,6 +243,8 @@ class Campaign:
                 break
         # A failed calculation leaves these files empty.
         candidate.bands = self.record(f"{folder}/bands.json") or None
+        states = self.table(f"{folder}/density_of_states.csv")
+        candidate.states = None if states is None else states.to_numpy(float)
         cif = self.folder / folder / "relaxed.cif"
         candidate.cif = (cif.read_text(encoding="utf-8") if cif.is_file() else "") or None
         candidate.pw_input = self._pw_input(f"{folder}/scf/scf.in")

@@ -275,10 +275,13 @@ def _draw_alignment(candidate, rows, names, colours) -> Picture | None:
 def _draw_bands(candidate, rows, names, colours) -> Picture | None:
     if candidate.bands is None:
         return None
-    figure = figures.band_figure(candidate.bands, names)
+    figure = figures.band_figure(candidate.bands, names, candidate.states)
     title = f"Band structure of {formula_text(candidate.title)}"
     svg = figures.inline_svg(figure, title, f"slot{candidate.slot}-bands")
-    return Picture(Markup(svg), "Band structure (PBE), coloured by the layer that holds the state.")
+    return Picture(
+        Markup(svg),
+        "Band structure and density of states (PBE), coloured by the layer that holds the state.",
+    )
 
 
 def _scene(atoms: Atoms, names: Sequence[str], colours: Mapping[str, str]) -> dict:

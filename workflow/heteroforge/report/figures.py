@@ -416,7 +416,10 @@ def _mix(weights: np.ndarray) -> np.ndarray:
 
 
 def band_figure(
-    bands: Mapping, layer_names: Sequence[str] = (), window_ev: tuple[float, float] = (2.5, 2.5)
+    bands: Mapping,
+    layer_names: Sequence[str] = (),
+    states: np.ndarray | None = None,
+    window_ev: tuple[float, float] = (2.5, 2.5),
 ) -> Figure:
     """Band structure against the vacuum level, coloured by the layers' weights.
 
@@ -424,6 +427,8 @@ def band_figure(
         bands: `bands.json` of a verified candidate: `k_distance` [nk], `energies_ev` [nk][nb],
             `labels`, `layer_weights` [layers][nk][nb] (may be missing), `vbm_ev`, `cbm_ev`.
         layer_names: bottom to top, for the legend.
+        states: (n, 1 + layers) energy in eV and density of states per eV on each layer, drawn
+            beside the bands.
         window_ev: shown below the valence band maximum and above the conduction band minimum.
     """
     k = np.asarray(bands["k_distance"], float)
@@ -434,8 +439,12 @@ def band_figure(
     middle = vbm if vbm is not None else float(np.median(energies))
     low, high = middle - window_ev[0], (cbm if cbm is not None else middle) + window_ev[1]
     with style():
-        figure = Figure(figsize=(3.9, 3.3))
-        axes = figure.add_axes((0.16, 0.1, 0.8, 0.78))
+        width = 3.9 if states is None else 5.2
+        figure = Figure(figsize=(width, 3.3))
+        axes = figure.add_axes((0.62 / width, 0.1, 3.12 / width, 0.78))
+        if states is not None:
+            beside = figure.add_axes((4.25 / width, 0.1, 0.85 / width, 0.78))
+            _draw_states(beside, np.asarray(states, float), low, high)
         for band in range(energies.shape[1]):
             line = energies[:, band]
             if line.max() < low or line.min() > high:
@@ -474,6 +483,20 @@ def band_figure(
                 axes.plot([], [], color=LAYER_COLOURS[i], lw=3, label=name)
             axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=4, handlelength=1.2)
     return figure
+
+
+def _draw_states(axes, states: np.ndarray, low: float, high: float) -> None:
+    """Densities of states of the layers, each on top of the one below."""
+    shown = states[(states[:, 0] > low) & (states[:, 0] < high)]
+    below = np.zeros(len(shown))
+    for i, density in enumerate(shown[:, 1:].T):
+        colour = LAYER_COLOURS[i % len(LAYER_COLOURS)]
+        axes.fill_betweenx(shown[:, 0], below, below + density, color=colour, alpha=0.85, lw=0)
+        below = below + density
+    axes.set_ylim(low, high)
+    axes.set_xlim(0, 1.05 * max(below.max(initial=0.0), 1e-9))
+    axes.set_yticklabels([])
+    axes.set_title("states per eV", loc="left")
 
 
 def _runs(colours: np.ndarray, segments: np.ndarray):

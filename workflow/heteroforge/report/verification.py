@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from heteroforge.report.figures import band_figure, style
@@ -27,13 +28,13 @@ def message_figure(text: str) -> Figure:
     return figure
 
 
-def candidate_figure(bands: Mapping, result: Mapping) -> Figure:
-    """Band structure of a slot, or a line that says why it has none."""
+def candidate_figure(bands: Mapping, result: Mapping, states: np.ndarray | None = None) -> Figure:
+    """Band structure of a slot and its density of states, or a line that says why it has none."""
     if not bands:
         reason = "no candidate" if result["status"] == "empty" else result.get("reason", "")
         return message_figure(f"slot {result.get('slot', '')}: {reason}")
     stack = Stack.from_dict(result["specification"])
-    return band_figure(bands, [layer.monolayer.formula for layer in stack.layers])
+    return band_figure(bands, [layer.monolayer.formula for layer in stack.layers], states)
 
 
 def comparison_figure(results: Sequence[Mapping]) -> Figure:
