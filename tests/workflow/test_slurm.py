@@ -33,7 +33,7 @@ exec mpirun --oversubscribe --bind-to none -np "$ranks" "$@"
 pytestmark = [
     pytest.mark.slurm,
     pytest.mark.pw,
-    pytest.mark.slow,
+    pytest.mark.long,
     pytest.mark.skipif(shutil.which("pw.x") is None, reason="pw.x is not on PATH"),
 ]
 
