@@ -88,6 +88,7 @@ def test_a_killed_campaign_goes_on_and_ends_with_verified_candidates(project):
     assert second.returncode == 0, second.stderr[-3000:]
     after = modification_times(project)
     changed = [path for path in before if after.get(path) != before[path]]
+    changed = [path for path in changed if path.name != "submissions.json"]  # history: it grows
     assert not changed, f"made again after the kill: {changed}"
 
     result = json.loads((slot / "result.json").read_text())
