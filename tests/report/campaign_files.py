@@ -70,6 +70,66 @@ def bands(vbm_ev: float, cbm_ev: float) -> dict:
     }
 
 
+def write_clustering(folder):
+    """What the stage says beside the clusters: drivers, targets, validity, cards, known ones."""
+    drivers = [
+        ("gap_ev", "electronegativity_spread", 0.41, 0.30, 0.09, "raises", 40, 0.5),
+        ("gap_ev", "row_mean", 0.22, 0.10, 0.09, "lowers", 40, 0.5),
+        ("gap_ev", "thickness_a", 0.05, 0.0, 0.09, "chance", 40, 0.5),
+        ("binding_energy_mev_a2", "area_per_atom_a2", 0.31, 0.05, 0.07, "lowers", 22, 0.3),
+        ("mobility_cm2_vs", "thickness_a", 0.02, -0.1, 0.3, "chance", 11, -0.2),
+        ("works", None, None, None, None, "too few known values: 4, at least 8 needed", 4, None),
+    ]
+    columns = ["target", "descriptor", "importance", "importance_low", "null_importance",
+               "effect", "samples", "skill"]  # fmt: skip
+    write_table(folder / "drivers.csv", pd.DataFrame(drivers, columns=columns))
+    asked = {"gap_ev": [1.68, 1.73, 1.44, 1.53], "mobility_cm2_vs": [240.0, 300.0, 90.0, None]}
+    asked |= {"binding_energy_mev_a2": [17.0, 16.0, None, None]}
+    targets = {"monolayer_id": list(LAYERS), "is_semiconductor": True, **asked}
+    write_table(folder / "targets.parquet", pd.DataFrame(targets))
+    validity = {
+        "method": ["HDBSCAN", "HDBSCAN", "HDBSCAN, descriptors shuffled", "k-means", "chemistry"],
+        "settings": ["at least 2, eom", "at least 4, eom", "at least 2, eom", None, None],
+        "chosen": [True, False, False, False, False],
+        "clusters": [2, 0, 1, 2, 2],
+        "share_clustered": [0.75, 0.0, 0.5, 1.0, 1.0],
+        "fast_dbcv": [0.2, 0.0, 0.01, None, None],
+        "stability": [0.81, 0.0, 0.12, None, None],
+        "dbcv": [0.31, None, None, -0.4, -0.6],
+        "gap_ev_explained": [0.12, None, -0.1, 0.2, 0.1],
+        "mobility_cm2_vs_explained": [-0.3, None, -0.1, -0.2, -0.1],
+    }
+    write_table(folder / "validity.csv", pd.DataFrame(validity))
+    cards = {
+        "cluster": [-1, 0, 1],
+        "monolayers": [1, 2, 1],
+        "share_that_works": [None, 1.0, 0.0],
+        "known_to_work_or_not": [0, 2, 1],
+        "gap_ev_median": [1.53, 1.705, 1.44],
+        "gap_ev_known": [1, 2, 1],
+        "mobility_cm2_vs_median": [None, 270.0, 90.0],
+        "mobility_cm2_vs_known": [0, 2, 1],
+        "binding_energy_mev_a2_median": [None, 16.5, None],
+        "binding_energy_mev_a2_known": [0, 2, 0],
+        "shared": ["row_mean +1.0 σ", "row_spread -0.8 σ; packing +0.5 σ", "row_mean +0.3 σ"],
+        "layer_groups": ["78 (1)", "78 (2)", "78 (1)"],
+        "examples": ["WSe2", "MoS2, WS2", "MoSe2"],
+    }
+    write_table(folder / "cards.csv", pd.DataFrame(cards))
+    known = {
+        "name": ["2H-MoS2", "2H-MoSe2", "graphene"],
+        "formula": ["MoS2", "MoSe2", "C"],
+        "layer_group": [78, 78, 80],
+        "verdict": ["good", "good", "poor"],
+        "because": ["direct gap", "direct gap", "no gap"],
+        "monolayer_id": ["MoS2", "MoSe2", None],
+        **{name: [*values[:1], values[2], None] for name, values in asked.items()},
+        "works": [True, False, None],
+        "agrees": [True, False, None],
+    }
+    write_table(folder / "known.csv", pd.DataFrame(known))
+
+
 def write_campaign(folder, hostile: bool = False):
     """Write every stage's files; `hostile` puts markup into names and reasons."""
     rng = np.random.default_rng(7)
@@ -114,28 +174,7 @@ def write_campaign(folder, hostile: bool = False):
             }
         ),
     )
-    write_table(
-        folder / "clustering/drivers.csv",
-        pd.DataFrame(
-            {
-                "target": ["gap_ev"] * 3 + ["binding_energy_mev_a2"] * 2,
-                "descriptor": [
-                    "electronegativity_difference",
-                    "period_of_anion",
-                    "thickness_a",
-                    "area_a2",
-                    "thickness_a",
-                ],
-                "importance": [0.41, 0.22, 0.05, 0.31, 0.12],
-                "importance_std": [0.06, 0.04, 0.03, 0.05, 0.04],
-                "null_importance": [0.08, 0.09, 0.09, 0.07, 0.06],
-                "effect": ["+", "-", "+", "-", "+"],
-                "spearman": [0.8, -0.6, 0.1, -0.5, 0.3],
-                "rank": [1, 2, 3, 1, 2],
-                "samples": [40, 40, 40, 22, 22],
-            }
-        ),
-    )
+    write_clustering(folder / "clustering")
     names = list(layers)
     pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
     write_table(

@@ -324,7 +324,7 @@ def recover(campaign: Campaign, fault: Fault) -> None:
             path.unlink(missing_ok=True)
         elif fault.kind == "malformed input" and "selected" in fault.target:
             # Read and set aside: the slot failed, with the reason. Made anew like any other file.
-            with (campaign.results / "dft" / "failed.csv").open() as handle:
+            with (campaign.results / "dft" / "failed.csv").open(encoding="utf-8-sig") as handle:
                 if not any("layers" in row["reason"] for row in csv.DictReader(handle)):
                     fault.fault_of_ours = "a wrong specification was not listed"
             path.unlink()

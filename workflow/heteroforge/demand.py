@@ -39,7 +39,7 @@ def largest_stack(selected: str | Path, first: int | str, last: int | str) -> in
 @cache
 def _atoms_by_slot(path: Path, modified_ns: int) -> dict[int, int]:
     """Read once per state of the file: the rules ask for every job."""
-    with path.open(newline="", encoding="utf-8", errors="replace") as handle:
+    with path.open(newline="", encoding="utf-8-sig", errors="replace") as handle:
         rows = csv.DictReader(handle)
         try:
             return {int(row["slot"]): int(row["number_of_atoms"]) for row in rows}

@@ -119,12 +119,18 @@ rule plot_clusters:
         targets=rules.collect_targets.output.targets,
         known=rules.cluster_monolayers.output.known,
     output:
-        png=report(
+        map=report(
             f"{CLUSTERING}/map.png",
             caption="../report/caption.rst",
             category="2. clustering",
         ),
-        svg=f"{CLUSTERING}/map.svg",
+        map_svg=f"{CLUSTERING}/map.svg",
+        works=report(
+            f"{CLUSTERING}/works.png",
+            caption="../report/caption.rst",
+            category="2. clustering",
+        ),
+        works_svg=f"{CLUSTERING}/works.svg",
     log:
         f"{LOGS}/plot_clusters.log",
     benchmark:
@@ -132,6 +138,7 @@ rule plot_clusters:
     conda:
         "../../envs/ml.yaml"
     params:
+        works=config["clustering"]["works"],
         seed=config["seed"],
     message:
         "Drawing the map of monolayers."

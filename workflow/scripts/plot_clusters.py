@@ -1,8 +1,8 @@
-"""Map of the monolayers by their descriptors: clusters, gaps, and which of them work."""
+"""Map of the monolayers by their descriptors, and what separates the ones that work."""
 
 from heteroforge.clustering import map_monolayers
 from heteroforge.io import log_to, read_table
-from heteroforge.report.clustering_figures import map_figure
+from heteroforge.report.clustering_figures import map_figure, works_figure
 from heteroforge.report.figures import save
 
 log_to(snakemake.log[0])
@@ -15,4 +15,6 @@ places["works"] = places["works"].astype("boolean")
 places["gap_ev"] = targets["gap_ev"]
 known = read_table(snakemake.input.known).dropna(subset="monolayer_id")
 names = dict(zip(known["monolayer_id"], known["name"], strict=True))
-save(map_figure(places.reset_index(), method, names), snakemake.output.png)
+save(map_figure(places.reset_index(), method, names), snakemake.output.map)
+targets["works"] = clusters["works"].astype("boolean")
+save(works_figure(targets.reset_index(), snakemake.params.works, names), snakemake.output.works)

@@ -18,13 +18,16 @@ NAMES = ("material", "formula", "bottom", "top", "layers", "specification")
 def write_table(path: str | Path, frame: pd.DataFrame) -> None:
     """Write a table atomically; the index is not written (reset a named one first).
 
+    A CSV is UTF-8, marked as such where it holds more than ASCII: spreadsheets would otherwise
+    take it for the encoding of their country. pandas reads both.
+
     Raises:
         InputError: the suffix is neither .csv nor .parquet.
     """
     suffix = _suffix(path)
     with atomic_path(path) as partial:
         if suffix == ".csv":
-            frame.to_csv(partial, index=False)
+            frame.to_csv(partial, index=False, encoding=_encoding(frame))
         else:
             # Checksums, without which a damaged page can be read as other numbers.
             frame.to_parquet(partial, index=False, write_page_checksum=True)
@@ -67,7 +70,7 @@ def read_table(path: str | Path, columns: list[str] | None = None) -> pd.DataFra
 def _read_csv(path: Path) -> pd.DataFrame:
     header = pd.read_csv(path, nrows=0).columns
     # pandas fills up a row that ends early, which a truncated file does.
-    with path.open(newline="", encoding="utf-8") as handle:
+    with path.open(newline="", encoding="utf-8-sig") as handle:
         row: list[str] = []
         for fields in csv.reader(handle):
             row = fields or row
@@ -75,6 +78,13 @@ def _read_csv(path: Path) -> pd.DataFrame:
         raise ValueError(f"the last row has {len(row)} fields, expected {len(header)}")
     text = {name: str for name in header if name.endswith("_id") or name in NAMES}
     return pd.read_csv(path, keep_default_na=False, na_values=[""], dtype=text)
+
+
+def _encoding(frame: pd.DataFrame) -> str:
+    texts = frame.select_dtypes(exclude="number")
+    values = (value for name in texts for value in texts[name])
+    plain = all(str(value).isascii() for value in [*frame.columns, *values])
+    return "utf-8" if plain else "utf-8-sig"
 
 
 def _suffix(path: str | Path) -> str:

@@ -19,6 +19,7 @@ from heteroforge.report.campaign import Campaign, Candidate
 from heteroforge.report.judgement import doubts, reasons
 from heteroforge.report.sections import Picture
 from heteroforge.report.words import (
+    chemical_formula,
     formula_text,
     is_inside,
     number_text,
@@ -165,7 +166,7 @@ def _summary(candidate: Candidate) -> str:
 
 
 def _layer_names(rows: list[dict]) -> list[str]:
-    names = [formula_text(row.get("formula", "?")) for row in rows]
+    names = [formula_text(chemical_formula(row.get("formula", "?"))) for row in rows]
     if len(set(names)) == len(names):
         return names
     return [f"{name} ({i + 1})" for i, name in enumerate(names)]

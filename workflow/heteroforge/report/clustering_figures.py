@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from heteroforge.report.clustering import target_words
 from heteroforge.report.figures import (
     INK,
+    INSIDE,
     LAYER_COLOURS,
     LINE,
     MUTED,
@@ -20,16 +22,11 @@ from heteroforge.report.figures import (
     name_points,
     style,
 )
-from heteroforge.report.words import quantity
+from heteroforge.report.words import formula_text, quantity
 
-__all__ = ["drivers_figure", "map_figure"]
+__all__ = ["drivers_figure", "map_figure", "works_figure"]
 
 MOST_NAMES = 60  # more names than this cover the points
-WORDS = {
-    "works": "being a good semiconductor",
-    "is_semiconductor": "having a gap",
-    "gap_ev": "the size of the gap (semiconductors)",
-}
 
 
 def map_figure(places: pd.DataFrame, method: str, names: Mapping[str, str] | None = None) -> Figure:
@@ -42,8 +39,7 @@ def map_figure(places: pd.DataFrame, method: str, names: Mapping[str, str] | Non
         names: of the monolayers that are named where there are many; few are all named.
     """
     few = len(places) <= MOST_NAMES
-    shown = dict(zip(places["monolayer_id"], places["monolayer_id"], strict=True))
-    shown = shown if few else dict(names or {})
+    shown = {name: name for name in places["monolayer_id"]} if few else dict(names or {})
     size = float(np.clip(6000 / max(len(places), 1), 2.5, 34))
     with style():
         figure = Figure(figsize=(9.6, 4.9))
@@ -63,7 +59,10 @@ def map_figure(places: pd.DataFrame, method: str, names: Mapping[str, str] | Non
             if not few:
                 axes.scatter(named["x"], named["y"], s=9, color="none", edgecolor=INK, lw=0.7)
             name_points(
-                axes, named["x"], named["y"], [shown[name] for name in named["monolayer_id"]]
+                axes,
+                named["x"],
+                named["y"],
+                [formula_text(shown[name]) for name in named["monolayer_id"]],
             )
         left.set_title(f"{method} of the structural descriptors: near means alike", loc="left")
         right.set_title("The same map by gap", loc="left")
@@ -135,6 +134,69 @@ def _draw_gaps(figure: Figure, axes: Axes, places: pd.DataFrame, size: float) ->
     _legend(axes, loc="upper left", bbox_to_anchor=(0.0, 0.0), ncols=3)
 
 
+def works_figure(
+    targets: pd.DataFrame,
+    windows: Mapping[str, Sequence[float | None]],
+    names: Mapping[str, str] | None = None,
+) -> Figure:
+    """Mobility and binding energy against the gap: the good semiconductors among the others.
+
+    Args:
+        targets: `monolayer_id`, `gap_ev`, `mobility_cm2_vs`, `binding_energy_mev_a2` and `works`
+            (nullable boolean).
+        windows: what is asked, [low, high] per column, None for an open end.
+        names: of the monolayers that are named where there are many; few are all named.
+    """
+    few = len(targets) <= MOST_NAMES
+    shown = {name: name for name in targets["monolayer_id"]} if few else dict(names or {})
+    with style():
+        figure = Figure(figsize=(9.6, 4.2))
+        for place, name in enumerate(("mobility_cm2_vs", "binding_energy_mev_a2")):
+            axes = figure.add_axes((0.07 + 0.5 * place, 0.12, 0.42, 0.78))
+            known = targets.dropna(subset=["gap_ev", name])
+            if name == "mobility_cm2_vs" and len(known):
+                axes.set_yscale("log")
+            for chosen, label, colour, marker in (
+                (known["works"].isna(), "too little known", LINE, "o"),
+                (known["works"].eq(False), "not good", MUTED, "s"),
+                (known["works"].eq(True), "good semiconductor", LAYER_COLOURS[1], "o"),
+            ):
+                found = known[chosen.fillna(False).astype(bool)]
+                if len(found):
+                    axes.scatter(
+                        found["gap_ev"], found[name], s=26 if few else 12, color=colour, lw=0.4,
+                        edgecolor=PAPER, marker=marker, label=f"{label} ({len(found)})",
+                    )  # fmt: skip
+            ends_x, ends_y = axes.get_xlim(), axes.get_ylim()
+            for column, draw, ends in (
+                ("gap_ev", axes.axvspan, ends_x),
+                (name, axes.axhspan, ends_y),
+            ):
+                low, high = windows.get(column) or (None, None)
+                if low is not None or high is not None:
+                    draw(low if low is not None else ends[0], high if high is not None else ends[1],
+                         color=INSIDE, alpha=0.10, lw=0)  # fmt: skip
+            axes.set_xlim(ends_x)
+            axes.set_ylim(ends_y)
+            axes.set_xlabel(f"{quantity('gap_ev').words} (eV, PBE)")
+            axes.set_ylabel(quantity(name).label)
+            axes.grid()
+            if not len(known):
+                axes.text(0.5, 0.5, "not known for any", ha="center", color=MUTED,
+                          transform=axes.transAxes)  # fmt: skip
+                continue
+            named = known[known["monolayer_id"].isin(list(shown))]
+            name_points(
+                axes,
+                named["gap_ev"],
+                named[name],
+                [formula_text(shown[n]) for n in named["monolayer_id"]],
+            )
+            axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=3, handletextpad=0.1,
+                        columnspacing=0.9)  # fmt: skip
+    return figure
+
+
 def drivers_figure(drivers: pd.DataFrame, most: int = 8) -> Figure:
     """Importance of the strongest descriptors per target, with the level of chance.
 
@@ -145,16 +207,20 @@ def drivers_figure(drivers: pd.DataFrame, most: int = 8) -> Figure:
     """
     targets = list(dict.fromkeys(drivers["target"]))
     panels = [drivers[drivers["target"] == target].head(most) for target in targets]
-    heights = [0.26 * len(panel) + 0.95 for panel in panels]
+    # A target that was skipped needs two lines, the others their bars.
+    heights = [0.26 * len(p) + 0.95 if p["importance"].notna().any() else 0.62 for p in panels]
     total = max(sum(heights) + 0.35, 1.0)
     with style():
         figure = Figure(figsize=(7.4, total))
         top = total
         for target, panel, height in zip(targets, panels, heights, strict=True):
-            axes = figure.add_axes(
-                (0.46, (top - height + 0.5) / total, 0.51, (height - 0.8) / total)
-            )
             top -= height
+            if panel["importance"].isna().all():
+                figure.text(0.46, (top + 0.36) / total, f"What decides {target_words(target)}")
+                figure.text(0.46, (top + 0.16) / total, f"skipped: {panel['effect'].iloc[0]}",
+                            color=MUTED)  # fmt: skip
+                continue
+            axes = figure.add_axes((0.46, (top + 0.5) / total, 0.51, (height - 0.8) / total))
             _draw_drivers(axes, target, panel)
         if panels:
             figure.text(
@@ -168,18 +234,13 @@ def drivers_figure(drivers: pd.DataFrame, most: int = 8) -> Figure:
 
 
 def _draw_drivers(axes: Axes, target: str, panel: pd.DataFrame) -> None:
-    words = WORDS.get(target, quantity(target).words)
-    if panel["importance"].isna().all():
-        axes.set_title(f"What drives {words}", loc="left")
-        axes.axis("off")
-        axes.text(0, 0.5, f"skipped: {panel['effect'].iloc[0]}", va="center", color=MUTED)
-        return
     skill, samples = panel["skill"].iloc[0], int(panel["samples"].iloc[0])
     axes.set_title(
-        f"What drives {words}: {samples} monolayers, {max(skill, 0):.0%} of the deviation "
-        "explained unseen",
+        f"What decides {target_words(target)}: {samples} monolayers, {max(skill, 0):.0%} of the "
+        "deviation explained unseen",
         loc="right", fontsize=8.5,
     )  # fmt: skip
+    axes.set_xlabel("importance", fontsize=8, labelpad=1)
     rows = -np.arange(len(panel))
     colour = {"raises": LAYER_COLOURS[0], "lowers": LAYER_COLOURS[1]}
     axes.barh(

@@ -7,6 +7,7 @@ makes markup for a page, in which text and lines follow the page's colours (ligh
 from __future__ import annotations
 
 import io
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
@@ -18,10 +19,12 @@ import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers, covalent_radii
 from ase.neighborlist import primitive_neighbor_list
-from matplotlib.collections import LineCollection
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Polygon, Rectangle
+from matplotlib.text import Text
 
 from heteroforge.io import atomic_path
 from heteroforge.report.words import number_text, quantity, value_text
@@ -334,7 +337,7 @@ def _draw_side(axes, atoms, layers, names, colours, width) -> None:
             Rectangle((-width / 2, low), width, high - low, facecolor=colour, alpha=0.14, lw=0)
         )
         axes.text(
-            width / 2 + 0.35, (low + high) / 2, name, color=colour, va="center", fontweight="bold"
+            width / 2 + 0.75, (low + high) / 2, name, color=colour, va="center", fontweight="bold"
         )
     _draw_atoms(
         axes,
@@ -354,7 +357,7 @@ def _draw_side(axes, atoms, layers, names, colours, width) -> None:
         arrow = {"arrowstyle": "<->", "color": INK, "linewidth": 0.9, "shrinkA": 0, "shrinkB": 0}
         axes.annotate("", (x, low), (x, high), arrowprops=arrow, annotation_clip=False)
         axes.text(
-            width / 2 + 0.7,
+            width / 2 + 0.75,
             (low + high) / 2,
             value_text("interlayer_gap_a", high - low),
             va="center",
@@ -614,19 +617,73 @@ def funnel_figure(counts: Sequence[tuple[str, int]]) -> Figure:
     return figure
 
 
+# Where a name may stand: direction from its point, and distances in points, the best first.
+_SIDES = ((1, 1), (1, -1), (-1, 1), (-1, -1), (0, 1), (0, -1), (1, 0), (-1, 0))
+_DISTANCES = (4, 13, 24, 36)
+
+
 def name_points(
     axes, x: Sequence[float], y: Sequence[float], texts: Sequence[str], angle_deg: float = 0.0
 ) -> None:
-    """Write a name beside each point; points in one place share a line of names."""
+    """Write a name beside each point; points in one place share a line of names.
+
+    Each name takes the first place where it covers no other name, as few points as can be, and
+    stays inside the axes; a thin line leads to a point farther away. Call it when all points are
+    drawn and the limits are set.
+    """
     places: dict[tuple[float, float], list[str]] = {}
     for px, py, text in zip(x, y, texts, strict=True):
         if np.isfinite(px) and np.isfinite(py):
             places.setdefault((float(px), float(py)), []).append(str(text))
+    figure = axes.figure
+    figure.draw_without_rendering()  # limits and layout take effect
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    taken = [text.get_window_extent(renderer) for text in axes.texts]
+    marks, window = _marks(axes), axes.bbox.padded(8.0)
+
+    def cost(box) -> float:
+        near = box.padded(1.0)
+        inside = (marks > near.min) & (marks < near.max)
+        outside = (box.min < window.min).any() or (box.max > window.max).any()
+        names = sum(bool(near.overlaps(other)) for other in taken)
+        return 100 * names + 10 * bool(outside) + min(int(inside.all(axis=1).sum()), 9)
+
     for place, shared in places.items():
-        axes.annotate(
-            ", ".join(dict.fromkeys(shared)), place, xytext=(5, 4), textcoords="offset points",
-            fontsize=7, color=INK, rotation=angle_deg, rotation_mode="anchor", zorder=9,
-        )  # fmt: skip
+        look = {"fontsize": 7, "color": INK, "zorder": 9, "rotation": angle_deg}
+        text, best = ", ".join(dict.fromkeys(shared)), None
+        for distance, side in itertools.product(_DISTANCES, _SIDES):
+            label = _annotate(axes, text, place, distance, side, look)
+            label.update_positions(renderer)
+            box = Text.get_window_extent(label, renderer)  # of the text without its line
+            found = (cost(box) + distance / 20, label, box)
+            worse = found if best is not None and best[0] <= found[0] else best
+            best = best if worse is found else found
+            if worse is not None:
+                worse[1].remove()
+            if best[0] < 1 + distance / 20:
+                break  # nothing is covered: no need to go farther
+        taken.append(best[2])
+
+
+def _annotate(axes, text: str, place, distance: float, side: tuple[int, int], look: Mapping):
+    right, up = side
+    line = {"arrowstyle": "-", "color": MUTED, "lw": 0.5, "shrinkA": 0, "shrinkB": 2}
+    return axes.annotate(
+        text, place, xytext=(distance * right, distance * up), textcoords="offset points",
+        ha=("right", "center", "left")[right + 1], va=("top", "center", "bottom")[up + 1],
+        rotation_mode="anchor", arrowprops=line if distance > _DISTANCES[0] else None, **look,
+    )  # fmt: skip
+
+
+def _marks(axes) -> np.ndarray:
+    """Where points and corners of lines are drawn, (n, 2) in pixels."""
+    drawn = [
+        c.get_offset_transform().transform(np.ma.filled(c.get_offsets(), np.nan))
+        for c in axes.collections
+        if isinstance(c, PathCollection) and len(c.get_offsets())
+    ]
+    drawn += [axes.transData.transform(line.get_xydata()) for line in axes.lines]
+    return np.concatenate([np.zeros((0, 2)), *drawn])
 
 
 def history_figure(

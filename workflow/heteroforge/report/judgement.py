@@ -12,7 +12,7 @@ import numpy as np
 from ase.data import atomic_numbers
 
 from heteroforge.dft.verification import RECONSTRUCTED_A
-from heteroforge.report.words import number_text, quantity, value_text
+from heteroforge.report.words import joined, number_text, quantity, value_text
 
 __all__ = ["Trust", "best_first", "doubts", "heavy_elements", "reasons", "trust_in_numbers"]
 
@@ -134,16 +134,12 @@ def doubts(candidate) -> list[str]:
         found.append("the band alignment is undetermined: both layers share a band edge")
     heavy = heavy_elements(candidate)
     if heavy:
-        found.append(f"{_joined(heavy)}: spin–orbit coupling, left out here, shifts the band edges")
+        found.append(f"{joined(heavy)}: spin–orbit coupling, left out here, shifts the band edges")
     magnetisation = _number(candidate, "magnetisation_bohr")
     if magnetisation and abs(magnetisation) > 0.1:
         size = value_text("magnetisation_bohr", magnetisation)
         found.append(f"magnetic ({size}): only ferromagnetic order was tried")
     return found
-
-
-def _joined(parts: Sequence[str]) -> str:
-    return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]
 
 
 def _number(candidate, name: str) -> float | None:

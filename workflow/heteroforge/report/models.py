@@ -18,11 +18,12 @@ from heteroforge.report.figures import (
     scatter_figure,
     style,
 )
-from heteroforge.report.words import quantity
+from heteroforge.report.words import chemical_formula, formula_text, quantity
 
 __all__ = ["calibration_figure", "pareto_figure", "parity_panels"]
 
 NAMED = 2  # predictions farthest from DFT that get their names
+MOST_NAMED_SLOTS = 8  # of more, the numbers of the slots are all that can be read
 
 
 def parity_panels(table: pd.DataFrame) -> Figure:
@@ -44,6 +45,8 @@ def parity_panels(table: pd.DataFrame) -> Figure:
             margin = 0.05 * (np.ptp(both) or 1.0)
             ends = (both.min() - margin, both.max() + margin)
             axes.plot(ends, ends, color=MUTED, lw=1)
+            axes.set_xlim(ends)
+            axes.set_ylim(ends)
             axes.errorbar(
                 group["true"], group["predicted"], yerr=group["std"], fmt="none", ecolor=LINE,
                 elinewidth=0.9,
@@ -53,9 +56,8 @@ def parity_panels(table: pd.DataFrame) -> Figure:
             )
             worst = (group["true"] - group["predicted"]).abs().nlargest(NAMED).index
             named = group.loc[worst].drop_duplicates("formula")
-            name_points(axes, named["true"], named["predicted"], named["formula"])
-            axes.set_xlim(ends)
-            axes.set_ylim(ends)
+            formulas = named["formula"].map(chemical_formula).map(formula_text)
+            name_points(axes, named["true"], named["predicted"], formulas)
             axes.set_title(quantity(name).label, fontsize=8)
             axes.set_xlabel("DFT")
         grid[0].set_ylabel("predicted, pair held out")
@@ -108,6 +110,12 @@ def pareto_figure(
         "selected": (selected[x].to_numpy(), selected[y].to_numpy()),
     }
     windows = {name: targets[name] for name in (x, y) if name in targets}
-    names = {"selected": [f"{row.layers} ({row.slot})" for row in selected.itertuples()]}
+    few = len(selected) <= MOST_NAMED_SLOTS
+    names = {
+        "selected": [
+            f"{formula_text(chemical_formula(row.formula))} ({row.slot})" if few else str(row.slot)
+            for row in selected.itertuples()
+        ]
+    }
     groups = {k: v for k, v in groups.items() if len(v[0])}
     return scatter_figure(x, y, groups, windows, names if "selected" in groups else None)

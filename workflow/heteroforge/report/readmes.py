@@ -25,7 +25,8 @@ def stage_readme(campaign: Campaign, stage: str) -> str:
         stage: name of the stage and its folder.
     """
     section = stage_section(campaign, stage)
-    lines = [f"# {section.title}", "", f"*{section.question}*", "", " ".join(section.paragraphs)]
+    lines = [f"# {section.title}", "", f"*{section.question}*", ""]
+    lines.append("\n\n".join(section.paragraphs))
     for path in sorted((campaign.folder / stage).glob("*.png")):
         lines += ["", f"![{picture_caption(stage, path.stem)}]({path.name})"]
     lines += ["", "| file | rows | to open it |", "|---|---|---|"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from xml.etree import ElementTree
 
@@ -13,12 +13,16 @@ import pandas as pd
 from markupsafe import Markup
 
 from heteroforge.report.campaign import Campaign
+from heteroforge.report.clustering import clustering_paragraphs, clustering_tables
 from heteroforge.report.figures import inline_svg, page_svg
 from heteroforge.report.models import calibration_figure
 from heteroforge.report.tables import Table, make_table, measures_table
 from heteroforge.report.words import (
+    count_text,
+    joined,
     number_text,
     quantity,
+    share_text,
     target_sentence,
     value_text,
 )
@@ -30,9 +34,11 @@ PICTURES_PER_STAGE = 6
 _CAPTIONS = {
     "library/monolayers": "Gap against lattice constant, by name; layers of similar lattice "
     "constant fit on each other.",
-    "clustering/map": "Map of the monolayers by their descriptors.",
-    "clustering/drivers": "What drives the properties. Bars that end left of the red mark may be "
-    "chance.",
+    "clustering/map": "Map of the monolayers: near means alike in composition and structure.",
+    "clustering/works": "What separates the good from the others: band gap, mobility and binding "
+    "energy of the monolayers for which they are known; shaded: asked of a good semiconductor.",
+    "clustering/drivers": "What decides the properties: importance of the descriptors. Bars that "
+    "end left of the red mark may be chance.",
     "stacks/matches": "Which layers fit on which: smallest mismatch of a common cell; empty: none "
     "within the limits.",
     "labels/baseline_and_dft": "What physics baselines say of stacks, and what DFT says.",
@@ -142,24 +148,11 @@ def _add_pictures(campaign: Campaign, section: Section) -> None:
 # --- sentences --------------------------------------------------------------------------------
 
 
-def _count(number: int, one: str, many: str | None = None) -> str:
-    return f"{number_text(int(number))} {one if number == 1 else many or one + 's'}"
-
-
-def _share(part: float, whole: float) -> str:
-    return f"{100 * part / whole:.0f}{chr(0x202F)}%" if whole else "–"
-
-
 def _range(name: str, values: pd.Series) -> str:
     low, high = values.min(), values.max()
     if math.isclose(low, high):
         return value_text(name, low)
     return f"{value_text(name, low, unit=False)} to {value_text(name, high)}"
-
-
-def _join(parts: Sequence[str]) -> str:
-    parts = list(parts)
-    return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]
 
 
 # --- stages -----------------------------------------------------------------------------------
@@ -170,13 +163,14 @@ def _write_library(campaign: Campaign, section: Section) -> None:
     library, rejected = campaign.table(path), campaign.table("library/rejected.csv")
     if library is None:
         return
-    text = f"{_count(len(library), 'monolayer')}"
+    text = f"{count_text(len(library), 'monolayer')}"
     if "source" in library:
         sources = sorted(library["source"].dropna().astype(str).unique())
-        text += f" ({_join(sources)})" if sources else ""
+        text += f" ({joined(sources)})" if sources else ""
     if "is_metal" in library:
         metals = int((library["is_metal"] == True).sum())  # noqa: E712 (unknown is neither)
-        text += f": {_count(len(library) - metals, 'semiconductor')} and {_count(metals, 'metal')}"
+        text += f": {count_text(len(library) - metals, 'semiconductor')} and "
+        text += count_text(metals, "metal")
     text += "."
     if "gap_ev" in library and library["gap_ev"].gt(0).any():
         text += f" Gaps run from {_range('gap_ev', library['gap_ev'][library['gap_ev'] > 0])}."
@@ -187,92 +181,16 @@ def _write_library(campaign: Campaign, section: Section) -> None:
     if rejected is not None and len(rejected):
         section.paragraphs.append(
             f"Set aside: {number_text(len(rejected))} of "
-            f"{_count(len(library) + len(rejected), 'material')} "
-            f"({_share(len(rejected), len(library) + len(rejected))}): `library/rejected.csv` has "
-            "the reasons."
+            f"{count_text(len(library) + len(rejected), 'material')} "
+            f"({share_text(len(rejected), len(library) + len(rejected))}): "
+            "`library/rejected.csv` has the reasons."
         )
     section.tables.append(make_table(library, "library-monolayers", "Monolayers", path))
 
 
 def _write_clustering(campaign: Campaign, section: Section) -> None:
-    clusters = campaign.table("clustering/clusters.csv")
-    drivers = campaign.table("clustering/drivers.csv")
-    if clusters is not None:
-        sizes = clusters["cluster"].value_counts()
-        noise = int(sizes.pop(-1)) if -1 in sizes.index else 0
-        text = f"{_count(len(sizes), 'cluster')} among {_count(len(clusters), 'monolayer')}; "
-        text += f"{_count(noise, 'monolayer belongs', 'monolayers belong')} to none."
-        if "works" in clusters:
-            works = clusters["works"].astype("object")
-            good, bad = int((works == True).sum()), int((works == False).sum())  # noqa: E712
-            unknown = len(clusters) - good - bad
-            text += (
-                f" {number_text(good)} meet the definition of a good semiconductor in the "
-                f"configuration, {number_text(bad)} do not, and for {number_text(unknown)} too "
-                "little is known to tell."
-            )
-        section.paragraphs.append(text)
-    known = campaign.table("clustering/known.csv")
-    if known is not None and "agrees" in known and known["agrees"].notna().any():
-        judged = known.dropna(subset=["agrees"])
-        section.paragraphs.append(
-            f"Of {_count(len(judged), 'material')} here that the field has judged, the definition "
-            f"agrees for {number_text(int(judged['agrees'].astype(bool).sum()))}."
-        )
-    if drivers is not None and len(drivers):
-        for target, rows in drivers.groupby("target", sort=False):
-            _write_drivers(campaign, section, str(target), rows)
-        section.tables.append(
-            make_table(drivers, "clustering-drivers", "Drivers", "clustering/drivers.csv")
-        )
-    cards = campaign.table("clustering/cards.csv")
-    if cards is not None and len(cards):
-        table = make_table(cards, "clustering-cards", "Clusters in short", "clustering/cards.csv")
-        section.tables.append(table)
-    if clusters is not None:
-        section.tables.append(
-            make_table(
-                clusters,
-                "clustering-clusters",
-                "Clusters",
-                "clustering/clusters.csv",
-                headings={"probability": "membership", "works": "good semiconductor"},
-            )
-        )
-
-
-def _write_drivers(campaign: Campaign, section: Section, target: str, rows: pd.DataFrame) -> None:
-    words = "being a good semiconductor" if target == "works" else quantity(target).words
-    if rows["importance"].isna().all():  # the row says why
-        section.paragraphs.append(f"What drives {words} was not studied: {rows['effect'].iloc[0]}.")
-        return
-    rows = rows.sort_values("importance", ascending=False)
-    above = rows[rows["effect"] != "chance"]
-    if "null_importance" in rows:
-        above = above[above["importance"] > above["null_importance"]]
-    samples = f" ({_count(int(rows['samples'].max()), 'sample')})" if "samples" in rows else ""
-    if len(above):
-        names = [
-            quantity(str(row.descriptor)).words
-            + (f" ({row.effect} it)" if row.effect in ("raises", "lowers") else "")
-            for row in above.head(3).itertuples()
-        ]
-        section.paragraphs.append(
-            f"What drives {words}{samples}: {_join(names)}. "
-            f"{number_text(len(above))} of {_count(len(rows), 'descriptor')} matter more than they "
-            "would if the values were shuffled among the materials."
-        )
-        skill = rows["skill"].iloc[0] if "skill" in rows else None
-        if skill is not None and pd.notna(skill):
-            section.paragraphs[-1] += (
-                f" Together the descriptors explain {_share(float(skill), 1.0)} of the spread on "
-                "materials not seen."
-            )
-    else:
-        section.paragraphs.append(
-            f"No descriptor tells {words}{samples} better than chance (importance against "
-            "values shuffled among the materials): too few data, or the wrong descriptors."
-        )
+    section.paragraphs += clustering_paragraphs(campaign)
+    section.tables += clustering_tables(campaign)
 
 
 def _write_stacks(campaign: Campaign, section: Section) -> None:
@@ -280,7 +198,9 @@ def _write_stacks(campaign: Campaign, section: Section) -> None:
     stacks = campaign.columns("stacks/training_stacks.parquet")
     if matches is not None:
         pairs = matches[["bottom", "top"]].drop_duplicates()
-        text = f"{_count(len(matches), 'commensurate cell')} for {_count(len(pairs), 'pair')}"
+        text = (
+            f"{count_text(len(matches), 'commensurate cell')} for {count_text(len(pairs), 'pair')}"
+        )
         if len(matches):
             text += (
                 f", with a mismatch of {_range('mismatch_percent', matches['mismatch_percent'])} "
@@ -289,10 +209,10 @@ def _write_stacks(campaign: Campaign, section: Section) -> None:
             )
         section.paragraphs.append(text + ".")
     if stacks is not None:
-        text = f"{_count(len(stacks), 'stack')} to learn from"
+        text = f"{count_text(len(stacks), 'stack')} to learn from"
         if "split" in stacks and len(stacks):
             sizes = stacks["split"].value_counts()
-            text += ": " + _join([f"{number_text(int(n))} {name}" for name, n in sizes.items()])
+            text += ": " + joined([f"{number_text(int(n))} {name}" for name, n in sizes.items()])
             text += ". All stacks of a pair of layers are on one side of the split: test numbers "
             text += "are for pairs that were never seen"
         section.paragraphs.append(text + ".")
@@ -310,8 +230,9 @@ def _write_labels(campaign: Campaign, section: Section) -> None:
     sizes = labels["fidelity"].value_counts()
     parts = [f"{number_text(int(n))} of fidelity “{name}”" for name, n in sizes.items()]
     section.paragraphs.append(
-        f"{_count(len(labels), 'value')} for {_count(labels['stack_id'].nunique(), 'stack')}"
-        + (f": {_join(parts)}." if parts else ".")
+        f"{count_text(len(labels), 'value')} for "
+        + count_text(labels["stack_id"].nunique(), "stack")
+        + (f": {joined(parts)}." if parts else ".")
         + " Models learn the difference between the baseline and DFT."
     )
     groups = labels.groupby(["property", "fidelity"], sort=True)
@@ -336,14 +257,37 @@ def _write_gvae(campaign: Campaign, section: Section) -> None:
     if history is not None and len(history):
         _write_history(section, history)
     if metrics:
+        section.paragraphs += _generator_paragraphs(metrics)
         section.tables.append(
             measures_table(metrics, "gvae-metrics", "Reconstruction and generation")
         )
 
 
+def _generator_paragraphs(metrics: Mapping) -> list[str]:
+    """What comes back of stacks that were held out, and what new ones are worth."""
+    paragraphs = []
+    held_out = (metrics.get("reconstruction") or {}).get("test_pairs")
+    if isinstance(held_out, Mapping) and held_out.get("stacks"):
+        paragraphs.append(
+            f"Of {count_text(held_out['stacks'], 'stack')} of pairs never seen "
+            f"{share_text(held_out['all'], 1.0)} come back with layers, faces, cell and registry "
+            f"as they were; lattice constants within {number_text(held_out['lattice_mae_a'])}"
+            f"\u202fÅ and gaps within {number_text(held_out['gap_mae_a'], 3)}\u202fÅ in the mean."
+        )
+    made = metrics.get("generation")
+    if isinstance(made, Mapping) and made.get("generated"):
+        paragraphs.append(
+            f"Of {number_text(made['generated'])} drawn without a target "
+            f"{share_text(made['validity'], 1.0)} are valid stacks; of these "
+            f"{share_text(made['uniqueness'], 1.0)} are distinct, and of the distinct ones "
+            f"{share_text(made['novelty'], 1.0)} are new."
+        )
+    return paragraphs
+
+
 def _write_history(section: Section, history: pd.DataFrame) -> None:
     epochs = history["epoch"] if "epoch" in history else pd.Series(range(1, len(history) + 1))
-    text = f"Trained for {_count(int(epochs.nunique()), 'epoch')}"
+    text = f"Trained for {count_text(int(epochs.nunique()), 'epoch')}"
     if "validation_loss" in history and history["validation_loss"].notna().any():
         best = history["validation_loss"].idxmin()
         text += (
@@ -381,9 +325,9 @@ def _write_metrics(section: Section, metrics: Mapping, calibration: Mapping) -> 
         section.tables.append(measures_table(metrics, "gnn-metrics", "Test metrics"))
         return
     if metrics.get("labelled_stacks") is not None:
-        text = f"{_count(metrics['labelled_stacks'], 'stack')} with DFT labels"
+        text = f"{count_text(metrics['labelled_stacks'], 'stack')} with DFT labels"
         if metrics.get("labelled_pairs") is not None:
-            text += f" from {_count(metrics['labelled_pairs'], 'pair')} of layers"
+            text += f" from {count_text(metrics['labelled_pairs'], 'pair')} of layers"
         if metrics.get("split"):
             text += (
                 f"; every error below is for pairs left out of the training ({metrics['split']})"
@@ -394,8 +338,8 @@ def _write_metrics(section: Section, metrics: Mapping, calibration: Mapping) -> 
         return
     beaten = [name for name, entry in known.items() if entry.get("network_beats_baselines")]
     text = f"The GNN beats every simpler predictor for {number_text(len(beaten))} of "
-    text += f"{_count(len(known), 'property', 'properties')}"
-    text += f" ({_join([quantity(n).words for n in beaten])})" if beaten else ""
+    text += f"{count_text(len(known), 'property', 'properties')}"
+    text += f" ({joined([quantity(n).words for n in beaten])})" if beaten else ""
     section.paragraphs.append(text + "; the best one on unseen pairs is used for each property.")
     section.tables.append(_predictors_table(known, calibration))
 
@@ -442,17 +386,21 @@ def _write_samples(campaign: Campaign, section: Section) -> None:
     if not frames:
         return
     samples = pd.concat(frames, ignore_index=True)
-    text = f"{_count(len(samples), 'stack')} in {_count(len(shards), 'shard')}"
+    text = f"{count_text(len(samples), 'stack')} in {count_text(len(shards), 'shard')}"
     if "stack_id" in samples:
         text += f", {number_text(int(samples['stack_id'].nunique()))} of them distinct"
     if "is_novel" in samples and len(samples):
         novel = int(samples["is_novel"].sum())
-        text += f"; {_share(novel, len(samples))} are not among those the generator learned from"
+        text += (
+            f"; {share_text(novel, len(samples))} are not among those the generator learned from"
+        )
     section.paragraphs.append(text + ".")
     if "number_of_layers" in samples and len(samples):
         sizes = samples["number_of_layers"].value_counts().sort_index()
         parts = [f"{number_text(int(n))} with {k} layers" for k, n in sizes.items()]
-        section.paragraphs.append(f"{_join(parts)}.")
+        if len(parts) == 1:
+            parts = [f"All have {sizes.index[0]} layers"]
+        section.paragraphs.append(f"{joined(parts)}.")
 
 
 # Said by another column, or the same for all that came so far.
@@ -472,7 +420,7 @@ def _write_screening(campaign: Campaign, section: Section) -> None:
     if ranked is None and selected is None:
         return
     if ranked is not None:
-        text = f"{_count(len(ranked), 'stack')} ranked"
+        text = f"{count_text(len(ranked), 'stack')} ranked"
         if "probability" in ranked and len(ranked):
             likely = int((ranked["probability"] >= 0.5).sum())
             text += (
@@ -481,7 +429,7 @@ def _write_screening(campaign: Campaign, section: Section) -> None:
             )
         section.paragraphs.append(text + ".")
     if selected is not None:
-        text = f"{_count(len(selected), 'stack')} selected for DFT"
+        text = f"{count_text(len(selected), 'stack')} selected for DFT"
         if "probability" in selected and len(selected):
             text += f", with a probability of {_range('probability', selected['probability'])}"
         if ranked is not None and "probability" in ranked and len(ranked):
@@ -492,7 +440,7 @@ def _write_screening(campaign: Campaign, section: Section) -> None:
         section.paragraphs.append(text + ".")
     if rejected is not None and len(rejected):
         section.paragraphs.append(
-            f"{_count(len(rejected), 'stack')} did not enter the ranking or a slot: "
+            f"{count_text(len(rejected), 'stack')} did not enter the ranking or a slot: "
             "`screening/rejected.csv` has the reasons."
         )
     if ranked is not None and len(ranked):
@@ -514,9 +462,9 @@ def _write_dft(campaign: Campaign, section: Section) -> None:
     verified = campaign.verified
     inside = [c for c in verified if c.meets_targets]
     section.paragraphs.append(
-        f"{number_text(len(verified))} of {_count(len(computed), 'candidate')} computed to the end"
-        f"; {number_text(len(inside))} of these inside all targets, a hit rate of "
-        f"{_share(len(inside), len(computed))} of what was computed."
+        f"{number_text(len(verified))} of {count_text(len(computed), 'candidate')} computed to "
+        f"the end; {number_text(len(inside))} of these inside all targets, a hit rate of "
+        f"{share_text(len(inside), len(computed))} of what was computed."
     )
     rows = []
     for name in campaign.targets or {}:
@@ -532,7 +480,7 @@ def _write_dft(campaign: Campaign, section: Section) -> None:
         covered = [abs(p - d) <= 2 * s for d, p, s in pairs if isinstance(s, (int, float))]
         rows.append(
             f"The predicted {quantity(name).words} is off by {value_text(name, errors.mean())} in "
-            f"the mean over {_count(len(pairs), 'candidate')}"
+            f"the mean over {count_text(len(pairs), 'candidate')}"
             + (f", within two standard deviations for {sum(covered)}." if covered else ".")
         )
     section.paragraphs += rows

@@ -12,7 +12,7 @@ from heteroforge.report.figures import (
     name_points,
     style,
 )
-from heteroforge.report.words import quantity
+from heteroforge.report.words import formula_text, quantity
 
 __all__ = ["library_figure"]
 
@@ -31,6 +31,7 @@ def library_figure(table: pd.DataFrame) -> Figure:
         figure = Figure(figsize=(6.4, 4.2))
         axes = figure.add_axes((0.1, 0.12, 0.87, 0.79))
         metal = known["gap_ev"] <= 0
+        axes.margins(x=0.12)  # room for the names
         for chosen, label, colour in (
             (known[~metal], "semiconductor", LAYER_COLOURS[0]),
             (known[metal], "no gap", MUTED),
@@ -43,7 +44,8 @@ def library_figure(table: pd.DataFrame) -> Figure:
         # Metals lie side by side on one line: their names stand upright.
         for chosen, angle in ((known[~metal], 0), (known[metal], 60)):
             if len(chosen) <= MOST_NAMES:
-                name_points(axes, chosen["a_a"], chosen["gap_ev"], chosen["monolayer_id"], angle)
+                names = chosen["monolayer_id"].map(formula_text)
+                name_points(axes, chosen["a_a"], chosen["gap_ev"], names, angle)
         axes.set_xlabel("shorter lattice constant a (Å)")
         axes.set_ylabel(quantity("gap_ev").label)
         axes.grid()

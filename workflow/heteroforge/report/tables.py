@@ -8,7 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from heteroforge.report.words import formula_text, number_text, quantity, value_text
+from heteroforge.report.words import (
+    chemical_formula,
+    formula_text,
+    number_text,
+    quantity,
+    value_text,
+)
 
 __all__ = ["Table", "make_table", "measures_table"]
 
@@ -82,7 +88,7 @@ def _cell(name: str, value: object, truth: bool = False) -> tuple[str, str]:
         value = value.tolist()
     text = str(value)
     if name in _FORMULAS:
-        return formula_text(text), text
+        return formula_text(chemical_formula(text) if name == "formula" else text), text
     if name == "property":
         return quantity(text).label, text
     return (quantity(text).words if name in ("target", "descriptor") else text), text

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from heteroforge.report.figures import band_figure, style
-from heteroforge.report.words import stack_name
+from heteroforge.report.words import chemical_formula, formula_text, stack_name
 from heteroforge.structures import Stack
 
 __all__ = ["candidate_figure", "comparison_figure"]
@@ -34,7 +34,11 @@ def candidate_figure(bands: Mapping, result: Mapping, states: np.ndarray | None 
         reason = "no candidate" if result["status"] == "empty" else result.get("reason", "")
         return message_figure(f"slot {result.get('slot', '')}: {reason}")
     stack = Stack.from_dict(result["specification"])
-    return band_figure(bands, [layer.monolayer.formula for layer in stack.layers], states)
+    return band_figure(
+        bands,
+        [formula_text(chemical_formula(layer.monolayer.formula)) for layer in stack.layers],
+        states,
+    )
 
 
 def comparison_figure(results: Sequence[Mapping]) -> Figure:
@@ -46,7 +50,7 @@ def comparison_figure(results: Sequence[Mapping]) -> Figure:
     verified = [r for r in results if r["status"] == "verified"]
     if not verified:
         return message_figure("no candidate was verified: see failed.csv")
-    names = [stack_name(r["specification"]) for r in verified]
+    names = [formula_text(stack_name(r["specification"])) for r in verified]
     with style():
         figure = Figure(figsize=(8.4, 0.8 + 0.38 * len(verified)))
         panels = figure.subplots(1, len(COMPARED), sharey=True)
@@ -68,13 +72,16 @@ def comparison_figure(results: Sequence[Mapping]) -> Figure:
             shown = [i for i in places if isinstance(found[i], float)]
             panel.plot([found[i] for i in shown], shown, "D", label="DFT")
             if window:
-                low, high = panel.get_xlim()
-                panel.axvspan(
-                    low if window[0] is None else window[0],
-                    high if window[1] is None else window[1],
-                    alpha=0.12,
-                    lw=0,
-                    label="asked for",
+                ends = panel.get_xlim()
+                low, high = (
+                    end if asked is None else asked for asked, end in zip(window, ends, strict=True)
+                )
+                panel.axvspan(low, high, alpha=0.12, lw=0, label="asked for")
+                # An open end reaches to the edge of the picture, a closed one is shown.
+                margin = 0.05 * (max(high, ends[1]) - min(low, ends[0]))
+                panel.set_xlim(
+                    low if window[0] is None else min(low - margin, ends[0]),
+                    high if window[1] is None else max(high + margin, ends[1]),
                 )
             panel.set_xlabel(label)
         panels[0].set_yticks(

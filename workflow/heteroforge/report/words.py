@@ -10,10 +10,14 @@ from dataclasses import dataclass
 
 __all__ = [
     "Quantity",
+    "chemical_formula",
+    "count_text",
     "formula_text",
     "is_inside",
+    "joined",
     "number_text",
     "quantity",
+    "share_text",
     "stack_name",
     "target_sentence",
     "value_text",
@@ -68,8 +72,8 @@ _KNOWN = {
     "stiffness_n_m": Quantity("in-plane stiffness", "N/m", 0),
     "area_a2": Quantity("cell area", "Å²", 1),
     "thickness_a": Quantity("thickness", "Å", 2),
-    "a_a": Quantity("a", "Å", 3),
-    "b_a": Quantity("b", "Å", 3),
+    "a_a": Quantity("lattice constant a", "Å", 3),
+    "b_a": Quantity("lattice constant b", "Å", 3),
     "gamma_deg": Quantity("γ", "°", 1),
     "twist_deg": Quantity("twist", "°", 2),
     "mismatch_percent": Quantity("mismatch", "%", 2),
@@ -81,6 +85,8 @@ _KNOWN = {
     "stack_id": Quantity("stack"),
     "monolayer_id": Quantity("monolayer"),
     "is_metal": Quantity("metal"),
+    "is_semiconductor": Quantity("having a gap"),
+    "works": Quantity("good semiconductor"),
     "gap_is_direct": Quantity("direct gap"),
     "meets_target": Quantity("meets targets"),
     "magnetisation_bohr": Quantity("magnetisation", "μB", 2),
@@ -89,6 +95,26 @@ _KNOWN = {
     "r2": Quantity("R²"),
     "gnn": Quantity("GNN"),
     "gvae": Quantity("GVAE"),
+    "kl": Quantity("Kullback–Leibler term"),
+    "validation_loss": Quantity("loss on pairs held out"),
+    # Descriptors of monolayers whose names do not say it, or end in what is not their unit.
+    "row_mean": Quantity("row in the periodic table, mean"),
+    "row_spread": Quantity("row in the periodic table, spread"),
+    "electronegativity_across_bonds": Quantity("electronegativity difference across bonds"),
+    "electronegativity_between_faces": Quantity("electronegativity difference between faces"),
+    "valence_electrons_per_area_a2": Quantity("valence electrons per area", "1/Å²"),
+    "electrons_left_by_anions": Quantity("electrons that anions leave over, per atom"),
+    "share_of_most_electronegative": Quantity("share of the most electronegative element"),
+    "ionization_energy_mean_ev": Quantity("ionization energy of the atoms, mean", "eV"),
+    "packing": Quantity("packing of the plane by atoms"),
+    "bond_length_over_radii": Quantity("bond length over sum of radii"),
+    "coordination_mean": Quantity("coordination number, mean"),
+    "has_twofold_or_inversion": Quantity("twofold axis or inversion"),
+    "has_equal_faces": Quantity("equal faces"),
+    "lattice_ratio": Quantity("lattice constants b/a"),
+    "hull_distance_ev_atom": Quantity("distance from the convex hull", "eV/atom"),
+    "deformation_potential_cbm_ev": Quantity("deformation potential, conduction band", "eV"),
+    "deformation_potential_vbm_ev": Quantity("deformation potential, valence band", "eV"),
 }
 
 # Longest first: mev_a2 must win over a2.
@@ -153,6 +179,42 @@ def number_text(value: object, decimals: int | None = None) -> str:
 def formula_text(formula: str) -> str:
     """Numbers after element symbols as subscripts: MoS2/WSe2 → MoS₂/WSe₂."""
     return re.sub(r"(?<=[A-Za-z)])\d+", lambda match: match[0].translate(_SUBSCRIPTS), str(formula))
+
+
+def chemical_formula(text: str) -> str:
+    """Elements of each layer's formula in the order of IUPAC: AlN/CSi → AlN/SiC.
+
+    What is not a formula is returned as it is.
+    """
+    # Imported here: it takes a second to load.
+    from pymatgen.core.periodic_table import Element
+
+    def ordered(formula: str) -> str:
+        parts = re.findall(r"([A-Z][a-z]?)(\d*)", formula)
+        if "".join(map("".join, parts)) != formula:
+            return formula
+        try:
+            return "".join(map("".join, sorted(parts, key=lambda p: Element(p[0]).iupac_ordering)))
+        except ValueError:
+            return formula
+
+    return "/".join(map(ordered, str(text).split("/")))
+
+
+def count_text(number: int, one: str, many: str | None = None) -> str:
+    """A number with its noun: "1 stack", "2 stacks"."""
+    return f"{number_text(int(number))} {one if number == 1 else many or one + 's'}"
+
+
+def share_text(part: float, whole: float) -> str:
+    """A share in percent, "–" of nothing."""
+    return f"{100 * part / whole:.0f}{NARROW_SPACE}%" if whole else "–"
+
+
+def joined(parts: Sequence[str]) -> str:
+    """Items as in a sentence: "a, b and c"."""
+    parts = list(parts)
+    return ", ".join(parts[:-1]) + " and " + parts[-1] if len(parts) > 1 else "".join(parts)
 
 
 def stack_name(specification: str | Mapping) -> str:
@@ -223,8 +285,4 @@ def is_inside(value: object, window: object) -> bool | None:
 def target_sentence(targets: Mapping[str, object]) -> str:
     """All targets in one phrase: "band gap between 1 and 3 eV and binding energy …"."""
     parts = [f"{quantity(name).words} {window_text(name, w)}" for name, w in targets.items()]
-    if not parts:
-        return "no targets were set"
-    if len(parts) == 1:
-        return parts[0]
-    return ", ".join(parts[:-1]) + " and " + parts[-1]
+    return joined(parts) or "no targets were set"
