@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from ase import Atoms
+from ase.build import graphene
 
 from heteroforge.report import Candidate
 from heteroforge.report.judgement import (
@@ -14,6 +15,7 @@ from heteroforge.report.judgement import (
     reasons,
     trust_in_numbers,
 )
+from heteroforge.structures import Interface, Layer, Monolayer, Stack
 
 C2DB = Path(__file__).parents[3] / "shared" / "data" / "c2db" / "properties_2021.csv"
 WINDOWS = {"gap_ev": [1.0, 3.0], "binding_energy_mev_a2": [5, None]}
@@ -38,6 +40,36 @@ def test_order_is_misses_then_doubts_then_binding():
     failed, pending = candidate(5, "failed"), candidate(6, "pending")
     mixed = [pending, outside, failed, doubtful, weak, strong]
     assert [c.slot for c in best_first(mixed)] == [2, 1, 3, 4, 5, 6]
+
+
+def stacked(slot, net, offset=(0.0, 0.0), turned=False, order=("BN", "SiC")) -> Candidate:
+    layers = {"BN": 2.5, "SiC": 2.52}
+    made = tuple(
+        Layer(
+            Monolayer.from_atoms(graphene(name, a=layers[name], vacuum=8.0), name=name),
+            supercell=((1, 1), (-1, 0)) if turned and place else ((1, 0), (0, 1)),
+        )
+        for place, name in enumerate(order)
+    )
+    found = candidate(slot, net_energy_mev_a2=net)
+    found.stack = Stack(made, (Interface(offset=offset, gap_a=3.2),), 2.51, 2.51, 120.0)
+    return found
+
+
+def test_a_stack_that_may_slide_into_a_better_one_comes_last():
+    best, slid = stacked(0, 33.0), stacked(1, 30.0, offset=(1 / 3, 2 / 3))
+    turned, other = stacked(2, 15.0, turned=True), candidate(3, net_energy_mev_a2=16.0)
+    same = stacked(4, 32.5, offset=(2 / 3, 1 / 3))  # too close to tell
+    upside_down = stacked(5, 20.0, order=("SiC", "BN"))
+    verified = [turned, slid, other, upside_down, same, best]
+    assert [c.slot for c in best_first(verified)] == [0, 4, 3, 2, 1, 5]
+    assert doubts(best, verified) == doubts(same, verified) == doubts(other, verified) == []
+    (words,) = doubts(slid, verified)
+    assert "3.0\u202fmeV/Å² more in slot 0: they may slide there" in words
+    (words,) = doubts(upside_down, verified)
+    assert "13.0\u202fmeV/Å² more in slot 0: they may slide there" in words
+    (words,) = doubts(turned, verified)
+    assert "18.0\u202fmeV/Å² more in slot 0: grown freely they prefer it" in words
 
 
 def test_reasons_carry_the_numbers():

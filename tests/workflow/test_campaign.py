@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from opened import check_campaign
 
 ROOT = Path(__file__).resolve().parents[2]
 COPIED = ("Snakefile", "config", "envs", "workflow")
@@ -102,6 +103,11 @@ def test_a_killed_campaign_goes_on_and_ends_with_verified_candidates(project):
     assert len(table) == 1
     page = (project / "results" / "tiny" / "report" / "index.html").read_text()
     assert table.loc[0, "formula"].split("/")[0] in page
+
+
+def test_other_programs_open_what_it_leaves(project):
+    opened = check_campaign(project / "results" / "tiny")
+    assert set(opened) == {".extxyz", ".cif", ".csv", ".parquet", ".json"}
 
 
 def test_what_is_finished_is_not_made_again(project):

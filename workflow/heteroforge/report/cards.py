@@ -116,9 +116,9 @@ def make_card(
     if brief:
         card.summary = candidate.reason or card.summary
         return card
-    card.stacking = "; ".join(_stacking(candidate))
+    card.stacking = "; ".join([f"slot {candidate.slot}", *_stacking(candidate)])
     card.why = reasons(candidate, campaign.verified)
-    card.doubts = doubts(candidate)
+    card.doubts = doubts(candidate, campaign.verified)
     rows = campaign.layer_rows(candidate)
     names = _layer_names(rows)
     for draw in (_draw_structure, _draw_alignment, _draw_bands):
@@ -264,6 +264,8 @@ def _draw_alignment(candidate, rows, names, colours) -> Picture | None:
     title = f"Band alignment of {formula_text(candidate.title)}: {words}"
     svg = figures.inline_svg(figure, title, f"slot{candidate.slot}-alignment")
     caption = f"Band edges against vacuum; alignment {words} by the layers' share in the edges."
+    if kind == "metal":
+        caption = "Band edges against vacuum; the stack is a metal."
     alone = sum(bool(row.get("alone")) for row in rows)
     if rows and alone == len(rows):
         caption += " Layers alone are in the stack's cell, by the same protocol."

@@ -167,6 +167,14 @@ def works_figure(
                         found["gap_ev"], found[name], s=26 if few else 12, color=colour, lw=0.4,
                         edgecolor=PAPER, marker=marker, label=f"{label} ({len(found)})",
                     )  # fmt: skip
+            # What is asked stays in sight where no monolayer meets it, and both share the gaps.
+            asked = {
+                c: [w for w in windows.get(c) or () if w is not None] for c in ("gap_ev", name)
+            }
+            gaps = [*targets["gap_ev"].dropna(), *asked["gap_ev"]]
+            values = [*known[name], *asked[name]]
+            if len(known):
+                axes.plot([min(gaps), max(gaps)], [min(values), max(values)], marker="", ls="none")
             ends_x, ends_y = axes.get_xlim(), axes.get_ylim()
             for column, draw, ends in (
                 ("gap_ev", axes.axvspan, ends_x),

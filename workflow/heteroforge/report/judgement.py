@@ -34,16 +34,66 @@ def best_first(candidates: Sequence) -> list:
     """Inside all targets, then fewest misses, then fewest doubts, then most strongly bound.
 
     Bound means binding less strain per area: what holds the stack together once the layers have
-    been stretched to fit. Failed and pending candidates come last.
+    been stretched to fit. Stacks that may slide into a better one of the list come after those
+    that do not, failed and pending candidates last.
     """
     order = {"verified": 0, "failed": 1, "pending": 2}
-    return sorted(
-        candidates,
-        key=lambda c: (
-            order[c.status], len(c.misses), len(doubts(c)), -(_number(c, "net_energy_mev_a2") or 0),
-            c.slot,
-        ),
-    )  # fmt: skip
+    alike: dict[tuple, list] = {}
+    for candidate in candidates:
+        if candidate.status == "verified" and candidate.stack is not None:
+            alike.setdefault(tuple(sorted(_faces(candidate.stack))), []).append(candidate)
+
+    def key(candidate) -> tuple:
+        faces = () if candidate.stack is None else tuple(sorted(_faces(candidate.stack)))
+        rivals = alike.get(faces, [])
+        slides = any(slides for _, slides in _better(candidate, rivals))
+        net = _number(candidate, "net_energy_mev_a2") or 0.0
+        several = len(doubts(candidate, rivals))
+        return order[candidate.status], len(candidate.misses), slides, several, -net, candidate.slot
+
+    return sorted(candidates, key=key)
+
+
+def _better(candidate, verified: Sequence) -> list[tuple]:
+    """Stacks of the same layers that hold together clearly better, the best first.
+
+    Returns:
+        Pairs of a candidate and whether this one only has to slide to become it: same layers,
+        faces and angles in the same order (or upside down), another registry.
+    """
+    own = _number(candidate, "net_energy_mev_a2")
+    if own is None or candidate.stack is None:
+        return []
+    names = sorted(_faces(candidate.stack))
+    found = []
+    for other in verified:
+        net = _number(other, "net_energy_mev_a2")
+        if other.stack is None or net is None or net - own < CLOSE["meV/Å²"]:
+            continue
+        if sorted(_faces(other.stack)) == names:
+            found.append((net, other, _order(other.stack) == _order(candidate.stack)))
+    return [(other, slides) for _, other, slides in sorted(found, key=lambda f: -f[0])]
+
+
+def _faces(stack) -> list[tuple[str, bool]]:
+    """Layers by name and defects, and which face is up where the two differ."""
+    names = [layer.monolayer.name or layer.monolayer.formula for layer in stack.layers]
+    return [
+        (f"{name} {layer.defects}", layer.flipped and not layer.monolayer.has_equal_faces)
+        for name, layer in zip(names, stack.layers, strict=True)
+    ]
+
+
+def _order(stack) -> tuple:
+    """What does not change when layers slide; the same for a stack and its upside-down."""
+    twists = [
+        round(min(t % 360, -t % 360)) for t in map(stack.twist_deg, range(len(stack.layers) - 1))
+    ]
+    upside_down = [
+        (name, (not up) and not layer.monolayer.has_equal_faces)
+        for (name, up), layer in zip(_faces(stack), stack.layers, strict=True)
+    ]
+    return min((_faces(stack), twists), (upside_down[::-1], twists[::-1]))
 
 
 def heavy_elements(candidate) -> list[str]:
@@ -95,8 +145,13 @@ def _margin(value: float | None, target: Mapping) -> float | None:
     return min(ends) if ends else None
 
 
-def doubts(candidate) -> list[str]:
-    """What speaks against trusting or making this candidate."""
+def doubts(candidate, verified: Sequence = ()) -> list[str]:
+    """What speaks against trusting or making this candidate.
+
+    Args:
+        candidate: of any status; only verified ones are doubted.
+        verified: all verified ones: some may be better stacks of the same layers.
+    """
     if candidate.status != "verified":
         return []
     found = []
@@ -124,6 +179,11 @@ def doubts(candidate) -> list[str]:
         found.append(
             f"a layer slid by {number_text(slide, 2)}\u202fÅ: the registry asked for is not stable"
         )
+    for other, slides in _better(candidate, verified)[:1]:
+        more = _number(other, "net_energy_mev_a2") - _number(candidate, "net_energy_mev_a2")
+        words = f"the same layers are bound by {value_text('net_energy_mev_a2', more)} more in "
+        words += f"slot {other.slot}: "
+        found.append(words + ("they may slide there" if slides else "grown freely they prefer it"))
     moved = _number(candidate, "layer_deformation_a")
     if moved is not None and moved > RECONSTRUCTED_A:
         found.append(
