@@ -97,3 +97,13 @@ def test_links_and_names_exist(document):
         last = words[-1]
         if re.fullmatch(r"[a-z_]+", last) and words[-2] not in ("--profile", "--cores"):
             assert last in known or last == "explain_config", line
+
+
+def test_programs_of_the_how_to_run(campaign_folder, monkeypatch):
+    """On own data, beside a finished campaign."""
+    monkeypatch.chdir(campaign_folder.parents[1])
+    text = (ROOT / "docs" / "how-to" / "own-data.md").read_text(encoding="utf-8")
+    programs = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    assert programs
+    for program in programs:
+        exec(program, {})

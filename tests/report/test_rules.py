@@ -45,6 +45,8 @@ def test_status_of_a_campaign_that_has_not_begun(project):
     assert list(lines) == ["library", "clustering", "stacks", "labels", "gvae", "gnn", "samples",
                            "screening", "dft", "report"]  # fmt: skip
     assert all("waiting" in line and " 0 of " in line for line in lines.values())
+    # Without `predict`, which a campaign does not need.
+    assert " 0 of 6 jobs" in lines["gnn"]
     assert "best so far: nothing yet" in said
 
 
