@@ -9,6 +9,7 @@ from heteroforge.report.words import (
     is_inside,
     number_text,
     quantity,
+    share_text,
     target_sentence,
     value_text,
 )
@@ -62,3 +63,10 @@ def test_inside_is_unknown_without_a_value():
     assert is_inside(0.99, [1.0, None]) is False
     assert is_inside(None, [1.0, None]) is None
     assert is_inside(math.nan, [1.0, None]) is None
+
+
+def test_shares_tell_nearly_all_from_all():
+    assert [share_text(part, 1000) for part in (1000, 997, 820, 2, 0)] == [
+        "100\u202f%", "99.7\u202f%", "82\u202f%", "0.2\u202f%", "0\u202f%"
+    ]  # fmt: skip
+    assert share_text(1, 0) == "–"

@@ -271,7 +271,7 @@ def _generator_paragraphs(metrics: Mapping) -> list[str]:
         paragraphs.append(
             f"Of {count_text(held_out['stacks'], 'stack')} of pairs never seen "
             f"{share_text(held_out['all'], 1.0)} come back with layers, faces, cell and registry "
-            f"as they were; lattice constants within {number_text(held_out['lattice_mae_a'])}"
+            f"as they were; lattice constants within {number_text(held_out['lattice_mae_a'], 3)}"
             f"\u202fÅ and gaps within {number_text(held_out['gap_mae_a'], 3)}\u202fÅ in the mean."
         )
     made = metrics.get("generation")

@@ -207,8 +207,12 @@ def count_text(number: int, one: str, many: str | None = None) -> str:
 
 
 def share_text(part: float, whole: float) -> str:
-    """A share in percent, "–" of nothing."""
-    return f"{100 * part / whole:.0f}{NARROW_SPACE}%" if whole else "–"
+    """A share in percent, "–" of nothing; nearly all is not written as all."""
+    if not whole:
+        return "–"
+    percent = 100 * part / whole
+    decimals = 1 if round(percent) in (0, 100) and percent not in (0, 100) else 0
+    return f"{number_text(percent, decimals)}{NARROW_SPACE}%"
 
 
 def joined(parts: Sequence[str]) -> str:
