@@ -7,8 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from campaign_files import bands, monolayers, stack
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from heteroforge.report import figures
+from heteroforge.report.clustering_figures import chosen_figure, works_figure
+from heteroforge.report.figures import name_points
 from heteroforge.report.models import calibration_figure
 from heteroforge.report.stacks import chances_figure, samples_figure
 from heteroforge.structures import build
@@ -150,3 +155,38 @@ def test_save_writes_both_formats(tmp_path):
 def test_a_single_pair_of_layers_can_be_drawn():
     axes = samples_figure(pd.Series(["A/B"] * 7), ["A", "B"]).axes[0]
     assert [text.get_text() for text in axes.texts] == ["7"]
+
+
+def test_the_chosen_stacks_are_lines_on_the_map():
+    places = pd.DataFrame({"monolayer_id": list("ABC"), "x": [0.0, 1.0, 2.0], "y": [0.0, 1.0, 0.5]})
+    axes = chosen_figure(places, [["A", "B"], ["B", "unknown"]]).axes[0]
+    assert [line.get_xdata().tolist() for line in axes.lines] == [[0.0, 1.0], [1.0]]
+    assert sorted(text.get_text() for text in axes.texts) == ["A", "B"]
+
+
+def test_good_and_poor_are_beside_each_other_with_what_is_asked_in_sight():
+    targets = pd.DataFrame(
+        {
+            "monolayer_id": ["good", "wide", "unknown"],
+            "gap_ev": [1.5, 4.0, 1.0],
+            "mobility_cm2_vs": [1e3, 2e3, None],
+            "binding_energy_mev_a2": [None, None, 20.0],
+            "works": pd.array([True, False, None], dtype="boolean"),
+        }
+    )
+    windows = {"gap_ev": [0.5, 2.5], "mobility_cm2_vs": [100, None]}
+    mobility, binding = works_figure(targets, windows).axes
+    assert {text.get_text() for text in mobility.texts} == {"good", "wide"}
+    assert {text.get_text() for text in binding.texts} == {"unknown"}
+    assert mobility.get_ylim()[0] <= 100 and mobility.get_xlim()[0] <= 0.5
+
+
+def test_names_of_points_do_not_cover_each_other():
+    figure = Figure(figsize=(4, 3))
+    axes = figure.subplots()
+    x, y = [0.50, 0.51, 0.52, 1.0], [0.50, 0.51, 0.50, 1.0]
+    axes.scatter(x, y)
+    name_points(axes, x, y, [f"monolayer {i}" for i in range(4)])
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    boxes = [Text.get_window_extent(text, renderer) for text in axes.texts]
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[i + 1 :])

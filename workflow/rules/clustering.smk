@@ -125,6 +125,7 @@ rule plot_clusters:
             category="2. clustering",
         ),
         map_svg=f"{CLUSTERING}/map.svg",
+        places=f"{CLUSTERING}/map.csv",
         works=report(
             f"{CLUSTERING}/works.png",
             caption="../report/caption.rst",

@@ -1,7 +1,7 @@
 """Map of the monolayers by their descriptors, and what separates the ones that work."""
 
 from heteroforge.clustering import map_monolayers
-from heteroforge.io import log_to, read_table
+from heteroforge.io import log_to, read_table, write_table
 from heteroforge.report.clustering_figures import map_figure, works_figure
 from heteroforge.report.figures import save
 
@@ -10,6 +10,7 @@ descriptors = read_table(snakemake.input.descriptors).set_index("monolayer_id")
 clusters = read_table(snakemake.input.clusters).set_index("monolayer_id").loc[descriptors.index]
 targets = read_table(snakemake.input.targets).set_index("monolayer_id").loc[descriptors.index]
 places, method = map_monolayers(descriptors, snakemake.params.seed)
+write_table(snakemake.output.places, places.reset_index())
 places[["cluster", "works"]] = clusters[["cluster", "works"]]
 places["works"] = places["works"].astype("boolean")
 places["gap_ev"] = targets["gap_ev"]

@@ -24,7 +24,7 @@ from heteroforge.report.figures import (
 )
 from heteroforge.report.words import formula_text, quantity
 
-__all__ = ["drivers_figure", "map_figure", "works_figure"]
+__all__ = ["chosen_figure", "drivers_figure", "map_figure", "works_figure"]
 
 MOST_NAMES = 60  # more names than this cover the points
 
@@ -132,6 +132,39 @@ def _draw_gaps(figure: Figure, axes: Axes, places: pd.DataFrame, size: float) ->
             label=f"good semiconductor ({len(good)})",
         )  # fmt: skip
     _legend(axes, loc="upper left", bbox_to_anchor=(0.0, 0.0), ncols=3)
+
+
+def chosen_figure(places: pd.DataFrame, stacks: Sequence[Sequence[str]]) -> Figure:
+    """The stacks given to DFT on the map of monolayers: a line from layer to layer.
+
+    Args:
+        places: `monolayer_id, x, y`.
+        stacks: names of the layers of each, bottom to top; others than in `places` are left out.
+    """
+    at = places.set_index("monolayer_id")[["x", "y"]]
+    chosen = list(dict.fromkeys(name for stack in stacks for name in stack if name in at.index))
+    with style():
+        figure = Figure(figsize=(5.6, 4.0))
+        axes = figure.add_axes((0.02, 0.02, 0.96, 0.9))
+        size = float(np.clip(6000 / max(len(places), 1), 2.5, 26))
+        # Thousands of marks as paths would make the page too heavy.
+        many = len(places) > 2000
+        axes.scatter(
+            places["x"], places["y"], s=size, color=LINE, lw=0, label="library", rasterized=many
+        )
+        for stack in stacks:
+            known = [name for name in stack if name in at.index]
+            axes.plot(*at.loc[known].to_numpy().T, color=LAYER_COLOURS[1], lw=1.4, zorder=2)
+        found = at.loc[chosen]
+        axes.scatter(
+            found["x"], found["y"], s=34, color=LAYER_COLOURS[0], edgecolor=PAPER, lw=0.5,
+            zorder=3, label="in a stack given to DFT",
+        )  # fmt: skip
+        axes.axis("off")
+        axes.margins(0.1)
+        axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2, handletextpad=0.1)
+        name_points(axes, found["x"], found["y"], [formula_text(name) for name in chosen])
+    return figure
 
 
 def works_figure(

@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from heteroforge.report.campaign import Campaign
 from heteroforge.report.clustering import clustering_paragraphs, clustering_tables
+from heteroforge.report.clustering_figures import chosen_figure
 from heteroforge.report.figures import inline_svg, page_svg
 from heteroforge.report.models import calibration_figure
 from heteroforge.report.tables import Table, make_table, measures_table
@@ -438,6 +439,13 @@ def _write_screening(campaign: Campaign, section: Section) -> None:
                 f"{number_text(float(ranked['probability'].mean()), 3)}"
             )
         section.paragraphs.append(text + ".")
+    places = campaign.table("clustering/map.csv")
+    if places is not None and selected is not None and "layers" in selected and len(selected):
+        stacks = [str(text).split("/") for text in selected["layers"]]
+        caption = "Where the stacks given to DFT lie among the monolayers: near means alike in "
+        caption += "composition and structure; lines join the layers of a stack."
+        svg = inline_svg(chosen_figure(places, stacks), caption, "screening-chosen")
+        section.pictures.append(Picture(Markup(svg), caption))
     if rejected is not None and len(rejected):
         section.paragraphs.append(
             f"{count_text(len(rejected), 'stack')} did not enter the ranking or a slot: "
