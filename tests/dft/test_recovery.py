@@ -41,6 +41,19 @@ def test_a_good_log_has_no_symptom_and_a_cut_one_was_killed():
     assert diagnose("     iteration #  3     ecut=    60.00 Ry").name == "killed"
 
 
+def test_an_error_that_is_not_in_the_table_is_told_and_tried_once_more():
+    log = """ %%%%%
+     Error in routine vloc_of_g (1):
+     2D cutoff is smaller than pseudo cutoff radius:  increase interlayer distance
+ %%%%%
+     stopping ...
+"""
+    found = diagnose(log)
+    assert found.name == "stopped"
+    assert found.meaning.startswith("vloc_of_g: 2D cutoff is smaller than pseudo cutoff radius")
+    assert found.remedy(fresh(), 1) and not found.remedy(fresh(), 2)
+
+
 @pytest.mark.parametrize("symptom", SYMPTOMS, ids=lambda s: s.name)
 def test_every_remedy_changes_settings_or_says_how_it_goes_on(symptom):
     settings = fresh()

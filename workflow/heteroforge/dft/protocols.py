@@ -18,6 +18,7 @@ _FILE = Path(__file__).with_name("protocols.yaml")
 _ROOT = Path(__file__).resolve().parents[3]
 DOWNLOADS = _ROOT / "resources" / "downloads" / "pseudopotentials"
 CHECKSUMS = _ROOT / "resources" / "pseudopotentials" / "checksums.csv"
+CONVERGENCE = _ROOT / "resources" / "pseudopotentials" / "convergence.csv"
 
 
 @cache
