@@ -24,8 +24,16 @@ LOGS = {
     "scf_not_converged": "convergence NOT achieved after  80 iterations: stopping",
     "steps_exhausted": "The maximum number of steps has been reached.",
     "out_of_time": "Maximum CPU time exceeded",
+    "crashed": "Program received signal SIGSEGV: Segmentation fault - invalid memory reference.",
     "pools": "Error in routine divide_et_impera (1):\n some nodes have no k-points",
 }
+
+
+def test_a_crash_is_met_with_matrices_of_another_size():
+    settings = fresh()
+    found = diagnose("     iteration #  1     ecut=    22.00 Ry     beta= 0.50\n" + LOGS["crashed"])
+    assert "11" in found.remedy(settings, 1) and settings["system"]["nbnd"] == 11
+    assert "paro" in found.remedy(settings, 2)
 
 
 @pytest.mark.parametrize("name", LOGS)

@@ -55,6 +55,15 @@ def _other_diagonalisation(settings: Settings, attempt: int) -> str:
     return f"diagonalization {order[place]} -> {order[place + 1]}"
 
 
+def _other_matrices(settings: Settings, attempt: int) -> str:
+    # Some linear-algebra libraries read past the end of matrices of certain sizes.
+    bands = int(settings["system"].get("nbnd", 0))
+    if attempt == 1 and bands:
+        settings["system"]["nbnd"] = bands + 1
+        return f"nbnd {bands} -> {bands + 1}, for matrices of another size"
+    return _other_diagonalisation(settings, attempt)
+
+
 def _continue(settings: Settings, attempt: int) -> str:
     return "continued from the last geometry"
 
@@ -152,6 +161,12 @@ SYMPTOMS = (
         _continue,
     ),
     Symptom("out_of_time", r"Maximum CPU time exceeded", "walltime used up", _continue),
+    Symptom(
+        "crashed",
+        r"SIGSEGV|SIGBUS|SIGFPE|SIGILL|Segmentation fault",
+        "pw.x or a library it uses crashed",
+        _other_matrices,
+    ),
     # Errors without a remedy: a disk that hiccuped is given a second chance, a wrong input is not
     # tried five times.
     Symptom("stopped", r"Error in routine", "pw.x stopped itself", _once_more),
