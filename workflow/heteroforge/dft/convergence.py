@@ -1,10 +1,12 @@
 """How far pseudopotentials need plane waves: a convergence study, element by element.
 
-    python -m heteroforge.dft.convergence --work FOLDER [--family pseudodojo] [--elements B N]
+    python -m heteroforge.dft.convergence --elements B N --work FOLDER [--family pseudodojo]
+    python -m heteroforge.dft.convergence          # the table of what is known
 
 Every element in a buckled honeycomb of bonds near its covalent diameter. The sheet need not exist:
 what converges slowly is the element's core, and a model that is the same for all elements allows to
-compare them. Adds rows to resources/pseudopotentials/convergence.csv; can be stopped and resumed.
+compare them. Adds rows to resources/pseudopotentials/convergence.csv, and writes cutoffs.csv beside
+it, which `Protocol.named` reads; can be stopped and resumed.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from ase.data import atomic_numbers, covalent_radii
 
 from heteroforge.dft.calculations import Calculator, cell_for_truncation
 from heteroforge.dft.monolayers import cached
-from heteroforge.dft.protocols import CONVERGENCE, Protocol, Pseudopotentials
+from heteroforge.dft.protocols import CONVERGENCE, CUTOFFS, Protocol, Pseudopotentials
 from heteroforge.dft.prototypes import starting_structure
 from heteroforge.dft.running import CalculationFailed, Launcher
 from heteroforge.io import write_table
@@ -131,7 +133,8 @@ def converged_cutoffs(table: pd.DataFrame) -> pd.DataFrame:
             inside = np.all([rows[name].abs() <= limit for name, limit in limits.items()], axis=0)
             stays = np.logical_and.accumulate(inside)
             found[key][protocol] = rows.loc[stays, "cutoff_ry"].min()
-    return pd.DataFrame.from_dict(found, orient="index").rename_axis(["family", "element"])
+    index = pd.MultiIndex.from_tuples(found, names=["family", "element"])
+    return pd.DataFrame(list(found.values()), index=index)
 
 
 def study(elements: Sequence[str], family: str, work: Path, output: Path) -> list[str]:
@@ -158,8 +161,30 @@ def study(elements: Sequence[str], family: str, work: Path, output: Path) -> lis
         rows = errors_by_cutoff(found).assign(family=name, element=element)
         known = pd.concat([known, rows[COLUMNS].round(3)], ignore_index=True)
         write_table(output, known)
+        write_table(output.with_name(CUTOFFS.name), converged_cutoffs(known).reset_index())
         print(f"{element}: {converged_cutoffs(rows).iloc[0].to_dict()}", flush=True)
     return failed
+
+
+def describe(table: pd.DataFrame, cutoff_ry: float) -> str:
+    """Markdown: the cutoffs that protocols need by element, and the errors at one cutoff."""
+    names = list(TOLERANCES)
+    needed = converged_cutoffs(table)
+    errors = table[table["cutoff_ry"] == cutoff_ry].set_index(["family", "element"])
+    lines = [
+        f"| element | family | {' | '.join(f'{name} (Ry)' for name in names)} "
+        "| displacement (meV) | lattice constant (%) | levels (meV) |",
+        "|---" * (len(names) + 5) + "|",
+    ]
+    for family, element in sorted(needed.index):
+        key = (family, element)
+        cutoffs = " | ".join(f"{needed.loc[key, name]:.0f}" for name in names)
+        row = errors.loc[key]
+        lines.append(
+            f"| {element} | {family} | {cutoffs} | {row['displacement_mev']:+.1f} "
+            f"| {row['lattice_percent']:+.2f} | {row['levels_mev']:.1f} |"
+        )
+    return "\n".join(lines)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -167,12 +192,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--work", type=Path, required=True, help="folder for finished steps")
+    parser.add_argument("--elements", nargs="*", default=[])
+    parser.add_argument("--work", type=Path, help="folder for finished steps")
     parser.add_argument("--family", default="pseudodojo", help="installed family, or a folder")
-    parser.add_argument("--elements", nargs="+", required=True)
     parser.add_argument("--output", type=Path, default=CONVERGENCE)
     options = parser.parse_args(arguments)
+    if options.elements and options.work is None:
+        parser.error("--elements needs --work, a folder for what pw.x writes")
     failed = study(options.elements, options.family, options.work, options.output)
+    print(describe(pd.read_csv(options.output), cutoff_ry=60))
     return min(len(failed), 1)
 
 
