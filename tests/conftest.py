@@ -13,12 +13,8 @@ os.environ.setdefault("DGLBACKEND", "pytorch")
 from heteroforge.models.catalogue import Catalogue
 from heteroforge.models.gvae_training import train_gvae
 from heteroforge.structures import Monolayer
-from heteroforge.structures.matching import (
-    Match,
-    enumerate_registries,
-    find_matches,
-    stack_from_match,
-)
+from heteroforge.structures.enumeration import enumerate_matches, match_table
+from heteroforge.structures.matching import Match, enumerate_registries, stack_from_match
 
 
 def trilayer(metal: str, bottom: str, top: str, a: float, thickness: float) -> Monolayer:
@@ -58,25 +54,7 @@ def small_table(small_monolayers) -> pd.DataFrame:
 
 @pytest.fixture(scope="session")
 def small_matches(small_monolayers) -> pd.DataFrame:
-    rows, names = [], list(small_monolayers)
-    for i, bottom in enumerate(names):
-        for top in names[i:]:
-            for match in find_matches(
-                small_monolayers[bottom], small_monolayers[top], 20.0, 3.0, 8
-            ):
-                rows.append(
-                    {
-                        "bottom": bottom,
-                        "top": top,
-                        "supercell_bottom": json.dumps(match.supercell_bottom),
-                        "supercell_top": json.dumps(match.supercell_top),
-                        "twist_deg": match.twist_deg,
-                        "mismatch_percent": match.mismatch_percent,
-                        "area_a2": match.area_a2,
-                        "number_of_atoms": match.number_of_atoms,
-                    }
-                )
-    return pd.DataFrame(rows)
+    return match_table(enumerate_matches(small_monolayers, 20.0, 3.0, 8))
 
 
 @pytest.fixture(scope="session")

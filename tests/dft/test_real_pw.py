@@ -154,17 +154,12 @@ def test_more_pools_than_processes_are_cured(calculator, monkeypatch):
     assert [a.get("symptom") for a in run.attempts] == ["pools", None]
 
 
-def test_impossible_input_ends_after_the_attempts_allowed(calculator):
+def test_an_error_without_remedy_ends_early_with_what_pw_said(calculator):
     run = calculator("wrong")
-    atoms = honeycomb("B", "N", 2.51)
-    namelists = run.namelists(atoms, "scf")
-    namelists["system"]["ecutrho"] = 1.0  # less than ecutwfc: pw.x stops at once
-    with pytest.raises(CalculationFailed) as failure:
-        run_pw(
-            atoms, namelists, (1, 1, 1), run.pseudopotentials, run.folder, Launcher(),
-            maximum_attempts=2,
-        )  # fmt: skip
-    assert len(failure.value.attempts) == 2
+    low = with_height(honeycomb("B", "N", 2.51), 6.0)  # no room for the truncation
+    with pytest.raises(CalculationFailed, match="vloc_of_g: 2D cutoff is smaller") as failure:
+        run.scf(low)
+    assert [a["symptom"] for a in failure.value.attempts] == ["stopped", "stopped"]
 
 
 def test_a_killed_relaxation_goes_on_from_its_last_geometry(calculator):

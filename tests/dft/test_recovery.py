@@ -24,8 +24,16 @@ LOGS = {
     "scf_not_converged": "convergence NOT achieved after  80 iterations: stopping",
     "steps_exhausted": "The maximum number of steps has been reached.",
     "out_of_time": "Maximum CPU time exceeded",
+    "crashed": "Program received signal SIGSEGV: Segmentation fault - invalid memory reference.",
     "pools": "Error in routine divide_et_impera (1):\n some nodes have no k-points",
 }
+
+
+def test_a_crash_is_met_with_matrices_of_another_size():
+    settings = fresh()
+    found = diagnose("     iteration #  1     ecut=    22.00 Ry     beta= 0.50\n" + LOGS["crashed"])
+    assert "11" in found.remedy(settings, 1) and settings["system"]["nbnd"] == 11
+    assert "paro" in found.remedy(settings, 2)
 
 
 @pytest.mark.parametrize("name", LOGS)
@@ -39,6 +47,19 @@ def test_a_good_log_has_no_symptom_and_a_cut_one_was_killed():
     good = "     cdiaghg      :      0.10s CPU\n   JOB DONE.\n"
     assert diagnose(good) is None
     assert diagnose("     iteration #  3     ecut=    60.00 Ry").name == "killed"
+
+
+def test_an_error_that_is_not_in_the_table_is_told_and_tried_once_more():
+    log = """ %%%%%
+     Error in routine vloc_of_g (1):
+     2D cutoff is smaller than pseudo cutoff radius:  increase interlayer distance
+ %%%%%
+     stopping ...
+"""
+    found = diagnose(log)
+    assert found.name == "stopped"
+    assert found.meaning.startswith("vloc_of_g: 2D cutoff is smaller than pseudo cutoff radius")
+    assert found.remedy(fresh(), 1) and not found.remedy(fresh(), 2)
 
 
 @pytest.mark.parametrize("symptom", SYMPTOMS, ids=lambda s: s.name)

@@ -340,3 +340,17 @@ def test_monolayer_dictionary_round_trip(layers):
         assert again.name == layer.name
         assert np.allclose(again.cell, layer.cell, atol=1e-4)
         assert again.layer_group == layer.layer_group
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("nonsense", "no JSON"),
+        ('{"layers": "many"}', "'many'"),
+        ('{"layers": []}', "'interfaces'"),
+        ("[]", "expected layers, interfaces and cell"),
+    ],
+)
+def test_what_is_no_specification_is_told(text, told):
+    with pytest.raises(StructureError, match=told):
+        Stack.from_json(text, {})

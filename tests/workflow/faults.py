@@ -418,6 +418,8 @@ def run(folder: Path, faults: int, seed: int, cores: int) -> list[Fault]:
         if undisturbed.wait(3000) != 0:
             raise RuntimeError(f"the undisturbed campaign failed: see {undisturbed.log}")
     expected = artifacts(undisturbed.results)
+    if expected["dft/results.parquet"].empty:
+        raise RuntimeError(f"nothing was verified, so that no fault can hit DFT: {undisturbed.log}")
     record = folder / "faults.csv"
     done = read(record)
     waiting = [fault for fault in schedule(faults, seed) if fault.number not in done]

@@ -4,9 +4,14 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
 import yaml
+
+from heteroforge.sources import Library, read_library
+from heteroforge.structures import Stack
 
 ROOT = Path(__file__).resolve().parents[2]
 COPIED = ("Snakefile", "config", "envs", "slurm", "workflow")
@@ -34,7 +39,8 @@ SMALLEST = {
     "gnn": {"members": 2, "epochs": 2, "batch_size": 16},
     "samples": {"number": 40, "shards": 2},
     "targets": {"gap_ev": [0.5, 6.0]},
-    "screening": {"maximum_atoms": 4},
+    # So few layers give hardly a stack of two materials with a gap.
+    "screening": {"maximum_atoms": 4, "minimum_materials": 1},
     "dft": {"slots": 2, "protocol": "rough"},
 }
 
@@ -60,6 +66,37 @@ def copy_project(folder: Path, overlay: dict | None = None) -> Path:
         handle.write(ROUGH_PROTOCOL)
     (folder / "config" / "campaigns" / "test.yaml").write_text(yaml.safe_dump(overlay or SMALLEST))
     return folder
+
+
+def bundled_library() -> Library:
+    folder = ROOT / "resources" / "library"
+    return read_library(folder / "monolayers.extxyz", folder / "monolayers.csv")
+
+
+def select(project: Path, stacks: Sequence[Stack]) -> Path:
+    """Write what library and screen would have written: the stacks, one per slot.
+
+    Returns the table of the selected.
+    """
+    folder = project / "results" / SMALLEST["campaign"]
+    for stage in ("library", "screening"):
+        (folder / stage).mkdir(parents=True)
+    structures = ROOT / "resources" / "library" / "monolayers.extxyz"
+    shutil.copy(structures, folder / "library" / "monolayers.extxyz")
+    table = bundled_library().table.reset_index()
+    table.to_parquet(folder / "library" / "monolayers.parquet", index=False)
+    rows = [
+        {
+            "slot": slot,
+            "stack_id": stack.key(),
+            "specification": stack.to_json(),
+            "number_of_atoms": stack.number_of_atoms,
+        }
+        for slot, stack in enumerate(stacks)
+    ]
+    selected = folder / "screening" / "selected.csv"
+    pd.DataFrame(rows).to_csv(selected, index=False)
+    return selected
 
 
 def snakemake(*arguments: str) -> list[str]:

@@ -2,11 +2,13 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import pandas as pd
@@ -15,6 +17,10 @@ from opened import check_campaign
 
 ROOT = Path(__file__).resolve().parents[2]
 COPIED = ("Snakefile", "config", "envs", "workflow")
+ONE_RULE_OF_EACH_STAGE = (
+    "build_library", "cluster_monolayers", "enumerate_stacks", "collect_labels", "train_gvae",
+    "train_gnn_member", "sample_stacks", "screen_stacks", "verify_candidates", "write_report",
+)  # fmt: skip
 
 pytestmark = [
     pytest.mark.pw,
@@ -64,34 +70,81 @@ def modification_times(project: Path) -> dict[Path, float]:
     }
 
 
-def test_a_killed_campaign_goes_on_and_ends_with_verified_candidates(project):
-    first = subprocess.Popen(
-        command(), cwd=project, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )  # fmt: skip
-    slot = project / "results" / "tiny" / "dft" / "slot_0"
-    started = time.monotonic()
-    while not (slot / "relax").is_dir():
-        assert first.poll() is None, "the campaign ended before DFT started"
-        assert time.monotonic() - started < 900
-        time.sleep(0.2)
-    time.sleep(3.0)  # into a run of pw.x
-    os.killpg(first.pid, signal.SIGKILL)
-    first.wait()
-    before = modification_times(project)
-    assert any(path.name == "model.pt" for path in before)
+def finished_jobs(told: str) -> Counter[str]:
+    """How often Snakemake saw a job of each rule end well."""
+    return Counter(re.findall(r"Finished jobid: \d+ \(Rule: (\w+)\)", told))
 
+
+def planned_jobs(told: str) -> Counter[str]:
+    """Jobs of each rule in the table that Snakemake prints before it starts."""
+    table = told.partition("Job stats:")[2].partition("total")[0]
+    return Counter({rule: int(count) for rule, count in re.findall(r"(?m)^(\w+) +(\d+)$", table)})
+
+
+def kill_early(project: Path, rules: set[str]) -> tuple[set[str], str]:
+    """Start the campaign and kill all of it as soon as a job of one of the rules is at work.
+
+    Returns which of the rules were hit, and what Snakemake told.
+    """
+    results = project / "results" / "tiny"
+
+    def logs() -> dict[Path, int]:
+        found = (results / "logs").rglob("*.log")
+        return {path: path.stat().st_mtime_ns for path in found}
+
+    def hit() -> set[str]:
+        """A script writes its log when it has imported what it needs and begins."""
+        new = {path.relative_to(results / "logs") for path, _ in logs().items() - before.items()}
+        return rules & {path.with_suffix("").parts[0] for path in new}
+
+    before = logs()
+    with (project / "told.txt").open("w+") as told:
+        campaign = subprocess.Popen(
+            command(), cwd=project, stdout=told, stderr=told, start_new_session=True
+        )
+        started = time.monotonic()
+        while not hit():
+            assert campaign.poll() is None, f"the campaign ended before any of {rules} began"
+            assert time.monotonic() - started < 1500, rules
+            time.sleep(0.05)
+        if "verify_candidates" in hit():
+            while not (results / "dft" / "slot_0" / "relax").is_dir():
+                time.sleep(0.1)
+            time.sleep(3.0)  # into a run of pw.x
+        struck = hit()
+        os.killpg(campaign.pid, signal.SIGKILL)
+        campaign.wait()
+        told.seek(0)
+        text = told.read()
     unlocked = subprocess.run(
         [*command()[:-1], "--unlock"], cwd=project, capture_output=True, text=True
     )
     assert unlocked.returncode == 0, unlocked.stderr
-    second = run(project)
-    assert second.returncode == 0, second.stderr[-3000:]
+    return struck, text
+
+
+def test_a_campaign_killed_at_every_stage_goes_on_and_ends_with_verified_candidates(project):
+    planned, finished = Counter(), Counter()
+    waiting = set(ONE_RULE_OF_EACH_STAGE)
+    while waiting:
+        struck, told = kill_early(project, waiting)
+        planned = planned or planned_jobs(told)
+        finished += finished_jobs(told)
+        waiting -= struck
+    before = modification_times(project)
+    assert any(path.name == "model.pt" for path in before)
+    last = run(project)
+    assert last.returncode == 0, last.stderr[-3000:]
+    # Of what was done when the last kill came, nothing is touched again.
     after = modification_times(project)
     changed = [path for path in before if after.get(path) != before[path]]
     changed = [path for path in changed if path.name != "submissions.json"]  # history: it grows
     assert not changed, f"made again after the kill: {changed}"
+    # And over all kills, no job that Snakemake saw finished was run a second time.
+    finished += finished_jobs(last.stdout + last.stderr)
+    assert planned and finished == planned
 
+    slot = project / "results" / "tiny" / "dft" / "slot_0"
     result = json.loads((slot / "result.json").read_text())
     assert result["status"] == "verified", result.get("reason")
     numbers = {name: entry["value"] for name, entry in result["properties"].items()}

@@ -13,7 +13,7 @@ import projects
 import pytest
 
 from heteroforge.io import read_json
-from heteroforge.sources import read_library
+from heteroforge.structures import Stack
 from heteroforge.structures.matching import enumerate_registries, find_matches, stack_from_match
 
 SCRIPT = projects.ROOT / "workflow" / "setup" / "one_node_slurm.sh"
@@ -57,33 +57,16 @@ def slurm():
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def select_candidates(project: Path) -> None:
-    """Write the files that the screen would have written: a bilayer per slot."""
-    folder = project / "results" / "small"
-    bundled = project / "resources" / "library"
-    library = read_library(bundled / "monolayers.extxyz", bundled / "monolayers.csv")
-    bottom, top = library.monolayers["C-graphene"], library.monolayers["BN-honeycomb"]
+def candidates() -> list[Stack]:
+    """A bilayer per slot."""
+    layers = projects.bundled_library().monolayers
+    bottom, top = layers["C-graphene"], layers["BN-honeycomb"]
     match = find_matches(bottom, top, 1.3 * bottom.area_a2, 6.0, 4)[0]
-    (folder / "library").mkdir(parents=True)
-    (folder / "screening").mkdir()
-    shutil.copy(bundled / "monolayers.extxyz", folder / "library" / "monolayers.extxyz")
-    table = library.table.reset_index()
-    table.to_parquet(folder / "library" / "monolayers.parquet", index=False)
     registries = enumerate_registries(bottom, top)
-    stacks = [
+    return [
         stack_from_match(bottom, top, match, registries[slot % len(registries)], 3.2 + 0.1 * slot)
         for slot in range(SLOTS)
     ]
-    rows = [
-        {
-            "slot": slot,
-            "stack_id": stack.key(),
-            "specification": stack.to_json(),
-            "number_of_atoms": stack.number_of_atoms,
-        }
-        for slot, stack in enumerate(stacks)
-    ]
-    pd.DataFrame(rows).to_csv(folder / "screening" / "selected.csv", index=False)
 
 
 def queue() -> dict[str, tuple[str, str]]:
@@ -125,7 +108,7 @@ def test_a_campaign_outlives_what_happens_on_a_cluster(slurm, tmp_path):
     modules.write_text(f'module() {{ echo "$@" >> {tmp_path}/modules.log; }}\n')
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    select_candidates(project)
+    projects.select(project, candidates())
     walltime = (
         f"verify_candidates:runtime=1 if wildcards.first == '{HANGS}' and attempt == 1 else 8"
     )

@@ -15,7 +15,13 @@ from heteroforge.dft import submissions
 from heteroforge.dft.calculations import Calculator
 from heteroforge.dft.running import Launcher, OutOfTime
 from heteroforge.dft.scratch import remove_save
-from heteroforge.dft.steps import calculator_for, claim_folder, inside_targets, run_step
+from heteroforge.dft.steps import (
+    calculator_for,
+    claim_folder,
+    inside_targets,
+    protocol_for,
+    run_step,
+)
 from heteroforge.dft.verification import (
     UNITS,
     assemble,
@@ -315,7 +321,10 @@ class Verification:
         return read_frames(self.file("relaxed.extxyz"))[0]
 
     def calculator(self, name: str) -> Calculator:
-        return calculator_for(self.file(name), self.settings, self.launcher)
+        return calculator_for(self.file(name), self.settings, self.launcher, self.elements())
+
+    def elements(self) -> set[str]:
+        return set(read_frames(self.file("structure.extxyz"))[0].get_chemical_symbols())
 
     def _needs(self, names) -> dict[str, Path]:
         return {name: self.file(_STEPS.get(name, f"{name}/result.json")) for name in names}
@@ -323,6 +332,8 @@ class Verification:
     def _step(self, name: str, needs: list[str], compute, writes=()) -> dict:
         # The numbers depend on these settings, and not on how many processes computed them.
         basis = {key: self.settings[key] for key in ("protocol", "pseudopotentials")}
+        if self.file("structure.extxyz").exists():
+            basis["cutoff_ry"] = protocol_for(self.settings, self.elements()).cutoff_ry
         return run_step(
             self.file(f"{name}/result.json"),
             self._needs(needs),

@@ -143,6 +143,12 @@ def entry_name(entry: dict) -> str:
     return f"{entry['bottom']}__{entry['top']}__{registry}" + "_turned" * entry["turned"]
 
 
+def elements_of(entry: dict, monolayers: list[dict]) -> set[str]:
+    """Elements of an entry of seeds.yaml; of a stack those of its layers."""
+    names = {entry.get("id"), entry.get("bottom"), entry.get("top")}
+    return {e for seed in monolayers if seed["id"] in names for e in seed["elements"]}
+
+
 @dataclass
 class LibraryFiles:
     """The library's files: read once, written after every entry that is finished.
@@ -184,14 +190,15 @@ class LibraryFiles:
         """Take in a finished monolayer or stack."""
         origin = found["provenance"]
         known = self.origin.get("protocol", origin["protocol"])
-        if known != origin["protocol"]:
+        # The cutoff rises where an element needs it.
+        if {**known, "cutoff_ry": None} != {**origin["protocol"], "cutoff_ry": None}:
             raise ValueError(
                 f"{name} is of protocol {origin['protocol']['name']}, the library in {self.folder} "
                 f"of {known['name']}: numbers of two protocols are not compared; use --output"
             )
         checksums = self.origin.get("pseudopotentials_sha256", {})
         checksums = dict(sorted((checksums | origin["pseudopotentials_sha256"]).items()))
-        self.origin = {**origin, "pseudopotentials_sha256": checksums}
+        self.origin = {**origin, "protocol": known, "pseudopotentials_sha256": checksums}
         if "monolayer" in found:
             self.monolayers[name] = Monolayer.from_dict(found["monolayer"])
             self.rows[name] = found["row"]
@@ -260,7 +267,6 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     seeds = yaml.safe_load(options.seeds.read_text())
     pseudopotentials = Pseudopotentials(options.pseudopotentials)
-    protocol = Protocol.named(options.protocol, pseudopotentials.family)
     files = LibraryFiles.read(options.output, [seed["id"] for seed in seeds["monolayers"]])
     began = time.monotonic()
     lock = threading.Lock()
@@ -275,6 +281,10 @@ def main(arguments: list[str] | None = None) -> int:
         folder = options.work / name
         folder.mkdir(parents=True, exist_ok=True)
         clock = time.monotonic()
+
+        protocol = Protocol.named(
+            options.protocol, pseudopotentials.family, elements_of(entry, seeds["monolayers"])
+        )
 
         def calculator(step: str) -> Calculator:
             return Calculator(folder / step, protocol, pseudopotentials, Launcher(ranks=1))

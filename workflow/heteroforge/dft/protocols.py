@@ -18,11 +18,24 @@ _FILE = Path(__file__).with_name("protocols.yaml")
 _ROOT = Path(__file__).resolve().parents[3]
 DOWNLOADS = _ROOT / "resources" / "downloads" / "pseudopotentials"
 CHECKSUMS = _ROOT / "resources" / "pseudopotentials" / "checksums.csv"
+CONVERGENCE = CHECKSUMS.with_name("convergence.csv")  # errors by cutoff
+CUTOFFS = CHECKSUMS.with_name("cutoffs.csv")  # what follows from them
 
 
 @cache
 def _table() -> dict:
     return yaml.safe_load(_FILE.read_text())
+
+
+@cache
+def _needed_cutoffs_ry() -> dict[tuple[str, str], dict[str, float]]:
+    """Cutoff that each protocol needs by (family, element), of the elements studied."""
+    with CUTOFFS.open(newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    return {
+        (row.pop("family"), row.pop("element")): {name: float(ry) for name, ry in row.items()}
+        for row in rows
+    }
 
 
 def protocol_names() -> list[str]:
@@ -43,8 +56,14 @@ class Protocol:
     path_density_per_a: float
 
     @classmethod
-    def named(cls, name: str, family: str) -> Protocol:
+    def named(cls, name: str, family: str, elements: Iterable[str] = ()) -> Protocol:
         """The protocol of that name, with the cutoff of a pseudopotential family.
+
+        Args:
+            name: one of `protocol_names()`.
+            family: of the pseudopotentials.
+            elements: of everything whose energies are to be compared. Where one of them needs a
+                higher cutoff than the protocol's, all get it.
 
         Raises:
             ValueError: no such protocol, or no cutoff for the family.
@@ -59,7 +78,9 @@ class Protocol:
                 f"{_FILE.name}: protocol {name} has no cutoff for the pseudopotentials "
                 f"{family!r}; add it under cutoff_ry"
             )
-        return cls(name=name, cutoff_ry=float(cutoffs[family]), **values)
+        needed = _needed_cutoffs_ry()
+        harder = [needed[family, e].get(name, 0) for e in elements if (family, e) in needed]
+        return cls(name=name, cutoff_ry=float(max([cutoffs[family], *harder])), **values)
 
     def to_dict(self) -> dict:
         return asdict(self)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 __all__ = ["SYMPTOMS", "Symptom", "diagnose"]
 
@@ -55,6 +55,15 @@ def _other_diagonalisation(settings: Settings, attempt: int) -> str:
     return f"diagonalization {order[place]} -> {order[place + 1]}"
 
 
+def _other_matrices(settings: Settings, attempt: int) -> str:
+    # Some linear-algebra libraries read past the end of matrices of certain sizes.
+    bands = int(settings["system"].get("nbnd", 0))
+    if attempt == 1 and bands:
+        settings["system"]["nbnd"] = bands + 1
+        return f"nbnd {bands} -> {bands + 1}, for matrices of another size"
+    return _other_diagonalisation(settings, attempt)
+
+
 def _continue(settings: Settings, attempt: int) -> str:
     return "continued from the last geometry"
 
@@ -88,6 +97,10 @@ def _no_symmetry(settings: Settings, attempt: int) -> str:
         return ""
     settings["system"]["nosym"] = True
     return "nosym"
+
+
+def _once_more(settings: Settings, attempt: int) -> str:
+    return "once more" if attempt == 1 else ""
 
 
 def _fewer_pools(settings: Settings, attempt: int) -> str:
@@ -149,14 +162,31 @@ SYMPTOMS = (
     ),
     Symptom("out_of_time", r"Maximum CPU time exceeded", "walltime used up", _continue),
     Symptom(
+        "crashed",
+        r"SIGSEGV|SIGBUS|SIGFPE|SIGILL|Segmentation fault",
+        "pw.x or a library it uses crashed",
+        _other_matrices,
+    ),
+    # Errors without a remedy: a disk that hiccuped is given a second chance, a wrong input is not
+    # tried five times.
+    Symptom("stopped", r"Error in routine", "pw.x stopped itself", _once_more),
+    Symptom(
         "killed", r"^(?!.*JOB DONE).*\Z", "ended without a word: killed or out of memory", _continue
     ),
 )
 
 
+_ERROR = re.compile(r"Error in routine +(\S+) +\(.*?\):[ \t]*\n\s*(\S.*)")
+
+
 def diagnose(log: str) -> Symptom | None:
-    """The first symptom found in a log, None when the run ended well (JOB DONE, converged)."""
+    """The first symptom found in a log, None when the run ended well (JOB DONE, converged).
+
+    Of an error that is not in the table the meaning is what pw.x said.
+    """
     for symptom in SYMPTOMS[:-1]:
         if re.search(symptom.pattern, log):
+            if symptom.name == "stopped" and (said := _ERROR.search(log)):
+                return replace(symptom, meaning=f"{said[1]}: {said[2].strip()}")
             return symptom
     return None if "JOB DONE" in log else SYMPTOMS[-1]

@@ -11,7 +11,7 @@ import fcntl
 import hashlib
 import json
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
@@ -21,7 +21,7 @@ from heteroforge.dft.running import CalculationFailed, Launcher
 from heteroforge.dft.scratch import place_save
 from heteroforge.io import InputError, read_json, write_json
 
-__all__ = ["calculator_for", "claim_folder", "inside_targets", "run_step"]
+__all__ = ["calculator_for", "claim_folder", "inside_targets", "protocol_for", "run_step"]
 
 _CLAIMED: list[TextIO] = []  # open for as long as the process lives
 
@@ -43,20 +43,28 @@ def claim_folder(folder: str | Path) -> None:
     _CLAIMED.append(handle)
 
 
-def calculator_for(folder: str | Path, settings: Mapping, launcher: Launcher) -> Calculator:
+def protocol_for(settings: Mapping, elements: Iterable[str]) -> Protocol:
+    """The protocol of a campaign's `dft` section, for all calculations with these elements."""
+    family = Pseudopotentials(settings["pseudopotentials"]).family
+    return Protocol.named(settings["protocol"], family, elements)
+
+
+def calculator_for(
+    folder: str | Path, settings: Mapping, launcher: Launcher, elements: Iterable[str]
+) -> Calculator:
     """A calculator in `folder` with the settings of a campaign's `dft` section.
 
     Args:
         folder: where inputs, logs and scratch go.
         settings: `protocol`, `pseudopotentials`, `scratch`, `maximum_attempts`.
         launcher: how programs are started.
+        elements: of the candidate, all layers together.
     """
     place_save(folder, settings["scratch"])
-    pseudopotentials = Pseudopotentials(settings["pseudopotentials"])
     return Calculator(
         folder=Path(folder),
-        protocol=Protocol.named(settings["protocol"], pseudopotentials.family),
-        pseudopotentials=pseudopotentials,
+        protocol=protocol_for(settings, elements),
+        pseudopotentials=Pseudopotentials(settings["pseudopotentials"]),
         launcher=launcher,
         maximum_attempts=settings["maximum_attempts"],
     )

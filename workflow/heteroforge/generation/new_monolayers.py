@@ -10,8 +10,7 @@ be relaxed, not results.
 from __future__ import annotations
 
 import itertools
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
@@ -21,7 +20,7 @@ from ase.data import atomic_numbers, covalent_radii
 from scipy.optimize import least_squares
 
 from heteroforge.structures import Monolayer
-from heteroforge.structures.matching import find_matches
+from heteroforge.structures.enumeration import enumerate_matches, match_table
 
 __all__ = ["matches_with", "propose_monolayers", "substitute"]
 
@@ -144,7 +143,7 @@ def propose_monolayers(
 
 def matches_with(
     library: Mapping[str, Monolayer],
-    new: Iterable[str],
+    new: Collection[str],
     maximum_area_a2: float,
     maximum_mismatch_percent: float,
     maximum_atoms: int,
@@ -154,28 +153,10 @@ def matches_with(
     Args:
         library: all monolayers, the new ones among them.
         new: names of these.
+        maximum_area_a2, maximum_mismatch_percent, maximum_atoms: of the shared cell.
     """
-    new = set(new)
-    rows = []
-    for bottom, top in itertools.combinations_with_replacement(library, 2):
-        if bottom not in new and top not in new:
-            continue
-        for match in find_matches(
-            library[bottom], library[top], maximum_area_a2, maximum_mismatch_percent, maximum_atoms
-        ):
-            rows.append(
-                {
-                    "bottom": bottom,
-                    "top": top,
-                    "supercell_bottom": json.dumps(match.supercell_bottom),
-                    "supercell_top": json.dumps(match.supercell_top),
-                    "twist_deg": match.twist_deg,
-                    "mismatch_percent": match.mismatch_percent,
-                    "area_a2": match.area_a2,
-                    "number_of_atoms": match.number_of_atoms,
-                }
-            )
-    return pd.DataFrame(rows)
+    limits = (maximum_area_a2, maximum_mismatch_percent, maximum_atoms)
+    return match_table(enumerate_matches(library, *limits, taking_part=new))
 
 
 def _bonds(layer: Monolayer) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, fields
 
 import numpy as np
+import pandas as pd
 
 from heteroforge.structures.matching import (
     Match,
@@ -17,7 +20,13 @@ from heteroforge.structures.matching import (
 from heteroforge.structures.monolayer import Monolayer, StructureError
 from heteroforge.structures.stack import Layer, Stack
 
-__all__ = ["enumerate_bilayers", "enumerate_matches", "enumerate_multilayers", "split_pairs"]
+__all__ = [
+    "enumerate_bilayers",
+    "enumerate_matches",
+    "enumerate_multilayers",
+    "match_table",
+    "split_pairs",
+]
 
 
 def enumerate_matches(
@@ -25,13 +34,21 @@ def enumerate_matches(
     maximum_area_a2: float,
     maximum_mismatch_percent: float,
     maximum_atoms: int,
+    taking_part: Collection[str] | None = None,
 ) -> Iterator[tuple[str, str, Match]]:
     """Commensurate cells of all unordered pairs, a layer with itself included.
+
+    Args:
+        monolayers: by name.
+        maximum_area_a2, maximum_mismatch_percent, maximum_atoms: of the shared cell.
+        taking_part: only pairs with at least one of these names; None: all pairs.
 
     Yields:
         Names of the bottom and top layer, and the match.
     """
     for bottom, top in itertools.combinations_with_replacement(monolayers, 2):
+        if taking_part is not None and bottom not in taking_part and top not in taking_part:
+            continue
         for match in find_matches(
             monolayers[bottom],
             monolayers[top],
@@ -40,6 +57,21 @@ def enumerate_matches(
             maximum_atoms=maximum_atoms,
         ):
             yield bottom, top, match
+
+
+def match_table(found: Iterable[tuple[str, str, Match]]) -> pd.DataFrame:
+    """Rows of `matches.parquet`: `match_id`, `bottom`, `top`, and the fields of the match.
+
+    The supercells are written as JSON, which tables can hold.
+    """
+    rows = []
+    for bottom, top, match in found:
+        row = asdict(match)
+        for end in ("supercell_bottom", "supercell_top"):
+            row[end] = json.dumps(row[end])
+        rows.append({"match_id": len(rows), "bottom": bottom, "top": top, **row})
+    columns = ["match_id", "bottom", "top", *(field.name for field in fields(Match))]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def enumerate_bilayers(

@@ -299,30 +299,23 @@ class Stack:
         """Inverse of `to_dict`; `monolayers` resolves layers that are given by name.
 
         Raises:
-            StructureError: a layer names a monolayer that `monolayers` does not hold.
+            StructureError: the data are not those of a stack, or a layer names a monolayer that
+                `monolayers` does not hold.
         """
-        layers = []
-        for entry in data["layers"]:
-            given = entry["monolayer"]
-            if isinstance(given, str):
-                if monolayers is None or given not in monolayers:
-                    raise StructureError(f"stack names monolayer {given!r}, which is not known")
-                monolayer = monolayers[given]
-            else:
-                monolayer = Monolayer.from_dict(given)
-            layers.append(
-                Layer(
-                    monolayer=monolayer,
-                    supercell=tuple(tuple(int(x) for x in row) for row in entry["supercell"]),
-                    flipped=bool(entry["flipped"]),
-                    defects=tuple(Defect(k, int(s), e) for k, s, e in entry.get("defects", [])),
-                )
+        try:
+            layers = tuple(_layer(entry, monolayers) for entry in data["layers"])
+            interfaces = tuple(
+                Interface(offset=tuple(i["offset"]), gap_a=i["gap_a"]) for i in data["interfaces"]
             )
-        interfaces = tuple(
-            Interface(offset=tuple(i["offset"]), gap_a=i["gap_a"]) for i in data["interfaces"]
-        )
-        a, b, gamma = data["cell"]
-        return cls(layers=tuple(layers), interfaces=interfaces, a=a, b=b, gamma_deg=gamma)
+            a, b, gamma = data["cell"]
+            return cls(layers=layers, interfaces=interfaces, a=a, b=b, gamma_deg=gamma)
+        except StructureError:
+            raise
+        except (KeyError, TypeError, ValueError) as error:
+            raise StructureError(
+                f"specification {str(data)[:80]}: {type(error).__name__} {error}; expected layers, "
+                "interfaces and cell as Stack.to_dict gives them"
+            ) from error
 
     def to_json(self, inline_monolayers: bool = False) -> str:
         """One line of JSON; library layers by name unless `inline_monolayers`."""
@@ -330,4 +323,33 @@ class Stack:
 
     @classmethod
     def from_json(cls, text: str, monolayers: Mapping[str, Monolayer] | None = None) -> Stack:
-        return cls.from_dict(json.loads(text), monolayers)
+        """Inverse of `to_json`; `monolayers` resolves layers that are given by name.
+
+        Raises:
+            StructureError: as `from_dict`, or the text is no JSON.
+        """
+        try:
+            data = json.loads(text)
+        except (TypeError, json.JSONDecodeError) as error:
+            raise StructureError(
+                f"specification {str(text)[:80]!r} is no JSON ({error}); expected what "
+                "Stack.to_json writes"
+            ) from error
+        return cls.from_dict(data, monolayers)
+
+
+def _layer(entry: Mapping, monolayers: Mapping[str, Monolayer] | None) -> Layer:
+    """A layer as `Stack.to_dict` gives it."""
+    given = entry["monolayer"]
+    if not isinstance(given, str):
+        monolayer = Monolayer.from_dict(given)
+    elif monolayers is not None and given in monolayers:
+        monolayer = monolayers[given]
+    else:
+        raise StructureError(f"stack names monolayer {given!r}, which is not known")
+    return Layer(
+        monolayer=monolayer,
+        supercell=tuple(tuple(int(x) for x in row) for row in entry["supercell"]),
+        flipped=bool(entry["flipped"]),
+        defects=tuple(Defect(k, int(s), e) for k, s, e in entry.get("defects", [])),
+    )
