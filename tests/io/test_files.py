@@ -206,3 +206,11 @@ def test_a_json_file_of_a_campaign_holds_what_it_should(tmp_path):
         read_json(path)
     write_json(path, {})
     assert read_json(path) == {}
+
+
+def test_csv_tells_spreadsheets_that_it_is_utf8(tmp_path):
+    for text, start in (("MoS2", b"stack_id,"), ("10 meV/Å²", b"\xef\xbb\xbfstack_id,")):
+        frame = pd.DataFrame({"stack_id": ["007"], "reason": [text], "value": [1.5]})
+        write_table(tmp_path / "table.csv", frame)
+        assert (tmp_path / "table.csv").read_bytes().startswith(start)
+        pd.testing.assert_frame_equal(read_table(tmp_path / "table.csv"), frame, check_dtype=False)
