@@ -495,6 +495,14 @@ def _write_screening(campaign: Campaign, section: Section) -> None:
             f"{_count(len(rejected), 'stack')} did not enter the ranking or a slot: "
             "`screening/rejected.csv` has the reasons."
         )
+    relaxed = campaign.table("screening/force_field.csv")
+    if relaxed is not None and len(relaxed) and "outcome" in relaxed:
+        kept = int((relaxed["outcome"] == "kept").sum())
+        section.paragraphs.append(
+            f"{number_text(kept)} of {_count(len(relaxed), 'candidate')} held together when "
+            "relaxed with a force field; the others were replaced: `screening/force_field.csv` "
+            "has the reasons."
+        )
     if ranked is not None and len(ranked):
         order = ranked.sort_values("rank") if "rank" in ranked else ranked
         order = order.drop(columns=[n for n in _NOT_RANKED if n in order])
