@@ -2,11 +2,12 @@
 
 Run from the project's folder (some minutes, one thread):
 
-    nice -n 19 python tests/benchmarks/force_field.py [--data ../shared/data] [--number 60]
+    nice -n 19 python tests/benchmarks/force_field.py [--data ../shared/data] [--number 40] \\
+        [--campaigns results/*]
 
-Of bundled stacks, and with `--data` of HetML's heterobilayers and of BiDB's homobilayers, the
-bound ones and those bound by more than 60 meV/Å², which layers without bonds never are. Each
-starts from touching spheres, as samples do on average.
+Of bundled stacks, and with `--data` of HetML's heterobilayers and of BiDB's homobilayers: those
+that are held by dispersion, and those whose layers are bonded in DFT. These start from touching
+spheres. Verified candidates of campaigns start from the gap that they were sampled with.
 """
 
 import argparse
@@ -19,15 +20,15 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "workflow"))
 
+from heteroforge.io import read_json
 from heteroforge.labels.published import read_bidb_stacks, read_hetml_stacks
-from heteroforge.screening.force_field import ForceField, Limits, relax
+from heteroforge.screening.force_field import ForceField, Limits, closest_contact, relax
 from heteroforge.sources.library import read_library
-from heteroforge.structures import Stack
+from heteroforge.structures import Stack, build
 from heteroforge.structures.matching import contact_gap_a
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMITS = Limits(0.05, 100, 1.1, 6.0, 1.0)
-BONDED_MEV_A2 = 60.0
 
 
 def bundled() -> list[tuple[Stack, float, float]]:
@@ -52,32 +53,59 @@ def hetml(data: Path, number: int, random) -> list[tuple[Stack, float, float]]:
 
 
 def bidb(data: Path, number: int, seed: int, bonded: bool) -> list[tuple[Stack, float, float]]:
+    """Bound homobilayers, or those whose layers are bonded at the distance that DFT found."""
     table = pd.read_csv(data / "bidb" / "bilayers.csv")
-    energy = table["Binding energy"]
+    energy, distance = table["Binding energy"], table["Interlayer distance"]
     inside = (
-        (energy > BONDED_MEV_A2) & (energy < 1000)
+        distance.between(0.8, 2.4)
         if bonded
-        else (energy > 0) & (energy < 40) & table["Interlayer distance"].between(1.5, 5.5)
+        else (energy > 0) & (energy < 40) & distance.between(1.5, 5.5)
     )
     table = table[inside & (table["Number of atoms"] <= 12)]
     table = table.groupby("monolayer_name").sample(1, random_state=seed)
-    table = table.sample(min(number, len(table)), random_state=seed).set_index("name")
+    if not bonded:
+        table = table.sample(min(number, len(table)), random_state=seed)
+    table = table.set_index("name")
     columns = ["Interlayer distance", "Binding energy"]
-    return [
+    found = [
         (p.stack, *table.loc[p.name, columns].astype(float))
         for p in read_bidb_stacks(data, list(table.index))
     ]
+    if bonded:
+        limit = LIMITS.minimum_contact_ratio
+        found = [f for f in found if (closest_contact(build(f[0]))[0] or limit) < limit]
+    return found[:number]
+
+
+def verified(folders: list[Path]) -> list[tuple[Stack, float, float]]:
+    """Candidates of campaigns as they were given to DFT, each stack once."""
+    found = {}
+    for folder in folders:
+        for path in sorted(folder.glob("dft/slot_*/result.json")):
+            result = read_json(path)
+            if result["status"] == "verified":
+                stack = Stack.from_dict(result["specification"])
+                values = [
+                    result["properties"][name]["value"]
+                    for name in ("interlayer_gap_a", "binding_energy_mev_a2")
+                ]
+                found[stack.key()] = (stack, *values)
+    return list(found.values())
+
+
+def touching(stack: Stack) -> Stack:
+    """The stack with the gaps at which its spheres touch."""
+    interfaces = (
+        replace(interface, gap_a=contact_gap_a(stack, i))
+        for i, interface in enumerate(stack.interfaces)
+    )
+    return replace(stack, interfaces=tuple(interfaces))
 
 
 def measure(name: str, stacks: list[tuple[Stack, float, float]], field: ForceField) -> None:
     rows = []
     for stack, gap, binding in stacks:
-        gaps = [contact_gap_a(stack, i) for i in range(stack.number_of_layers - 1)]
-        touching = tuple(
-            replace(interface, gap_a=gap_a)
-            for interface, gap_a in zip(stack.interfaces, gaps, strict=True)
-        )
-        found = relax(replace(stack, interfaces=touching), field, LIMITS)
+        found = relax(stack, field, LIMITS)
         rows.append({"formula": stack.formula, "dft_gap_a": gap, "dft_binding": binding} | found)
         print("   ", {k: v if isinstance(v, str) else round(float(v or 0), 2)
                       for k, v in rows[-1].items()}, flush=True)  # fmt: skip
@@ -94,16 +122,26 @@ def measure(name: str, stacks: list[tuple[Stack, float, float]], field: ForceFie
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, help="folder with hetml/ and bidb/")
-    parser.add_argument("--number", type=int, default=60, help="bilayers of each published set")
+    parser.add_argument("--number", type=int, default=40, help="bilayers of each published set")
     parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--campaigns", type=Path, nargs="*", default=[], help="their folders")
     options = parser.parse_args()
     field = ForceField()
-    measure("bundled", bundled(), field)
+
+    def start_touching(stacks):
+        return [(touching(stack), *values) for stack, *values in stacks]
+
+    measure("bundled", start_touching(bundled()), field)
+    if options.campaigns:
+        measure("campaigns", verified(options.campaigns), field)
     if options.data is not None:
         random = np.random.default_rng(options.seed)
-        measure("HetML", hetml(options.data, options.number, random), field)
-        for name, bonded in (("BiDB, bound", False), ("BiDB, bonded", True)):
-            measure(name, bidb(options.data, options.number, options.seed, bonded), field)
+        for name, stacks in (
+            ("BiDB, bonded", bidb(options.data, options.number, options.seed, True)),
+            ("HetML", hetml(options.data, options.number, random)),
+            ("BiDB, bound", bidb(options.data, options.number, options.seed, False)),
+        ):
+            measure(name, start_touching(stacks), field)
 
 
 if __name__ == "__main__":

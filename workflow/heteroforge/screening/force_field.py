@@ -28,7 +28,7 @@ from heteroforge.structures.compare import (
     registry_shift_a,
 )
 
-__all__ = ["COLUMNS", "ForceField", "Limits", "fill_slots", "relax"]
+__all__ = ["COLUMNS", "ForceField", "Limits", "closest_contact", "fill_slots", "relax"]
 
 COLUMNS = [
     "stack_id", "formula", "outcome", "reason", "steps", "force_ev_a", "energy_drop_ev",
@@ -146,7 +146,7 @@ def relax(stack: Stack, calculator: Calculator, limits: Limits) -> dict:
         reason = lines[0] if lines else type(error).__name__
         return dict.fromkeys(COLUMNS[4:]) | {"outcome": "failed", "reason": reason}
     gaps = interlayer_gaps_a(atoms)
-    ratio, contact = _closest_contact(atoms)
+    ratio, contact = closest_contact(atoms)
     found = {
         "steps": optimiser.nsteps,
         "force_ev_a": float(np.linalg.norm(forces, axis=1).max()),
@@ -171,8 +171,15 @@ def relax(stack: Stack, calculator: Calculator, limits: Limits) -> dict:
     return found | {"outcome": "rejected", "reason": fault}
 
 
-def _closest_contact(atoms: Atoms) -> tuple[float | None, str]:
-    """Least ratio of distance to covalent radii between two layers, and the contact in words."""
+def closest_contact(atoms: Atoms) -> tuple[float | None, str]:
+    """Shortest distance between atoms of two layers over the sum of their covalent radii.
+
+    Args:
+        atoms: with the array `layer`.
+
+    Returns:
+        The least ratio over all pairs (None where no two are within 6 Å), and the pair in words.
+    """
     first, second, distance = neighbor_list("ijd", atoms, _REACH_A)
     layers = atoms.arrays["layer"]
     across = layers[first] < layers[second]
