@@ -256,7 +256,7 @@ def _set_aside(campaign: Campaign) -> list[Table]:
     if relaxed is not None and {"formula", "outcome", "reason"} <= set(relaxed):
         faulty = relaxed.loc[relaxed["outcome"] != "kept", ["formula", "outcome", "reason"]]
         if len(faulty):
-            title = "Candidates that a force field took apart"
+            title = "Candidates that the force field turned away"
             tables.append(make_table(faulty, "screening-force-field", title, path))
     screened = campaign.table("screening/rejected.csv")
     if screened is not None and len(screened) and "reason" in screened:
