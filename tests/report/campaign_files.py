@@ -345,7 +345,18 @@ def write_campaign(folder, hostile: bool = False):
     )
     write_json(
         folder / "screening/funnel.json",
-        {"samples": 400, "distinct": 390, "within_limits": 300, "likely": 157, "selected": 3},
+        {"samples": 400, "distinct": 390, "within_limits": 300, "likely": 157},
+    )
+    write_table(
+        folder / "screening/force_field.csv",
+        pd.DataFrame(
+            {
+                "stack_id": [f"f{i}" for i in range(4)],
+                "formula": [f"{a}/{b}{spoilt}" for a, b in pairs[:3]] + ["AlP/AlP"],
+                "outcome": ["kept"] * 3 + ["rejected"],
+                "reason": [""] * 3 + ["layers come apart: gap 6.4 Å" + spoilt],
+            }
+        ),
     )
     chosen = basis.iloc[:3].assign(
         slot=range(3),

@@ -218,6 +218,13 @@ def test_any_stage_may_be_missing(undrawn_campaign, stage):
     assert f"<code>snakemake --cores all {stage}</code> makes them" in html
 
 
+def test_candidates_that_do_not_hold_together_have_their_reason(campaign_folder):
+    text = Page(make_page(Campaign(campaign_folder, TARGETS, CONFIGURATION))).text
+    assert "3 of 4 candidates held together when relaxed with a force field" in text
+    assert "Candidates that the force field turned away" in text
+    assert "layers come apart: gap 6.4 Å" in text
+
+
 def test_broken_files_are_named_and_cost_nothing_else(campaign_folder):
     write_text(campaign_folder / "screening/ranked.parquet", "not a table")
     write_text(campaign_folder / "gnn/metrics.json", "{")

@@ -38,15 +38,17 @@ EXACT = (
     "clustering/drivers.csv", "stacks/matches.parquet", "stacks/training_stacks.parquet",
     "labels/labels.parquet", "gvae/history.csv", "gnn/calibration.json",
     "gnn/test_predictions.parquet", "samples/shard_*.parquet", "screening/ranked.parquet",
-    "screening/selected.csv", "screening/rejected.csv", "screening/funnel.json", "dft/failed.csv",
+    "screening/selected.csv", "screening/rejected.csv", "screening/funnel.json",
+    "screening/force_field.csv", "dft/failed.csv",
 )  # fmt: skip
 # Files that later stages read: what is wrong with them must be noticed.
 READ_LATER = (
     "library/monolayers.parquet", "library/monolayers.extxyz",
     "clustering/descriptors.parquet", "clustering/clusters.csv",
     "stacks/*.parquet", "labels/labels.parquet", "gvae/model.pt", "gnn/member_*.pt",
-    "gnn/calibration.json", "samples/shard_*.parquet", "screening/selected.csv",
-    "dft/slots_*.json", "dft/slot_*/relaxed.extxyz", "dft/slot_*/scf/result.json",
+    "gnn/calibration.json", "samples/shard_*.parquet", "screening/ranked.parquet",
+    "screening/selected.csv", "dft/slots_*.json", "dft/slot_*/relaxed.extxyz",
+    "dft/slot_*/scf/result.json",
 )  # fmt: skip
 # Of DFT, by unit: a relaxation that was interrupted ends elsewhere within its thresholds. How many
 # steps it took, and what follows from them, depends on the interruption.

@@ -39,8 +39,8 @@ SMALLEST = {
     "gnn": {"members": 2, "epochs": 2, "batch_size": 16},
     "samples": {"number": 40, "shards": 2},
     "targets": {"gap_ev": [0.5, 6.0]},
-    # So few layers give hardly a stack of two materials with a gap.
-    "screening": {"maximum_atoms": 4, "minimum_materials": 1},
+    # So few layers give hardly a stack of two materials with a gap, or of four atoms.
+    "screening": {"maximum_atoms": 8, "minimum_materials": 1},
     "dft": {"slots": 2, "protocol": "rough"},
 }
 

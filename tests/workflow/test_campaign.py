@@ -152,6 +152,10 @@ def test_a_campaign_killed_at_every_stage_goes_on_and_ends_with_verified_candida
     assert 2.0 < numbers["binding_energy_mev_a2"] < 40.0
     assert numbers["strain_energy_mev_a2"] > -0.3  # straining a relaxed layer costs energy
     assert numbers["vacuum_flatness_ev"] < 0.05
+    screening = project / "results" / "tiny" / "screening"
+    relaxed = pd.read_csv(screening / "force_field.csv").set_index("stack_id")
+    selected = pd.read_csv(screening / "selected.csv")
+    assert (relaxed.loc[selected["stack_id"], "outcome"] == "kept").all()
     table = pd.read_parquet(project / "results" / "tiny" / "dft" / "results.parquet")
     assert len(table) == 1
     page = (project / "results" / "tiny" / "report" / "index.html").read_text()

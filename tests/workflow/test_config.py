@@ -68,6 +68,12 @@ def test_shipped_configurations_are_right(path, tmp_path):
         ({"targets": {"vbm_ev": [4, 6]}}, "targets.vbm_ev[0]", "4", "≤ 0"),
         ({"dft": {"launcher": "srun -n {rank}"}}, "dft.launcher", "{rank}", "{ranks}"),
         ({"samples": {"number": 0}}, "samples.number", "0", "an integer ≥ 1"),
+        (
+            {"screening": {"force_field": {"minimum_contact_ratio": 4}}},
+            "screening.force_field.minimum_contact_ratio",
+            "4",
+            "≤ 3",
+        ),
         ({"samples": {"number": "many"}}, "samples.number", '"many"', "an integer"),
         ({"campaign": "../elsewhere"}, "campaign", "../elsewhere", "letters, digits"),
         ({"campaign": "a/b"}, "campaign", "a/b", "letters, digits"),

@@ -92,6 +92,7 @@ rule write_report:
         ranked=f"{RESULTS}/screening/ranked.parquet",
         selected=f"{RESULTS}/screening/selected.csv",
         rejected_samples=f"{RESULTS}/screening/rejected.csv",
+        relaxed=f"{RESULTS}/screening/force_field.csv",
         # Pictures that rules of their own draw; all others come with the tables.
         pictures=[
             f"{RESULTS}/library/monolayers.png",

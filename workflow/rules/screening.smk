@@ -43,9 +43,35 @@ rule screen_stacks:
         calibration=rules.evaluate_gnn.output.calibration,
     output:
         ranked=f"{SCREENING}/ranked.parquet",
-        selected=f"{SCREENING}/selected.csv",
         rejected=f"{SCREENING}/rejected.csv",
         funnel=f"{SCREENING}/funnel.json",
+    log:
+        f"{LOGS}/screen_stacks.log",
+    benchmark:
+        f"{BENCHMARKS}/screen_stacks.tsv"
+    conda:
+        "../../envs/ml.yaml"
+    resources:
+        mem_mb=lambda wildcards, attempt: 8000 * attempt,
+        runtime=lambda wildcards, attempt: 240 * attempt,
+    params:
+        refined=config["screening"]["refined"],
+        targets=config["targets"],
+        seed=config["seed"],
+    message:
+        "Screening the samples."
+    script:
+        "../scripts/screen_stacks.py"
+
+
+rule select_candidates:
+    input:
+        structures=rules.build_library.output.structures,
+        table=rules.build_library.output.table,
+        ranked=rules.screen_stacks.output.ranked,
+    output:
+        selected=f"{SCREENING}/selected.csv",
+        relaxed=f"{SCREENING}/force_field.csv",
         picture=report(
             f"{SCREENING}/pareto.png",
             caption="../report/caption.rst",
@@ -57,26 +83,29 @@ rule screen_stacks:
             category="8. screening",
         ),
     log:
-        f"{LOGS}/screen_stacks.log",
+        f"{LOGS}/select_candidates.log",
     benchmark:
-        f"{BENCHMARKS}/screen_stacks.tsv"
+        f"{BENCHMARKS}/select_candidates.tsv"
     conda:
         "../../envs/ml.yaml"
     resources:
-        mem_mb=lambda wildcards, attempt: 8000 * attempt,
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime=lambda wildcards, attempt: 240 * attempt,
     params:
-        screening=config["screening"],
+        settings={
+            key: config["screening"][key]
+            for key in ("exploration", "diversity", "force_field")
+        },
         targets=config["targets"],
         slots=config["dft"]["slots"],
-        seed=config["seed"],
     message:
-        "Screening the samples, selecting candidates for DFT."
+        "Selecting candidates for DFT that hold together."
     script:
-        "../scripts/screen_stacks.py"
+        "../scripts/select_candidates.py"
 
 
 rule screening:
     input:
         rules.screen_stacks.output,
+        rules.select_candidates.output,
         f"{SCREENING}/README.md",

@@ -1,12 +1,9 @@
-"""Scored samples through the property networks to a ranking and the DFT slots."""
+"""Scored samples through the property networks to a ranking."""
 
 import pandas as pd
 
 from heteroforge.io import log_to, read_json, read_table, write_json, write_table
 from heteroforge.models.property_training import PropertyData, load_member
-from heteroforge.report.figures import save
-from heteroforge.report.models import pareto_figure
-from heteroforge.report.stacks import chances_figure
 from heteroforge.screening import screen
 from heteroforge.sources import read_library
 
@@ -15,8 +12,7 @@ library = read_library(snakemake.input.structures, snakemake.input.table)
 training_stacks = read_table(snakemake.input.stacks)
 labels = read_table(snakemake.input.labels)
 scored = pd.concat([read_table(path) for path in snakemake.input.scored], ignore_index=True)
-seed, targets = snakemake.params.seed, snakemake.params.targets
-settings = snakemake.params.screening
+seed = snakemake.params.seed
 screened = screen(
     scored,
     library.monolayers,
@@ -24,20 +20,13 @@ screened = screen(
     models=[load_member(path)[0] for path in snakemake.input.members],
     calibration=read_json(snakemake.input.calibration),
     data=PropertyData.from_tables(training_stacks, labels, library.monolayers, library.table, seed),
-    targets=targets,
+    targets=snakemake.params.targets,
     labelled=set(labels.loc[labels["fidelity"] == "dft", "stack_id"]),
     trained=set(training_stacks.loc[training_stacks["split"] == "train", "stack_id"]),
-    slots=snakemake.params.slots,
+    refined=snakemake.params.refined,
     seed=seed,
-    **{key: settings[key] for key in ("refined", "exploration", "diversity")},
 )
 write_table(snakemake.output.ranked, screened.ranked)
-write_table(snakemake.output.selected, screened.selected)
 write_table(snakemake.output.rejected, screened.rejected)
 write_json(snakemake.output.funnel, screened.funnel)
-save(pareto_figure(screened.ranked, screened.selected, targets), snakemake.output.picture)
-names = list(library.monolayers)
-save(chances_figure(screened.ranked, screened.selected, names), snakemake.output.chances)
 print(screened.funnel)
-for reason in screened.selected["reason"]:
-    print(reason)

@@ -26,6 +26,12 @@ from heteroforge.dft.strain import STRAIN_UNITS, strain_response, strained
 from heteroforge.features import facing_levels
 from heteroforge.io import read_json, write_json
 from heteroforge.structures import Stack, build
+from heteroforge.structures.compare import (
+    deformation_a,
+    interlayer_gaps_a,
+    layer_deformation_a,
+    registry_shift_a,
+)
 
 __all__ = [
     "Density",
@@ -101,37 +107,13 @@ def relax_stack(calculator: Calculator, atoms: Atoms) -> dict:
     before = next((e for shift, e, _ in scan if shift == 0.0), result.first_energy_ev)
     return {
         "atoms": result.atoms,
-        "registry_shift_a": _registry_shift_a(start, result.atoms),
-        "layer_deformation_a": max(
-            _deformation_a(start[chosen], result.atoms[chosen])
-            for chosen in (start.arrays["layer"] == i for i in range(layers))
-        ),
+        "registry_shift_a": registry_shift_a(start, result.atoms),
+        "layer_deformation_a": layer_deformation_a(start, result.atoms),
         "ionic_steps": result.ionic_steps,
         "energy_drop_ev": before - result.energy_ev,
         "scan": scan,
         "converged": result.converged,
     }
-
-
-def _moved(start: Atoms, end: Atoms) -> np.ndarray:
-    """(n, 3) displacements in Å; pw.x may fold an atom back into the cell."""
-    inverse = np.linalg.inv(start.cell.array[:2, :2])
-    moved = end.positions - start.positions
-    in_plane = moved[:, :2] @ inverse
-    moved[:, :2] = (in_plane - np.round(in_plane)) @ start.cell.array[:2, :2]
-    return moved
-
-
-def _registry_shift_a(start: Atoms, relaxed: Atoms) -> float:
-    layers, moved = start.arrays["layer"], _moved(start, relaxed)[:, :2]
-    centres = np.array([moved[layers == i].mean(axis=0) for i in range(layers.max() + 1)])
-    return float(np.linalg.norm(np.diff(centres, axis=0), axis=1).max(initial=0.0))
-
-
-def _deformation_a(start: Atoms, end: Atoms) -> float:
-    """Largest displacement in Å of an atom of a layer, its rigid shift taken away."""
-    moved = _moved(start, end)
-    return float(np.linalg.norm(moved - moved.mean(axis=0), axis=1).max())
 
 
 def lowest_shift_a(scan: list[tuple[float, float, float]]) -> float:
@@ -262,7 +244,7 @@ def relax_layer(
     ideal = ideal[ideal.arrays["layer"] == layer]
     # A layer that keeps its shape in the stack starts from the shape all its stacks share; one that
     # the stack has changed might have found a deeper minimum, which it must be allowed to keep.
-    if _deformation_a(ideal, start) < RECONSTRUCTED_A:
+    if deformation_a(ideal, start) < RECONSTRUCTED_A:
         start = ideal
     energies = LayerEnergies(calculator, shared)
     found = energies.of(with_height(start, height), "in_stack")
@@ -350,14 +332,6 @@ def layer_fingerprint(atoms: Atoms, calculator: Calculator) -> str:
     return digest.hexdigest()[:20]
 
 
-def interlayer_gaps(atoms: Atoms) -> list[float]:
-    """Å between the facing outermost atoms of neighbouring layers, from the bottom."""
-    layers, z = atoms.arrays["layer"], atoms.positions[:, 2]
-    return [
-        float(z[layers == i + 1].min() - z[layers == i].max()) for i in range(int(layers.max()))
-    ]
-
-
 def layer_edges(bands: dict) -> list[tuple[float, float] | None]:
     """(VBM, CBM) of each layer inside the stack: states with more than half their weight on it."""
     energies = np.array(bands["energies_ev"])
@@ -425,7 +399,7 @@ def assemble(
     anderson, anderson_gap = anderson_alignment(
         [(la["vbm_ev"] + s, la["cbm_ev"] + s) for la, s in zip(layers, shifts, strict=True)]
     )
-    gaps = interlayer_gaps(atoms)
+    gaps = interlayer_gaps_a(atoms)
     return {
         "gap_ev": 0.0 if is_metal else cbm - vbm,
         "gap_is_direct": bool(bands["gap_is_direct"]) and not is_metal,

@@ -251,6 +251,13 @@ def _set_aside(campaign: Campaign) -> list[Table]:
         if table is not None and len(table):
             identifier = path.replace("/", "-").removesuffix(".csv")
             tables.append(make_table(table, identifier, title, path))
+    path = "screening/force_field.csv"
+    relaxed = campaign.table(path)
+    if relaxed is not None and {"formula", "outcome", "reason"} <= set(relaxed):
+        faulty = relaxed.loc[relaxed["outcome"] != "kept", ["formula", "outcome", "reason"]]
+        if len(faulty):
+            title = "Candidates that the force field turned away"
+            tables.append(make_table(faulty, "screening-force-field", title, path))
     screened = campaign.table("screening/rejected.csv")
     if screened is not None and len(screened) and "reason" in screened:
         reasons = screened["reason"].value_counts().rename_axis("reason").reset_index(name="stacks")

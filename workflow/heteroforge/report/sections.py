@@ -451,6 +451,14 @@ def _write_screening(campaign: Campaign, section: Section) -> None:
             f"{count_text(len(rejected), 'stack')} did not enter the ranking or a slot: "
             "`screening/rejected.csv` has the reasons."
         )
+    relaxed = campaign.table("screening/force_field.csv")
+    if relaxed is not None and len(relaxed) and "outcome" in relaxed:
+        kept = int((relaxed["outcome"] == "kept").sum())
+        section.paragraphs.append(
+            f"{number_text(kept)} of {_count(len(relaxed), 'candidate')} held together when "
+            "relaxed with a force field; the others were replaced: `screening/force_field.csv` "
+            "has the reasons."
+        )
     if ranked is not None and len(ranked):
         order = ranked.sort_values("rank") if "rank" in ranked else ranked
         order = order.drop(columns=[n for n in _NOT_RANKED if n in order])
@@ -466,6 +474,12 @@ def _write_dft(campaign: Campaign, section: Section) -> None:
     candidates = campaign.candidates
     computed = [c for c in candidates if c.status != "pending"]
     if not computed:
+        if not candidates and campaign.table("dft/results.parquet") is not None:
+            section.paragraphs.append(
+                "The screen gave no stack to DFT, so that there was nothing to compute: "
+                "`screening/rejected.csv` says what ruled stacks out. Wider `targets` or limits, or "
+                "more samples (`samples.number`), may leave some."
+            )
         return
     verified = campaign.verified
     inside = [c for c in verified if c.meets_targets]

@@ -1,8 +1,8 @@
-"""The screen: from samples to a ranking and the candidates that DFT verifies.
+"""The screen: from samples to a ranking.
 
 In two steps, so that a million samples cost as little as they tell: every shard of samples is
 scored by a fast predictor on its own (`score_samples`), then the best of all shards are predicted
-anew by the networks on atoms, ranked, and given to DFT (`screen`). What a stack is scored does not
+anew by the networks on atoms and ranked (`screen`). What a stack is scored does not
 depend on the shard it is in.
 """
 
@@ -19,12 +19,7 @@ from heteroforge.models.property_network import PropertyNetwork
 from heteroforge.models.property_surrogate import FastPredictor
 from heteroforge.models.property_training import PROPERTIES, PropertyData, pair_of, predict
 from heteroforge.screening.objectives import joint_probability
-from heteroforge.screening.selection import (
-    constraint_faults,
-    describe_candidate,
-    rank_candidates,
-    select_candidates,
-)
+from heteroforge.screening.selection import constraint_faults, rank_candidates
 from heteroforge.structures import Monolayer, Stack
 
 __all__ = ["Screened", "score_samples", "screen"]
@@ -39,13 +34,11 @@ class Screened:
 
     Attributes:
         ranked: samples within the limits, best first.
-        selected: candidates for DFT, one row per slot taken.
         rejected: `stack_id, formula, reason` of the samples outside the limits.
         funnel: how many stacks were left after each step.
     """
 
     ranked: pd.DataFrame
-    selected: pd.DataFrame
     rejected: pd.DataFrame
     funnel: dict[str, int]
 
@@ -116,13 +109,10 @@ def screen(
     labelled: Collection[str],
     trained: Collection[str],
     refined: int,
-    slots: int,
-    exploration: float,
-    diversity: bool,
     seed: int,
     progress: bool = True,
 ) -> Screened:
-    """Rank scored samples by the probability of their properties, and fill the DFT slots.
+    """Rank scored samples by the probability of their properties.
 
     Args:
         scored: of `score_samples`, all shards in order.
@@ -163,16 +153,4 @@ def screen(
     ranked = rank_candidates(scored)
     funnel["likely"] = int((ranked["probability"] >= 0.5).sum())
     funnel["first_front"] = int((ranked["pareto_rank"] == 1).sum())
-    selected = select_candidates(
-        ranked[ranked["is_refined"]],
-        slots,
-        labelled=labelled,
-        trained=trained,
-        diversity=diversity,
-        exploration=exploration,
-    )
-    funnel["selected"] = len(selected)
-    selected["reason"] = [
-        describe_candidate(row, targets, len(ranked)) for row in selected.to_dict("records")
-    ]
-    return Screened(ranked, selected, rejected, funnel)
+    return Screened(ranked, rejected, funnel)

@@ -6,7 +6,51 @@ from ase import Atoms
 from heteroforge.structures.monolayer import in_plane
 from heteroforge.structures.plane import cell_parameters
 
-__all__ = ["periodic_rmsd_a"]
+__all__ = [
+    "deformation_a",
+    "interlayer_gaps_a",
+    "layer_deformation_a",
+    "periodic_rmsd_a",
+    "registry_shift_a",
+]
+
+
+def interlayer_gaps_a(atoms: Atoms) -> list[float]:
+    """Å between the facing outermost atoms of neighbouring layers, from the bottom."""
+    layers, z = atoms.arrays["layer"], atoms.positions[:, 2]
+    return [
+        float(z[layers == i + 1].min() - z[layers == i].max()) for i in range(int(layers.max()))
+    ]
+
+
+def registry_shift_a(start: Atoms, relaxed: Atoms) -> float:
+    """How far (Å) a layer slid over the one below it at most."""
+    layers, moved = start.arrays["layer"], _moved(start, relaxed)[:, :2]
+    centres = np.array([moved[layers == i].mean(axis=0) for i in range(layers.max() + 1)])
+    return float(np.linalg.norm(np.diff(centres, axis=0), axis=1).max(initial=0.0))
+
+
+def layer_deformation_a(start: Atoms, relaxed: Atoms) -> float:
+    """How far (Å) an atom moved within its layer at most."""
+    layers = start.arrays["layer"]
+    return max(
+        deformation_a(start[layers == i], relaxed[layers == i]) for i in range(layers.max() + 1)
+    )
+
+
+def deformation_a(start: Atoms, end: Atoms) -> float:
+    """Largest displacement in Å of an atom of a layer, its rigid shift taken away."""
+    moved = _moved(start, end)
+    return float(np.linalg.norm(moved - moved.mean(axis=0), axis=1).max())
+
+
+def _moved(start: Atoms, end: Atoms) -> np.ndarray:
+    """(n, 3) displacements in Å; pw.x may fold an atom back into the cell."""
+    inverse = np.linalg.inv(start.cell.array[:2, :2])
+    moved = end.positions - start.positions
+    in_plane = moved[:, :2] @ inverse
+    moved[:, :2] = (in_plane - np.round(in_plane)) @ start.cell.array[:2, :2]
+    return moved
 
 
 def periodic_rmsd_a(first: Atoms, second: Atoms, cell_tolerance: float = 1e-3) -> float:

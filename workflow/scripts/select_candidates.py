@@ -1,0 +1,40 @@
+"""The best ranked stacks that hold together when relaxed, into the DFT slots."""
+
+from heteroforge.io import log_to, read_table, write_table
+from heteroforge.report.figures import save
+from heteroforge.report.models import pareto_figure
+from heteroforge.report.stacks import chances_figure
+from heteroforge.screening import describe_candidate
+from heteroforge.screening.force_field import ForceField, Limits, fill_slots
+from heteroforge.sources import read_library
+
+log_to(snakemake.log[0])
+library = read_library(snakemake.input.structures, snakemake.input.table)
+ranked = read_table(snakemake.input.ranked)
+settings, targets = snakemake.params.settings, snakemake.params.targets
+limits = dict(settings["force_field"])
+uses_force_field, most_per_slot = limits.pop("use"), limits.pop("maximum_tries_per_slot")
+selected, relaxed = fill_slots(
+    ranked[ranked["is_refined"]],
+    snakemake.params.slots,
+    library.monolayers,
+    ForceField if uses_force_field else None,
+    Limits(**limits),
+    most_per_slot,
+    labelled=set(ranked.loc[ranked["is_labelled"], "stack_id"]),
+    trained=set(ranked.loc[ranked["is_trained"], "stack_id"]),
+    diversity=settings["diversity"],
+    exploration=settings["exploration"],
+)
+selected["reason"] = [
+    describe_candidate(row, targets, len(ranked)) for row in selected.to_dict("records")
+]
+write_table(snakemake.output.selected, selected)
+write_table(snakemake.output.relaxed, relaxed)
+save(pareto_figure(ranked, selected, targets), snakemake.output.picture)
+names = list(library.monolayers)
+save(chances_figure(ranked, selected, names), snakemake.output.chances)
+for row in relaxed.itertuples():
+    print(f"{row.formula}: {row.outcome} {row.reason}")
+for reason in selected["reason"]:
+    print(reason)
