@@ -455,7 +455,7 @@ def _write_screening(campaign: Campaign, section: Section) -> None:
     if relaxed is not None and len(relaxed) and "outcome" in relaxed:
         kept = int((relaxed["outcome"] == "kept").sum())
         section.paragraphs.append(
-            f"{number_text(kept)} of {_count(len(relaxed), 'candidate')} held together when "
+            f"{number_text(kept)} of {count_text(len(relaxed), 'candidate')} held together when "
             "relaxed with a force field; the others were replaced: `screening/force_field.csv` "
             "has the reasons."
         )
@@ -477,8 +477,8 @@ def _write_dft(campaign: Campaign, section: Section) -> None:
         if not candidates and campaign.table("dft/results.parquet") is not None:
             section.paragraphs.append(
                 "The screen gave no stack to DFT, so that there was nothing to compute: "
-                "`screening/rejected.csv` says what ruled stacks out. Wider `targets` or limits, or "
-                "more samples (`samples.number`), may leave some."
+                "`screening/rejected.csv` says what ruled stacks out. Wider `targets` or limits, "
+                "or more samples (`samples.number`), may leave some."
             )
         return
     verified = campaign.verified
