@@ -12,7 +12,9 @@ from heteroforge.screening import (
     pareto_ranks,
     rank_candidates,
     select_candidates,
+    type_ii_probability,
 )
+from heteroforge.structures.matching import stack_layers
 
 
 def brute_force_fronts(points: np.ndarray) -> np.ndarray:
@@ -58,6 +60,47 @@ def test_joint_probability_multiplies_and_leaves_open_ends():
     assert both == pytest.approx(alone * 0.5)
     with pytest.raises(InputError, match=r"targets\.magic"):
         joint_probability(frame, {"magic": [0, 1]})
+
+
+def test_alignment_follows_the_layers_and_their_errors(small_monolayers):
+    names = list(small_monolayers)[:2]
+    stack = stack_layers([small_monolayers[name] for name in names])
+
+    def chance(first, second, std=0.1):
+        rows = {
+            name: {"vbm_ev": vbm, "cbm_ev": cbm}
+            for name, (vbm, cbm) in zip(names, (first, second), strict=True)
+        }
+        return type_ii_probability([stack], rows, np.array([std]), np.array([std]))[0]
+
+    assert chance((-6.0, -4.0), (-5.0, -3.0)) == pytest.approx(1.0, abs=1e-4)
+    assert chance((-6.0, -3.0), (-5.0, -4.0)) == pytest.approx(0.0, abs=1e-4)
+    assert chance((-5.0, -4.0), (-5.0, -3.0)) == pytest.approx(0.5, abs=1e-3)
+    # An offset as large as its standard deviation: Φ(1) on either side of certain conduction.
+    assert chance((-6.0, -4.1), (-5.0, -4.0), std=0.1) == pytest.approx(0.8413, abs=5e-3)
+    assert np.isnan(chance((-6.0, -4.0), (-5.0, None)))
+
+
+def test_alignment_of_polar_layers_and_three_layers(small_monolayers):
+    layer = next(iter(small_monolayers.values()))
+    three = stack_layers([layer] * 3)
+    rows = {layer.name: {"vbm_ev": -6.0, "cbm_ev": -4.0}}
+    std = np.array([0.2])
+    # Three equal layers: the edges meet on one of them by chance.
+    assert type_ii_probability([three], rows, std, std)[0] == pytest.approx(2 / 3, abs=1e-3)
+    # Steps that add up separate the edges.
+    polar = {layer.name: rows[layer.name] | {"vacuum_step_ev": 2.0}}
+    assert type_ii_probability([three], polar, std, std)[0] > 0.99
+
+
+def test_alignment_counts_like_a_target():
+    frame = pd.DataFrame(
+        {"gap_ev": [2.0] * 3, "gap_ev_std": 1e-6, "type_ii_probability": [0.9, 0.2, np.nan]}
+    )
+    targets = {"gap_ev": [1, 3]}
+    assert joint_probability(frame, targets, "II") == pytest.approx([0.9, 0.2, 0.5])
+    assert joint_probability(frame, targets, "I") == pytest.approx([0.1, 0.8, 0.5])
+    assert joint_probability(frame, targets) == pytest.approx([1.0] * 3)
 
 
 @pytest.fixture

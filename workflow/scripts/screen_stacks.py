@@ -29,7 +29,7 @@ screened = screen(
     trained=set(training_stacks.loc[training_stacks["split"] == "train", "stack_id"]),
     slots=snakemake.params.slots,
     seed=seed,
-    **{key: settings[key] for key in ("refined", "exploration", "diversity")},
+    **{key: settings[key] for key in ("refined", "exploration", "diversity", "alignment")},
 )
 write_table(snakemake.output.ranked, screened.ranked)
 write_table(snakemake.output.selected, screened.selected)

@@ -166,7 +166,10 @@ def select_candidates(
 
 
 def describe_candidate(
-    row: Mapping, targets: Mapping[str, Sequence[float | None]], ranked: int
+    row: Mapping,
+    targets: Mapping[str, Sequence[float | None]],
+    ranked: int,
+    alignment: str = "any",
 ) -> str:
     """One sentence that says with numbers why a candidate was selected.
 
@@ -174,6 +177,7 @@ def describe_candidate(
         row: of `select_candidates`.
         targets: windows.
         ranked: how many stacks were ranked.
+        alignment: of the bands that was asked for.
     """
     parts = []
     for name, (low, high) in targets.items():
@@ -184,6 +188,10 @@ def describe_candidate(
         words, unit, digits = WORDS.get(name, (name, "", 3))
         value, std = float(row[name]), float(row[f"{name}_std"])
         parts.append(f"{words} {value:.{digits}f} ± {std:.{digits}f} {unit} (wanted {window})")
+    if alignment != "any":
+        separate = row["type_ii_probability"]
+        told = "unknown" if pd.isna(separate) else f"type II with probability {separate:.2f}"
+        parts.append(f"alignment {told} (wanted type {alignment})")
     why = (
         "the most uncertain of those that may hit"
         if row["role"] == "exploration"
