@@ -1,5 +1,7 @@
 """Objectives, ranking and the choice of DFT candidates."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,6 +16,7 @@ from heteroforge.screening import (
     select_candidates,
     type_ii_probability,
 )
+from heteroforge.structures import Monolayer
 from heteroforge.structures.matching import stack_layers
 
 
@@ -210,6 +213,36 @@ def test_hard_limits_name_their_reason(small_stacks):
     element = stacks[0].species[0]
     faults = constraint_faults(samples, stacks, 8, 3.0, elements_excluded=[element])
     assert faults[0] == f"excluded element {element}"
+
+
+@pytest.mark.parametrize(
+    ("species", "balances"),
+    [
+        (("Se", "Mg", "Se"), True),
+        (("S", "Mo", "Se"), True),
+        (("Te", "Al", "Al", "Te"), True),
+        (("Si", "Si"), True),
+        (("Cl", "Na", "Cl"), False),
+        (("Ca", "Cl"), False),
+    ],
+)
+def test_new_layers_need_oxidation_states_that_balance(small_monolayers, species, balances):
+    known = next(iter(small_monolayers.values()))
+    n = len(species)
+    new = Monolayer(
+        species=species,
+        positions=tuple((i / 3, 2 * i / 3) for i in range(n)),
+        heights=tuple(1.5 * (i - (n - 1) / 2) for i in range(n)),
+        a=known.a,
+        b=known.b,
+        gamma_deg=120.0,
+    )
+    samples = pd.DataFrame({"number_of_atoms": [6], "mismatch_percent": [0.0]})
+    fault = constraint_faults(samples, [stack_layers([known, new])], 8, 3.0)[0]
+    assert fault == ("" if balances else f"no oxidation states balance in new layer {new.formula}")
+    # What a library knows exists, whatever its oxidation states.
+    named = stack_layers([known, replace(new, name="known")])
+    assert constraint_faults(samples, [named], 8, 3.0) == [""]
 
 
 def test_stacks_of_one_material_are_no_heterostructures(small_stacks):
