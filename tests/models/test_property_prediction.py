@@ -11,14 +11,18 @@ from heteroforge import predict as command
 from heteroforge.models.property_prediction import (
     LAYER_PROPERTIES,
     STACK_PROPERTIES,
+    WITHOUT_SPIN_ORBIT,
     KnownLayers,
+    describe_with_knowledge,
     layer_identity,
     load_predictor,
+    polarity,
     save_predictor,
     train_predictor,
 )
-from heteroforge.models.structure_files import ReadStructure, stack_of
+from heteroforge.models.structure_files import ReadStructure, read_structures, stack_of
 from heteroforge.structures import build
+from heteroforge.structures.matching import stack_layers
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +95,82 @@ def test_prediction_depends_on_neither_vacuum_nor_distance(trained, small_stacks
     ]
     found = predictor.predict(variants)[list(STACK_PROPERTIES)].to_numpy()
     assert np.allclose(found, found[0], atol=2e-3)
+
+
+def test_prediction_depends_on_no_strain_that_a_file_shows(
+    trained, small_stacks, small_monolayers, layer_table
+):
+    predictor, _ = trained
+    known = KnownLayers(small_monolayers, layer_table)
+    stack = next(s for s in small_stacks if len({la.monolayer.name for la in s.layers}) == 2)
+    strained = replace(stack, a=1.012 * stack.a, b=1.012 * stack.b)
+    read = [stack_of(build(stack)), stack_of(build(strained))]
+    found = predictor.predict([stack, *read], known)[list(STACK_PROPERTIES)].to_numpy()
+    assert np.allclose(found, found[0], atol=2e-3)
+
+
+def test_vacuum_step_follows_the_way_up_of_a_polar_layer(small_monolayers, layer_table):
+    table = layer_table.assign(vacuum_step_ev=0.0)
+    table.loc["MoSeS", "vacuum_step_ev"] = 0.7
+    known = KnownLayers(small_monolayers, table)
+    polar, other = small_monolayers["MoSeS"], small_monolayers["MoSS"]
+    for sign, flips in ((1, (False, False)), (-1, (True, False))):
+        layer = stack_of(build(stack_layers([polar, other], flipped=flips))).layers[0]
+        step = known.values(layer.monolayer)["vacuum_step_ev"]
+        # A parsed layer may itself be written upside down.
+        assert (-step if layer.flipped else step) == pytest.approx(sign * 0.7)
+    assert polarity(polar) == -polarity(replace(polar, heights=tuple(-h for h in polar.heights)))
+    assert polarity(other) == 0
+
+
+def test_spin_orbit_coupling_is_in_the_edges_of_equal_layers_alone(small_monolayers, layer_table):
+    names = ("MoSS", "WSS")
+    rows = layer_table.to_dict("index")
+    without = {other: rows["MoSS"][key] + 0.3 for key, other in WITHOUT_SPIN_ORBIT.items()}
+    nothing = dict.fromkeys(LAYER_PROPERTIES, float("nan"))
+
+    def baseline(layers, *known):
+        found = describe_with_knowledge(stack_layers(layers), known, [nothing] * 2)
+        return found["donor_gap_ev"]
+
+    layer, other = (small_monolayers[name] for name in names)
+    both = rows["MoSS"] | without
+    assert baseline([layer, layer], both, both) == pytest.approx(both["gap_ev"])
+    far = both | {"vbm_without_spin_orbit_ev": -9.0, "cbm_without_spin_orbit_ev": 0.0}
+    found = baseline([layer, other], both, far)
+    assert found == pytest.approx(both["gap_without_spin_orbit_ev"])
+    # Only one of the two levels known: the other by the predicted difference.
+    predicted = nothing | dict.fromkeys(WITHOUT_SPIN_ORBIT, 1.0)
+    predicted |= dict.fromkeys(WITHOUT_SPIN_ORBIT.values(), 1.2)
+    stack = stack_layers([layer, other])
+    found = describe_with_knowledge(stack, [rows["MoSS"]] * 2, [predicted] * 2)
+    assert found["gap_ev_mean"] == pytest.approx(rows["MoSS"]["gap_ev"] + 0.2)
+    assert found["gap_known"] == 1.0 and found["edges_known"] == 0.0
+
+
+def test_twisted_bilayer_of_300_atoms_is_predicted_and_flagged(
+    trained, small_monolayers, layer_table, tmp_path
+):
+    """49 cells of each layer at 16.4°, corrugated as relaxed ones are."""
+    predictor, _ = trained
+    layers = [small_monolayers["MoSS"], small_monolayers["WSS"]]
+    cells = [((8, 5), (-5, 3)), ((8, 3), (-3, 5))]
+    atoms = build(stack_layers(layers, cells, gaps_a=[3.1]))
+    assert len(atoms) == 294
+    in_plane = atoms.get_scaled_positions()[:, :2]
+    atoms.positions[:, 2] += 0.1 * np.cos(2 * np.pi * in_plane).sum(axis=1)
+    ase.io.write(tmp_path / "twisted.extxyz", atoms)
+    structures = list(read_structures([tmp_path / "twisted.extxyz"]))
+    known = KnownLayers(small_monolayers, layer_table)
+    row = command.predict_structures(structures, predictor, known).iloc[0]
+    assert row["reason"] == "" and row["number_of_atoms"] == 294
+    assert row["layers_known"] == 1.0
+    assert "layers without a common cell, twist" in row["outside_training"]
+    # The descriptors are those of the primitive cells: near the stack that is not twisted.
+    plain = predictor.predict([stack_layers(layers)], known).iloc[0]
+    for name in STACK_PROPERTIES:
+        assert np.isfinite(row[name]) and row[f"{name}_std"] > 0
+        assert abs(row[name] - plain[name]) < 10 * plain[f"{name}_std"]
 
 
 def test_says_what_is_known_and_what_training_has_not_seen(

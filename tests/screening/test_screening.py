@@ -1,5 +1,7 @@
 """Objectives, ranking and the choice of DFT candidates."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,7 +14,10 @@ from heteroforge.screening import (
     pareto_ranks,
     rank_candidates,
     select_candidates,
+    type_ii_probability,
 )
+from heteroforge.structures import Monolayer
+from heteroforge.structures.matching import stack_layers
 
 
 def brute_force_fronts(points: np.ndarray) -> np.ndarray:
@@ -58,6 +63,47 @@ def test_joint_probability_multiplies_and_leaves_open_ends():
     assert both == pytest.approx(alone * 0.5)
     with pytest.raises(InputError, match=r"targets\.magic"):
         joint_probability(frame, {"magic": [0, 1]})
+
+
+def test_alignment_follows_the_layers_and_their_errors(small_monolayers):
+    names = list(small_monolayers)[:2]
+    stack = stack_layers([small_monolayers[name] for name in names])
+
+    def chance(first, second, std=0.1):
+        rows = {
+            name: {"vbm_ev": vbm, "cbm_ev": cbm}
+            for name, (vbm, cbm) in zip(names, (first, second), strict=True)
+        }
+        return type_ii_probability([stack], rows, np.array([std]), np.array([std]))[0]
+
+    assert chance((-6.0, -4.0), (-5.0, -3.0)) == pytest.approx(1.0, abs=1e-4)
+    assert chance((-6.0, -3.0), (-5.0, -4.0)) == pytest.approx(0.0, abs=1e-4)
+    assert chance((-5.0, -4.0), (-5.0, -3.0)) == pytest.approx(0.5, abs=1e-3)
+    # An offset as large as its standard deviation: Φ(1) on either side of certain conduction.
+    assert chance((-6.0, -4.1), (-5.0, -4.0), std=0.1) == pytest.approx(0.8413, abs=5e-3)
+    assert np.isnan(chance((-6.0, -4.0), (-5.0, None)))
+
+
+def test_alignment_of_polar_layers_and_three_layers(small_monolayers):
+    layer = next(iter(small_monolayers.values()))
+    three = stack_layers([layer] * 3)
+    rows = {layer.name: {"vbm_ev": -6.0, "cbm_ev": -4.0}}
+    std = np.array([0.2])
+    # Three equal layers: the edges meet on one of them by chance.
+    assert type_ii_probability([three], rows, std, std)[0] == pytest.approx(2 / 3, abs=1e-3)
+    # Steps that add up separate the edges.
+    polar = {layer.name: rows[layer.name] | {"vacuum_step_ev": 2.0}}
+    assert type_ii_probability([three], polar, std, std)[0] > 0.99
+
+
+def test_alignment_counts_like_a_target():
+    frame = pd.DataFrame(
+        {"gap_ev": [2.0] * 3, "gap_ev_std": 1e-6, "type_ii_probability": [0.9, 0.2, np.nan]}
+    )
+    targets = {"gap_ev": [1, 3]}
+    assert joint_probability(frame, targets, "II") == pytest.approx([0.9, 0.2, 0.5])
+    assert joint_probability(frame, targets, "I") == pytest.approx([0.1, 0.8, 0.5])
+    assert joint_probability(frame, targets) == pytest.approx([1.0] * 3)
 
 
 @pytest.fixture
@@ -167,6 +213,36 @@ def test_hard_limits_name_their_reason(small_stacks):
     element = stacks[0].species[0]
     faults = constraint_faults(samples, stacks, 8, 3.0, elements_excluded=[element])
     assert faults[0] == f"excluded element {element}"
+
+
+@pytest.mark.parametrize(
+    ("species", "balances"),
+    [
+        (("Se", "Mg", "Se"), True),
+        (("S", "Mo", "Se"), True),
+        (("Te", "Al", "Al", "Te"), True),
+        (("Si", "Si"), True),
+        (("Cl", "Na", "Cl"), False),
+        (("Ca", "Cl"), False),
+    ],
+)
+def test_new_layers_need_oxidation_states_that_balance(small_monolayers, species, balances):
+    known = next(iter(small_monolayers.values()))
+    n = len(species)
+    new = Monolayer(
+        species=species,
+        positions=tuple((i / 3, 2 * i / 3) for i in range(n)),
+        heights=tuple(1.5 * (i - (n - 1) / 2) for i in range(n)),
+        a=known.a,
+        b=known.b,
+        gamma_deg=120.0,
+    )
+    samples = pd.DataFrame({"number_of_atoms": [6], "mismatch_percent": [0.0]})
+    fault = constraint_faults(samples, [stack_layers([known, new])], 8, 3.0)[0]
+    assert fault == ("" if balances else f"no oxidation states balance in new layer {new.formula}")
+    # What a library knows exists, whatever its oxidation states.
+    named = stack_layers([known, replace(new, name="known")])
+    assert constraint_faults(samples, [named], 8, 3.0) == [""]
 
 
 def test_stacks_of_one_material_are_no_heterostructures(small_stacks):

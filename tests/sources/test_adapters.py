@@ -81,6 +81,7 @@ def test_database_in_c2db_style(tmp_path):
             emass1=0.42,
             hmass1=-0.53,
             c_11=132.0,
+            evacdiff=0.5,
         )
         database.write(layer(graphene("C2")), uid="C2-1", gap=0.0, vbm=-1.0)
     library, rejected = collect(ase_database.read_candidates(path), maximum_atoms=6)
@@ -90,6 +91,7 @@ def test_database_in_c2db_style(tmp_path):
     assert row["cbm_ev"] == pytest.approx(-4.42)
     assert row["hole_mass_m0"] == 0.53
     assert row["stiffness_n_m"] == 132.0
+    assert row["vacuum_step_ev"] == -0.5, "published is the electrostatic potential's"
     assert bool(row["gap_is_direct"]) is True
     # Without the vacuum level an edge is a number against nothing.
     assert pd.isna(library.table.loc["C2-1", "vbm_ev"])

@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 
+import numpy as np
 import pandas as pd
 import pytest
 from ase.build import graphene, mx2
@@ -88,6 +89,13 @@ def test_damaged_and_missing_tables_are_named(mirror):
         list(published_tables.read_c2db(mirror))
 
 
+def test_spin_orbit_coupling_is_told_apart(reference_data):
+    layers = {c.material: c for c in published_tables.read_hetml(reference_data)}
+    found = layers["WSe2-MoS2-NM"]
+    assert found.without_spin_orbit["gap_ev"] > found.properties["gap_ev"] + 0.2
+    assert found.without_spin_orbit["vbm_ev"] < found.properties["vbm_ev"] - 0.2
+
+
 def test_hetml_mobilities_are_those_of_its_deformation_potentials(reference_data):
     library, rejected = collect(published_tables.read_hetml(reference_data), maximum_atoms=6)
     assert (len(library), len(rejected)) == (376, 0)
@@ -97,5 +105,9 @@ def test_hetml_mobilities_are_those_of_its_deformation_potentials(reference_data
     )
     # Edges are against vacuum already: the published ionization energy is 5.89 eV.
     assert row["vbm_ev"] == pytest.approx(-5.888, abs=1e-3)
+    # Lead is the positive end: an electron's energy is lower in the vacuum on its side, above.
+    polar = library.monolayers["PbO-GeSe-NM"]
+    assert polar.species[int(np.argmax(polar.heights))] == "Pb"
+    assert library.table.loc["PbO-GeSe-NM", "vacuum_step_ev"] == pytest.approx(-2.650, abs=1e-3)
     unknown = library.table["deformation_potential_cbm_ev"].isna()
     assert library.table.loc[unknown, "electron_mobility_cm2_vs"].isna().all(), "never guessed"

@@ -54,6 +54,15 @@ def test_shipped_configurations_are_right(path, tmp_path):
     check_configuration(interpret_configuration(merged(changes), SCHEMA), SCHEMA, ROOT)
 
 
+def test_photocatalyst_straddles_both_redox_levels_of_water_from_ph_0_to_7():
+    path = ROOT / "config" / "campaigns" / "photocatalyst.yaml"
+    targets = yaml.safe_load(path.read_text())["targets"]
+    for ph in (0, 7):
+        assert targets["cbm_ev"][0] >= -4.44 + 0.059 * ph - 0.005
+        assert targets["vbm_ev"][1] <= -5.67 + 0.059 * ph + 0.005
+    assert targets["cbm_ev"][1] is None and targets["vbm_ev"][0] is None
+
+
 @pytest.mark.parametrize(
     ("changes", "key", "value", "expected"),
     [
@@ -65,6 +74,7 @@ def test_shipped_configurations_are_right(path, tmp_path):
         ({"targets": {"gap_ev": 2}}, "targets.gap_ev", "2", "a window [low, high]"),
         ({"stacks": {"number_of_layers": [2, 5]}}, "stacks.number_of_layers[1]", "5", "≤ 4"),
         ({"gvae": {"latent_dimensions": 4}}, "gvae.latent_dimensions", "4", "at least 6"),
+        ({"screening": {"alignment": "III"}}, "screening.alignment", "III", "one of any, I, II"),
         ({"targets": {"vbm_ev": [4, 6]}}, "targets.vbm_ev[0]", "4", "≤ 0"),
         ({"dft": {"launcher": "srun -n {rank}"}}, "dft.launcher", "{rank}", "{ranks}"),
         ({"samples": {"number": 0}}, "samples.number", "0", "an integer ≥ 1"),

@@ -13,8 +13,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import pandas as pd
 from tqdm import tqdm
@@ -22,13 +23,14 @@ from tqdm import tqdm
 from heteroforge.io import InputError, write_table
 from heteroforge.models.property_prediction import (
     STACK_PROPERTIES,
+    WITHOUT_SPIN_ORBIT,
     KnownLayers,
     Predictor,
     load_predictor,
 )
 from heteroforge.models.structure_files import ReadStructure, read_structures
 from heteroforge.sources import Candidate, bundled, read_library
-from heteroforge.sources.published_tables import read_c2db, read_hetml
+from heteroforge.sources.published_tables import PROTOCOL, read_c2db, read_hetml
 from heteroforge.structures import Monolayer, StructureError
 
 __all__ = ["MODEL", "known_layers", "main", "predict_structures"]
@@ -37,6 +39,7 @@ RESOURCES = Path(__file__).parents[2] / "resources"
 MODEL = RESOURCES / "models" / "bilayers.pt"
 # Folder of the published tables of monolayers, where a user has them.
 VARIABLE = "HETEROFORGE_PUBLISHED_TABLES"
+TABLES = RESOURCES / "downloads" / "tables"
 BLOCK = 2000
 
 
@@ -65,7 +68,7 @@ def _layers_of(folder: Path):
     if (folder / "monolayers.parquet").is_file():
         library = read_library(folder / "monolayers.extxyz", folder / "monolayers.parquet")
         for name, layer in library.monolayers.items():
-            yield name, layer, library.table.loc[name].to_dict()
+            yield name, layer, _by_level(library.table.loc[name].to_dict())
     elif (folder / "monolayers.csv").is_file():
         yield from _usable(bundled.read_candidates(folder))
     elif (folder / "c2db").is_dir() or (folder / "hetml").is_dir():
@@ -83,7 +86,18 @@ def _usable(candidates: Iterable[Candidate]):
             layer = Monolayer.from_atoms(candidate.atoms)
         except StructureError:
             continue
-        yield candidate.material, layer, dict(candidate.properties)
+        row = dict(candidate.properties) | {"protocol": candidate.protocol}
+        yield candidate.material, layer, _by_level(row, candidate.without_spin_orbit)
+
+
+def _by_level(row: dict, without_spin_orbit: Mapping = MappingProxyType({})) -> dict:
+    """A layer's row with gap and edges under the names that tell whether spin–orbit is in them.
+
+    It is in those of C2DB, and not in those of this project's own DFT.
+    """
+    if row.get("protocol") != PROTOCOL:
+        without_spin_orbit = {key: row.pop(key, None) for key in WITHOUT_SPIN_ORBIT}
+    return row | {WITHOUT_SPIN_ORBIT[key]: v for key, v in without_spin_orbit.items()}
 
 
 def predict_structures(
@@ -110,7 +124,7 @@ def predict_structures(
         rows.append(row | {"reason": structure.reason})
     columns = ["file", "name", "formula", "number_of_layers", "number_of_atoms"]
     columns += [f"{name}{end}" for name in STACK_PROPERTIES for end in ("", "_std")]
-    columns += ["layers_known", "outside_training", "reason"]
+    columns += ["layers_known", "spin_orbit", "outside_training", "reason"]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -128,13 +142,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         action="append",
         metavar="FOLDER",
         help="what is known of layers: the library of a campaign, or the folder of the published "
-        f"tables (default: {VARIABLE} where set, then the bundled library); may be repeated",
+        f"tables (default: that of {VARIABLE}, or resources/downloads/tables where it is, then the "
+        "bundled library); may be repeated",
     )
     options = parser.parse_args(arguments)
-    libraries = options.layers or [
-        *filter(None, [os.environ.get(VARIABLE)]),
-        RESOURCES / "library",
-    ]
+    tables = os.environ.get(VARIABLE) or (TABLES if TABLES.is_dir() else None)
+    libraries = options.layers or [*([tables] if tables else []), RESOURCES / "library"]
+    if not options.layers and not tables:
+        print(
+            "layers are known from the bundled library alone: errors are smaller with published "
+            "tables of layers, see docs/prediction.md",
+            file=sys.stderr,
+        )
     try:
         predictor = load_predictor(options.model)
         known = known_layers(libraries)

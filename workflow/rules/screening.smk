@@ -56,6 +56,7 @@ rule screen_stacks:
         runtime=lambda wildcards, attempt: 240 * attempt,
     params:
         refined=config["screening"]["refined"],
+        alignment=config["screening"]["alignment"],
         targets=config["targets"],
         seed=config["seed"],
     message:
@@ -94,7 +95,7 @@ rule select_candidates:
     params:
         settings={
             key: config["screening"][key]
-            for key in ("exploration", "diversity", "force_field")
+            for key in ("exploration", "diversity", "alignment", "force_field")
         },
         targets=config["targets"],
         slots=config["dft"]["slots"],

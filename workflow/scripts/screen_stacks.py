@@ -25,6 +25,7 @@ screened = screen(
     trained=set(training_stacks.loc[training_stacks["split"] == "train", "stack_id"]),
     refined=snakemake.params.refined,
     seed=seed,
+    alignment=snakemake.params.alignment,
 )
 write_table(snakemake.output.ranked, screened.ranked)
 write_table(snakemake.output.rejected, screened.rejected)

@@ -27,7 +27,8 @@ selected, relaxed = fill_slots(
     exploration=settings["exploration"],
 )
 selected["reason"] = [
-    describe_candidate(row, targets, len(ranked)) for row in selected.to_dict("records")
+    describe_candidate(row, targets, len(ranked), settings["alignment"])
+    for row in selected.to_dict("records")
 ]
 write_table(snakemake.output.selected, selected)
 write_table(snakemake.output.relaxed, relaxed)

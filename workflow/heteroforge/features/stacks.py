@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -13,7 +13,13 @@ from heteroforge.features.monolayers import structural_descriptors
 from heteroforge.structures import Layer, Monolayer, Stack
 from heteroforge.structures.matching import contact_gap_a, van_der_waals_gap_a
 
-__all__ = ["FROM_TABLE", "facing_levels", "stack_descriptor_table", "stack_descriptors"]
+__all__ = [
+    "FROM_TABLE",
+    "facing_levels",
+    "share_one_cell",
+    "stack_descriptor_table",
+    "stack_descriptors",
+]
 
 # Of each layer, from its structure and from the library's table.
 FROM_STRUCTURE = (
@@ -64,6 +70,7 @@ def stack_descriptors(
     stack: Stack,
     table: pd.DataFrame | Mapping[str, Mapping],
     baselines: Mapping[str, float | None] | None = None,
+    of_edges: Sequence[str] = (),
 ) -> dict[str, float]:
     """Numbers that describe a stack; NaN where something is not known.
 
@@ -78,8 +85,9 @@ def stack_descriptors(
         stack: its layers carry the library's names.
         table: of the library, indexed by `monolayer_id`, or its rows by that name.
         baselines: of `heteroforge.labels.stack_baselines`.
+        of_edges: columns of the table that are wanted of the layers that hold the band edges, too.
     """
-    layers = [_layer_values(layer, table) for layer in stack.layers]
+    layers = [_layer_values(layer, table, of_edges) for layer in stack.layers]
     # The mean of the principal strains: changes of the area move band edges most.
     for i, values in enumerate(layers):
         values["strain"] = float(np.trace(stack.strain(i))) / 2
@@ -102,7 +110,7 @@ def stack_descriptors(
         ("largest", values.max(0)),
     ):
         found |= {f"{name}_{statistic}": float(v) for name, v in zip(names, row, strict=True)}
-    found |= _edge_values(layers)
+    found |= _edge_values(layers, (*OF_EDGES, *of_edges))
     found |= _interface_values(stack, layers)
     for name, value in (baselines or {}).items():
         found[f"baseline_{name}"] = float("nan") if value is None else float(value)
@@ -154,11 +162,11 @@ def _number(value: object) -> float:
     return float("nan") if value is None or pd.isna(value) else float(value)
 
 
-def _layer_values(layer: Layer, table) -> dict[str, float]:
+def _layer_values(layer: Layer, table, of_edges: Sequence[str]) -> dict[str, float]:
     structure = structural_descriptors(layer.monolayer)
     values = {key: structure[key] for key in FROM_STRUCTURE}
     row = _row(table, layer.monolayer.name)
-    for key in FROM_TABLE:
+    for key in (*FROM_TABLE, *of_edges):
         values[key] = _number(row.get(key))
     # Layers whose step is not known are taken to have none.
     step = np.nan_to_num(_number(row.get("vacuum_step_ev")))
@@ -174,7 +182,7 @@ def _align(stack: Stack, layers: list[dict[str, float]]) -> None:
         layer["aligned_cbm_ev"] = layer["cbm_ev"] + shift
 
 
-def _edge_values(layers: list[dict[str, float]]) -> dict[str, float]:
+def _edge_values(layers: list[dict[str, float]], names: Sequence[str]) -> dict[str, float]:
     vbm = np.array([layer["aligned_vbm_ev"] for layer in layers])
     cbm = np.array([layer["aligned_cbm_ev"] for layer in layers])
     found: dict[str, float] = {}
@@ -183,7 +191,7 @@ def _edge_values(layers: list[dict[str, float]]) -> dict[str, float]:
         ("donor", layers[int(vbm.argmax())] if known else None),
         ("acceptor", layers[int(cbm.argmin())] if known else None),
     ):
-        for name in OF_EDGES:
+        for name in names:
             found[f"{side}_{name}"] = float("nan") if holder is None else holder[name]
     # What the edges mix with: the next layer's.
     order = [np.sort(vbm)[::-1], np.sort(cbm)]

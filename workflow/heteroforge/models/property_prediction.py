@@ -2,8 +2,11 @@
 
 What isolated layers are is looked up where a library knows them, and predicted from their
 structure where not; either way the stack's model is told which. Both models learn from published
-DFT. Everything is described at the gap at which the layers touch, so a prediction does not depend
-on the distance that a file happens to have.
+DFT. Everything is described at the gap at which the layers touch and on the mean of the layers' own
+cells, so a prediction does not depend on the distance and the strain that a file happens to have.
+
+Published heterobilayers are without spin–orbit coupling, published homobilayers with it. So are the
+edges of the layers that a stack is described by: without it where layers differ.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from scipy.sparse.csgraph import connected_components
 
 from heteroforge.features import stack_descriptors, structural_descriptors
 from heteroforge.features.elements import element_data
+from heteroforge.features.stacks import share_one_cell
 from heteroforge.models.calibration import calibrate, calibrated_std
 from heteroforge.models.property_surrogate import (
     Surrogate,
@@ -36,30 +40,38 @@ from heteroforge.structures.plane import minimum_image_distances
 __all__ = [
     "LAYER_PROPERTIES",
     "STACK_PROPERTIES",
+    "WITHOUT_SPIN_ORBIT",
     "KnownLayers",
     "Predictor",
+    "as_read",
+    "as_seen",
     "describe_with_knowledge",
     "layer_identity",
     "layer_inputs",
     "load_predictor",
+    "polarity",
     "save_predictor",
     "train_predictor",
 ]
 
 STACK_PROPERTIES = ("gap_ev", "vbm_ev", "cbm_ev", "binding_energy_mev_a2", "interlayer_gap_a")
+EDGES = ("gap_ev", "vbm_ev", "cbm_ev")
+WITHOUT_SPIN_ORBIT = {key: f"{key.removesuffix('_ev')}_without_spin_orbit_ev" for key in EDGES}
+POTENTIALS = {"vbm_ev": "deformation_potential_vbm_ev", "cbm_ev": "deformation_potential_cbm_ev"}
 # What the descriptors of a stack ask of its layers.
 LAYER_PROPERTIES = (
-    "gap_ev",
-    "vbm_ev",
-    "cbm_ev",
+    *EDGES,
+    *WITHOUT_SPIN_ORBIT.values(),
     "stiffness_n_m",
     "polarizability_in_plane_a",
     "polarizability_out_of_plane_a",
+    *POTENTIALS.values(),
+    "vacuum_step_ev",
 )
 # Grow with the cell that a stack is written in, or are not varied by published stacks.
 EXTENSIVE = ("number_of_layers", "number_of_atoms", "area_a2", "number_of_defects")
 # Layers of one composition and symmetry are one material if their cells agree this well.
-SAME_AREA, SAME_THICKNESS_A = 0.05, 0.3
+SAME_AREA, SAME_THICKNESS_A = 0.08, 0.3
 LOOSE_SYMMETRY_A = 0.1
 COLUMN_A = 0.4  # sites nearer than this in the plane lie above each other
 ROWS, GROUPS = range(1, 8), range(1, 19)
@@ -118,12 +130,38 @@ def layer_input_names(monolayer: Monolayer) -> tuple[str, ...]:
     )
 
 
+@lru_cache(maxsize=100000)
+def polarity(monolayer: Monolayer) -> float:
+    """1 for a layer with its electronegative side up, −1 for one upside down, 0 for neither."""
+    if monolayer.has_equal_faces:
+        return 0.0
+    sites = [element_data(symbol) for symbol in monolayer.species]
+    # Atomic numbers tell elements of equal electronegativity apart.
+    weight = np.array([site.electronegativity - 1e-3 * site.atomic_number for site in sites])
+    heights = np.array(monolayer.heights)
+    return float(np.sign(np.round((weight - weight.mean()) @ heights, 6)))
+
+
+def as_seen(known: Mapping, own: Monolayer, seen: Monolayer) -> dict:
+    """Values of a known layer for its way up in a stack, with the area of its own cell.
+
+    Args:
+        known: values of the layer.
+        own: the layer as it is known.
+        seen: the same in a stack, perhaps upside down or strained.
+    """
+    values = dict(known) | {"area_a2": own.area_a2}
+    if polarity(own) * polarity(seen) < 0 and values.get("vacuum_step_ev") is not None:
+        values["vacuum_step_ev"] = -values["vacuum_step_ev"]
+    return values
+
+
 class KnownLayers:
     """Values of layers that a library knows, found by structure.
 
     Args:
         monolayers: by identifier.
-        table: indexed by identifier, with any of `LAYER_PROPERTIES` and `vacuum_step_ev`.
+        table: indexed by identifier, with any of `LAYER_PROPERTIES`.
     """
 
     def __init__(self, monolayers: Mapping[str, Monolayer], table: pd.DataFrame) -> None:
@@ -155,25 +193,40 @@ class KnownLayers:
 
     def values(self, layer: Monolayer) -> Mapping:
         name = self.find(layer)
-        return {} if name is None else self.rows[name]
+        return {} if name is None else as_seen(self.rows[name], self.monolayers[name], layer)
 
 
-def _complete(known: Mapping, predicted: Mapping[str, float]) -> tuple[dict, bool, bool]:
-    """Values of a layer, unknown ones predicted; whether its gap and its edges are known."""
+def _complete(
+    known: Mapping, predicted: Mapping[str, float], spin_orbit: bool
+) -> tuple[dict, bool, bool]:
+    """Values of a layer, unknown ones predicted; whether its gap and its edges are known.
+
+    Gap and edges are with or without spin–orbit coupling as asked for; where only the other is
+    known, their difference is the predicted one.
+    """
     given = {
         key: float(known[key])
-        for key in (*LAYER_PROPERTIES, "vacuum_step_ev")
+        for key in LAYER_PROPERTIES
         if known.get(key) is not None and pd.notna(known[key])
     }
     values = dict(predicted) | given
+    level = set()
+    for key, other in WITHOUT_SPIN_ORBIT.items():
+        wanted, second = (key, other) if spin_orbit else (other, key)
+        if wanted in given:
+            level.add(key)
+        elif second in given:
+            values[wanted] = given[second] + predicted[wanted] - predicted[second]
+        values[key] = values[wanted]
     values["gap_ev"] = max(0.0, values["gap_ev"])
-    edges = "vbm_ev" in given and "cbm_ev" in given
+    known_gap = not given.keys().isdisjoint(("gap_ev", WITHOUT_SPIN_ORBIT["gap_ev"]))
+    edges = {"vbm_ev", "cbm_ev"} <= level
     if not edges:
         # The gap is known better than where it lies.
         middle = (values["vbm_ev"] + values["cbm_ev"]) / 2
         values["vbm_ev"] = middle - values["gap_ev"] / 2
         values["cbm_ev"] = middle + values["gap_ev"] / 2
-    return values, "gap_ev" in given, edges
+    return values, known_gap, edges
 
 
 # --- stacks ---------------------------------------------------------------------------------------
@@ -186,23 +239,72 @@ def describe_with_knowledge(
 
     Args:
         stack: to describe.
-        knowledge: per layer its known values, empty where there are none.
+        knowledge: per layer its known values (`as_seen`), empty where there are none.
         predicted: per layer all `LAYER_PROPERTIES`, for what is not known.
     """
+    materials = _materials(stack)
+    stack = _on_own_cells(stack, knowledge)
     table, gaps, edges, named = {}, [], [], []
     for i, layer in enumerate(stack.layers):
-        values, gap_known, edges_known = _complete(knowledge[i], predicted[i])
+        values, gap_known, edges_known = _complete(
+            knowledge[i], predicted[i], spin_orbit=len(materials) == 1
+        )
+        # Both principal strains move an edge by the potential times the strain.
+        for edge, potential in POTENTIALS.items():
+            strain = float(np.trace(stack.strain(i)))
+            values[edge] += strain * np.nan_to_num(values[potential])
         # Equal layers may have two names: each row stands for one layer of this stack.
         name = f"layer {i}"
         table[name] = values
         named.append(replace(layer, monolayer=_renamed(layer.monolayer, name)))
         gaps.append(gap_known)
         edges.append(edges_known)
-    found = stack_descriptors(replace(stack, layers=tuple(named)), table)
+    found = stack_descriptors(
+        replace(stack, layers=tuple(named)), table, of_edges=tuple(POTENTIALS.values())
+    )
     found = {key: value for key, value in found.items() if key not in EXTENSIVE}
-    same = len({layer.monolayer.key() for layer in stack.layers}) < stack.number_of_layers
-    found["same_layers"] = float(same)
+    found["same_layers"] = float(len(materials) < stack.number_of_layers)
     return found | {"gap_known": float(np.mean(gaps)), "edges_known": float(np.mean(edges))}
+
+
+def _materials(stack: Stack) -> set[str]:
+    return {layer_identity(layer.monolayer) for layer in stack.layers}
+
+
+def _on_own_cells(stack: Stack, knowledge: Sequence[Mapping]) -> Stack:
+    """The stack on the mean of its layers' own cells, these taken from what is known of them.
+
+    A file shows layers as they are strained. Where one of them is not known, the cells that the
+    stack gives its layers are taken for their own.
+    """
+    areas = [known.get("area_a2") for known in knowledge]
+    if None in areas:
+        areas = [layer.monolayer.area_a2 for layer in stack.layers]
+    cells = np.array([layer.number_of_cells for layer in stack.layers])
+    stretch = np.sqrt(stack.area_a2 / (cells * np.array(areas)))
+    layers = tuple(
+        replace(layer, monolayer=_of_area(layer.monolayer, area))
+        for layer, area in zip(stack.layers, areas, strict=True)
+    )
+    return replace(stack, layers=layers, a=stack.a / stretch.mean(), b=stack.b / stretch.mean())
+
+
+def as_read(stack: Stack) -> Stack:
+    """The stack as a file shows it: every layer's own cell is the strained one."""
+    layers = []
+    for layer in stack.layers:
+        area = stack.area_a2 / layer.number_of_cells
+        layers.append(replace(layer, monolayer=_of_area(layer.monolayer, area)))
+    return replace(stack, layers=tuple(layers))
+
+
+@lru_cache(maxsize=100000)
+def _of_area(monolayer: Monolayer, area_a2: float) -> Monolayer:
+    """The layer with its cell scaled; equal cells are left as they are."""
+    factor = float(np.sqrt(area_a2 / monolayer.area_a2))
+    if abs(factor - 1) < 1e-4:
+        return monolayer
+    return replace(monolayer, a=monolayer.a * factor, b=monolayer.b * factor)
 
 
 @lru_cache(maxsize=100000)
@@ -238,8 +340,7 @@ class Predictor:
         inputs = np.array([layer_inputs(layer) for layer in distinct])
         mean, _ = self.layers.predict(inputs, np.zeros((len(distinct), len(LAYER_PROPERTIES))))
         return {
-            layer: dict(zip(LAYER_PROPERTIES, map(float, row), strict=True))
-            for layer, row in zip(distinct, mean, strict=True)
+            layer: _turned_values(layer, row) for layer, row in zip(distinct, mean, strict=True)
         }
 
     def predict(self, stacks: Sequence[Stack], known: KnownLayers | None = None) -> pd.DataFrame:
@@ -251,16 +352,19 @@ class Predictor:
 
         Returns:
             Per property `<property>` and `<property>_std`; `layers_known` (share of the layers
-            whose gap is known) and `outside_training`, what training has not seen, in words.
+            whose gap is known); `spin_orbit`, whether gap and edges include spin–orbit coupling
+            (those of equal layers do); and `outside_training`, what training has not seen, in
+            words.
         """
-        alone = [layer.monolayer for stack in stacks for layer in stack.layers]
-        predicted = self.predict_layers(alone)
-        knowledge = {m: {} if known is None else known.values(m) for m in predicted}
+        alone = dict.fromkeys(layer.monolayer for stack in stacks for layer in stack.layers)
+        knowledge = {m: {} if known is None else known.values(m) for m in alone}
+        own = {m: _of_area(m, knowledge[m].get("area_a2", m.area_a2)) for m in alone}
+        predicted = self.predict_layers(own.values())
         rows = [
             describe_with_knowledge(
                 stack,
                 [knowledge[layer.monolayer] for layer in stack.layers],
-                [predicted[layer.monolayer] for layer in stack.layers],
+                [predicted[own[layer.monolayer]] for layer in stack.layers],
             )
             for stack in stacks
         ]
@@ -280,6 +384,7 @@ class Predictor:
         for name in ("gap_ev", "interlayer_gap_a"):
             frame[name] = frame[name].clip(lower=0.0)
         frame["layers_known"] = descriptors["gap_known"].to_numpy()
+        frame["spin_orbit"] = [len(_materials(stack)) == 1 for stack in stacks]
         frame["outside_training"] = notes
         return frame
 
@@ -295,6 +400,11 @@ class Predictor:
         for lower, upper in zip(names[:-1], names[1:], strict=True):
             if "|".join(sorted((lower, upper))) not in self.pairs:
                 notes.append(f"pair {lower} and {upper}")
+        for i, (below, above) in enumerate(zip(stack.layers[:-1], stack.layers[1:], strict=True)):
+            if not share_one_cell(below, above):
+                twist = stack.twist_deg(i) % 360
+                twist = min(twist, 360 - twist)
+                notes.append(f"layers without a common cell, twist {twist:.1f}°")
         if stack.number_of_layers > 2:
             notes.append(f"{stack.number_of_layers} layers")
         if any(layer.defects for layer in stack.layers):
@@ -317,6 +427,7 @@ def train_predictor(
     steps: int = 1500,
     layer_steps: int = 1500,
     width: int = 64,
+    layer_width: int = 128,
 ) -> tuple[Predictor, pd.DataFrame]:
     """Train on labelled stacks whose layers are partly known.
 
@@ -340,8 +451,9 @@ def train_predictor(
     targets = np.array(
         [[_value(properties[name], key) for key in LAYER_PROPERTIES] for name in own], dtype=float
     )
+    targets[:, LAYER_PROPERTIES.index("vacuum_step_ev")] *= [polarity(m) for m in own.values()]
     settings = SurrogateSettings(
-        layer_input_names(next(iter(own.values()))), LAYER_PROPERTIES, repeats=2, width=width
+        layer_input_names(next(iter(own.values()))), LAYER_PROPERTIES, repeats=2, width=layer_width
     )
     layers, held_out, _ = train_surrogate(
         settings,
@@ -353,20 +465,26 @@ def train_predictor(
         steps=layer_steps,
     )
     error = np.nanmean(np.abs(held_out - targets), axis=0)
+    fitted, _ = layers.predict(inputs, np.zeros_like(targets))
+    seen_error = np.nanmean(np.abs(fitted - targets), axis=0)
     metrics = {
         "layers": len(own),
         "layer_mae": dict(zip(LAYER_PROPERTIES, error.tolist(), strict=True)),
+        "layer_mae_seen": dict(zip(LAYER_PROPERTIES, seen_error.tolist(), strict=True)),
     }
     # Predictions of layers of a stack: by members that left the layer's composition out.
-    unseen = _unseen_predictions(layers, own, stacks, seed)
+    read = [as_read(stack) for stack in stacks]
+    unseen = _unseen_predictions(layers, own, [*stacks, *read], seed)
     rows = []
-    for kind in ("known", "predicted"):
-        for i, stack in enumerate(stacks):
+    for kind, shown in (("known", stacks), ("predicted", read)):
+        for i, stack in enumerate(shown):
             predicted = [unseen[layer.monolayer] for layer in stack.layers]
             known = [{} for _ in stack.layers]
             if kind == "known":
                 for k, name in enumerate(layer_names[i]):
-                    known[k] = dict(properties.get(name) or {})
+                    if properties.get(name):
+                        seen = stack.layers[k].monolayer
+                        known[k] = as_seen(properties[name], monolayers[name], seen)
                     if np.isnan(_value(known[k], "gap_ev")) and np.isfinite(layer_gaps_ev[i]):
                         known[k]["gap_ev"] = layer_gaps_ev[i]
             rows.append(describe_with_knowledge(stack, known, predicted))
@@ -378,7 +496,7 @@ def train_predictor(
     hetero = np.array([len(set(group)) > 1 for group in groups])
     weights = np.where(hetero, 0.5 / max(hetero.sum(), 1), 0.5 / max((~hetero).sum(), 1))
     settings = SurrogateSettings(
-        tuple(descriptors.columns), STACK_PROPERTIES, repeats=2, width=width
+        tuple(descriptors.columns), STACK_PROPERTIES, repeats=4, width=width
     )
     model, mean, spread = train_surrogate(
         settings,
@@ -393,7 +511,7 @@ def train_predictor(
     )
     kinds = np.repeat(["known", "predicted"], len(stacks))
     full = descriptors["gap_known"].to_numpy() == 1.0
-    calibration: dict = {"known": {}, "predicted": {}}
+    calibration: dict[str, dict] = {"known": {}, "predicted": {}}
     coverage: dict = {}
     for kind, chosen in (("known", full), ("predicted", kinds == "predicted")):
         for j, name in enumerate(STACK_PROPERTIES):
@@ -427,6 +545,14 @@ def train_predictor(
     return predictor, table
 
 
+def _turned_values(layer: Monolayer, row: np.ndarray) -> dict[str, float]:
+    """Output of the layers' networks by name, with the vacuum step for the layer's way up."""
+    values = dict(zip(LAYER_PROPERTIES, map(float, row), strict=True))
+    # Networks see a layer from neither side: they give the step from the electropositive one up.
+    values["vacuum_step_ev"] *= polarity(layer)
+    return values
+
+
 def _value(values: Mapping, key: str) -> float:
     value = values.get(key)
     return float("nan") if value is None or pd.isna(value) else float(value)
@@ -448,8 +574,7 @@ def _unseen_predictions(
         fold = fold_of.get(layer.formula)
         first = 0 if fold is None else fold * settings.repeats
         last = settings.members if fold is None else first + settings.repeats
-        row = members[first:last, i].mean(0)
-        found[layer] = dict(zip(LAYER_PROPERTIES, map(float, row), strict=True))
+        found[layer] = _turned_values(layer, members[first:last, i].mean(0))
     return found
 
 

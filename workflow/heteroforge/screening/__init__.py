@@ -1,6 +1,10 @@
 """Which samples are worth a DFT calculation."""
 
-from heteroforge.screening.objectives import joint_probability, pareto_ranks
+from heteroforge.screening.objectives import (
+    joint_probability,
+    pareto_ranks,
+    type_ii_probability,
+)
 from heteroforge.screening.screen import Screened, score_samples, screen
 from heteroforge.screening.selection import (
     constraint_faults,
@@ -19,4 +23,5 @@ __all__ = [
     "score_samples",
     "screen",
     "select_candidates",
+    "type_ii_probability",
 ]

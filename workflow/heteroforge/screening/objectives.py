@@ -1,4 +1,4 @@
-"""Objectives of the screen: probability of the target windows, Pareto fronts."""
+"""Objectives of the screen: probability of targets and band alignment, Pareto fronts."""
 
 from __future__ import annotations
 
@@ -6,24 +6,33 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from scipy.stats import norm
 
+from heteroforge.features import facing_levels
 from heteroforge.io import InputError
 from heteroforge.models.windows import window_probability
+from heteroforge.structures import Stack
 
-__all__ = ["joint_probability", "pareto_ranks"]
+__all__ = ["joint_probability", "pareto_ranks", "type_ii_probability"]
+
+NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(24)
 
 
 def joint_probability(
-    predictions: pd.DataFrame, targets: Mapping[str, Sequence[float | None]]
+    predictions: pd.DataFrame,
+    targets: Mapping[str, Sequence[float | None]],
+    alignment: str = "any",
 ) -> np.ndarray:
-    """Probability (n) that all properties are inside their windows.
+    """Probability (n) that all properties are inside their windows, and the alignment is right.
 
     Properties are taken as independent normal variables with the calibrated standard deviations;
     errors that go together (a gap and its edges) make the product an underestimate.
 
     Args:
-        predictions: columns `<property>` and `<property>_std`.
+        predictions: columns `<property>` and `<property>_std`, and `type_ii_probability` where an
+            alignment is asked for.
         targets: windows [low, high], null for an open end.
+        alignment: `I`, `II` or `any`. What is not known of it is as likely as not.
 
     Raises:
         InputError: a target that is not predicted.
@@ -35,7 +44,63 @@ def joint_probability(
         result = result * window_probability(
             predictions[name].to_numpy(), predictions[f"{name}_std"].to_numpy(), window
         )
+    if alignment != "any":
+        separate = predictions["type_ii_probability"].fillna(0.5).to_numpy(dtype=float)
+        result = result * (separate if alignment == "II" else 1.0 - separate)
     return result
+
+
+def type_ii_probability(
+    stacks: Sequence[Stack],
+    rows: Mapping[str, Mapping],
+    vbm_std_ev: np.ndarray,
+    cbm_std_ev: np.ndarray,
+) -> np.ndarray:
+    """Probability (n) that the band edges lie on different layers; NaN where one is unknown.
+
+    Of the layers' edges by Anderson's rule, facing vacuum levels made equal. Each edge of a layer
+    is a normal variable of its own, with 1/√2 of the standard deviation of the stack's, so that the
+    offset between two layers is as uncertain as the edge of a stack that was predicted from them. A
+    gap that may close (type III) is left to the window of the gap.
+
+    Args:
+        stacks: any (n).
+        rows: of the library by `monolayer_id`: `vbm_ev`, `cbm_ev`, `vacuum_step_ev`, all in eV; a
+            step that is not known counts as none.
+        vbm_std_ev, cbm_std_ev: calibrated standard deviations of the stacks' edges (n).
+    """
+    most = max((stack.number_of_layers for stack in stacks), default=1)
+    # Where a stack has fewer layers, levels that hold no edge.
+    valence = np.full((len(stacks), most), -1e3)
+    conduction = np.full((len(stacks), most), 1e3)
+    for i, stack in enumerate(stacks):
+        known = [rows.get(layer.monolayer.name, {}) for layer in stack.layers]
+        turned = np.array([-1.0 if layer.flipped else 1.0 for layer in stack.layers])
+        steps = np.nan_to_num([_number(row, "vacuum_step_ev") for row in known]) * turned
+        shift, n = facing_levels(steps), stack.number_of_layers
+        valence[i, :n] = [_number(row, "vbm_ev") for row in known] + shift
+        conduction[i, :n] = [_number(row, "cbm_ev") for row in known] + shift
+    holds_vbm = _highest(valence, np.asarray(vbm_std_ev) / np.sqrt(2))
+    holds_cbm = _highest(-conduction, np.asarray(cbm_std_ev) / np.sqrt(2))
+    return np.clip(1.0 - (holds_vbm * holds_cbm).sum(axis=1), 0.0, 1.0)
+
+
+def _number(row: Mapping, key: str) -> float:
+    value = row.get(key)
+    return float("nan") if value is None or pd.isna(value) else float(value)
+
+
+def _highest(levels: np.ndarray, std: np.ndarray) -> np.ndarray:
+    """Probability (n, m) of each of m normal variables to be the largest; equal std (n)."""
+    std = np.maximum(std, 1e-6)[:, None]
+    result = np.zeros_like(levels)
+    for i in range(levels.shape[1]):
+        others = np.delete(levels, i, axis=1)
+        for node, weight in zip(NODES, WEIGHTS / WEIGHTS.sum(), strict=True):
+            above = norm.cdf((levels[:, i : i + 1] - others) / std + node)
+            result[:, i] += weight * above.prod(axis=1)
+    # The quadrature is not exact where a level is much sharper than its distance to others.
+    return result / result.sum(axis=1, keepdims=True)
 
 
 def pareto_ranks(objectives: np.ndarray, most_fronts: int = 20) -> np.ndarray:

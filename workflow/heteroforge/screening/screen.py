@@ -18,7 +18,7 @@ from tqdm import tqdm
 from heteroforge.models.property_network import PropertyNetwork
 from heteroforge.models.property_surrogate import FastPredictor
 from heteroforge.models.property_training import PROPERTIES, PropertyData, pair_of, predict
-from heteroforge.screening.objectives import joint_probability
+from heteroforge.screening.objectives import joint_probability, type_ii_probability
 from heteroforge.screening.selection import constraint_faults, rank_candidates
 from heteroforge.structures import Monolayer, Stack
 
@@ -26,6 +26,7 @@ __all__ = ["Screened", "score_samples", "screen"]
 
 BLOCK = 1000
 PREDICTED = [f"{name}{suffix}" for name in PROPERTIES for suffix in ("", "_std")]
+SCORED = [*PREDICTED, "type_ii_probability"]
 
 
 @dataclass
@@ -66,9 +67,11 @@ def score_samples(
 
     Returns:
         The samples in their order, with `formula`, `pair`, `reason` (empty within the limits) and
-        per property `<property>`, `<property>_std` (NaN outside the limits).
+        per property `<property>`, `<property>_std`, and `type_ii_probability` (NaN outside the
+        limits).
     """
     blocks = []
+    rows = table.to_dict("index")
     starts = range(0, len(samples), BLOCK)
     for start in tqdm(starts, unit=" blocks", mininterval=5, disable=not progress):
         part = samples.iloc[start : start + BLOCK].reset_index(drop=True)
@@ -85,15 +88,19 @@ def score_samples(
         part["pair"] = [pair_of(stack) for stack in stacks]
         part["reason"] = faults
         kept = np.flatnonzero(part["reason"] == "")
-        values = pd.DataFrame(np.nan, index=part.index, columns=PREDICTED, dtype=float)
+        values = pd.DataFrame(np.nan, index=part.index, columns=SCORED, dtype=float)
         if len(kept):
-            found = predictor.predict([stacks[i] for i in kept], table)
-            values.loc[kept, PREDICTED] = found[PREDICTED].to_numpy()
+            inside = [stacks[i] for i in kept]
+            found = predictor.predict(inside, table)
+            found["type_ii_probability"] = type_ii_probability(
+                inside, rows, found["vbm_ev_std"].to_numpy(), found["cbm_ev_std"].to_numpy()
+            )
+            values.loc[kept, SCORED] = found[SCORED].to_numpy()
         blocks.append(pd.concat([part, values], axis=1))
     if blocks:
         return pd.concat(blocks, ignore_index=True)
     words = {name: pd.Series(dtype=object) for name in ("formula", "pair", "reason")}
-    numbers = {name: pd.Series(dtype=float) for name in PREDICTED}
+    numbers = {name: pd.Series(dtype=float) for name in SCORED}
     return samples.assign(**words, **numbers)
 
 
@@ -110,6 +117,7 @@ def screen(
     trained: Collection[str],
     refined: int,
     seed: int,
+    alignment: str = "any",
     progress: bool = True,
 ) -> Screened:
     """Rank scored samples by the probability of their properties.
@@ -123,6 +131,7 @@ def screen(
         trained: keys of the stacks that the generator was trained on.
         refined: how many of the best by score are predicted by the property models; no other is
             selected.
+        alignment: of the bands, `I`, `II` or `any`.
     """
     funnel = {"samples": len(scored)}
     # Equal stacks of two shards may be written differently: the first by its text stays.
@@ -133,7 +142,7 @@ def screen(
     rejected = scored.loc[outside, ["stack_id", "formula", "reason"]].reset_index(drop=True)
     scored = scored[~outside].drop(columns="reason").reset_index(drop=True)
     funnel["within_limits"] = len(scored)
-    scored["probability"] = joint_probability(scored, targets)
+    scored["probability"] = joint_probability(scored, targets, alignment)
     order = np.lexsort((scored["stack_id"].astype(str), -scored["probability"].round(6)))
     best = np.sort(order[:refined])
     blocks = []
@@ -142,7 +151,8 @@ def screen(
         rows = best[start : start + BLOCK]
         stacks = [Stack.from_json(t, monolayers) for t in scored["specification"].iloc[rows]]
         found = predict(stacks, table, models, calibration, data, seed)
-        blocks.append(found.assign(probability=joint_probability(found, targets)))
+        found["type_ii_probability"] = scored["type_ii_probability"].to_numpy()[rows]
+        blocks.append(found.assign(probability=joint_probability(found, targets, alignment)))
     if blocks:
         columns = [*PREDICTED, "probability"]
         scored.loc[best, columns] = pd.concat(blocks)[columns].to_numpy()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -47,6 +48,9 @@ def constraint_faults(
         samples: `number_of_atoms`, `mismatch_percent`.
         stacks: in the same order.
         minimum_materials: different monolayers in a stack, 2 for heterostructures.
+
+    Layers that no library knows must have oxidation states that balance, the positive ones on the
+    less electronegative elements.
     """
     excluded = set(elements_excluded)
     faults = []
@@ -54,6 +58,10 @@ def constraint_faults(
         samples["number_of_atoms"], samples["mismatch_percent"], stacks, strict=True
     ):
         unwanted = sorted(excluded & set(stack.species))
+        new = {layer.monolayer for layer in stack.layers if not layer.monolayer.name}
+        unbalanced = sorted(
+            layer.formula for layer in new if not _balances(tuple(sorted(layer.species)))
+        )
         if atoms > maximum_atoms:
             faults.append(f"more than {maximum_atoms} atoms")
         elif mismatch > maximum_mismatch_percent + 1e-6:
@@ -62,9 +70,34 @@ def constraint_faults(
             faults.append(f"fewer than {minimum_materials} different monolayers")
         elif unwanted:
             faults.append(f"excluded element {', '.join(unwanted)}")
+        elif unbalanced:
+            faults.append(f"no oxidation states balance in new layer {', '.join(unbalanced)}")
         else:
             faults.append("")
     return faults
+
+
+@lru_cache(maxsize=10000)
+def _balances(species: tuple[str, ...]) -> bool:
+    """Whether oxidation states add up to zero, negative ones on the more electronegative elements.
+
+    The states of known crystals are tried first, then all that pymatgen lists: the former alone
+    refuse 8 of 150 stable semiconductors of C2DB, AlSe among them, the latter one, both none.
+    """
+    # Imported here: pymatgen takes a second to load.
+    from pymatgen.core import Composition
+
+    # Of the whole cell, so that atoms of one element may have different states.
+    composition = Composition("".join(species))
+    if len(composition) == 1:
+        return True
+    for all_states in (False, True):
+        for states in composition.oxi_state_guesses(all_oxi_states=all_states):
+            positive = [element.X for element in composition if states[element.symbol] > 0]
+            negative = [element.X for element in composition if states[element.symbol] < 0]
+            if positive and negative and max(positive) < min(negative):
+                return True
+    return False
 
 
 def rank_candidates(table: pd.DataFrame) -> pd.DataFrame:
@@ -166,7 +199,10 @@ def select_candidates(
 
 
 def describe_candidate(
-    row: Mapping, targets: Mapping[str, Sequence[float | None]], ranked: int
+    row: Mapping,
+    targets: Mapping[str, Sequence[float | None]],
+    ranked: int,
+    alignment: str = "any",
 ) -> str:
     """One sentence that says with numbers why a candidate was selected.
 
@@ -174,6 +210,7 @@ def describe_candidate(
         row: of `select_candidates`.
         targets: windows.
         ranked: how many stacks were ranked.
+        alignment: of the bands that was asked for.
     """
     parts = []
     for name, (low, high) in targets.items():
@@ -184,6 +221,10 @@ def describe_candidate(
         words, unit, digits = WORDS.get(name, (name, "", 3))
         value, std = float(row[name]), float(row[f"{name}_std"])
         parts.append(f"{words} {value:.{digits}f} ± {std:.{digits}f} {unit} (wanted {window})")
+    if alignment != "any":
+        separate = row["type_ii_probability"]
+        told = "unknown" if pd.isna(separate) else f"type II with probability {separate:.2f}"
+        parts.append(f"alignment {told} (wanted type {alignment})")
     why = (
         "the most uncertain of those that may hit"
         if row["role"] == "exploration"

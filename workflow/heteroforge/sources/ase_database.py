@@ -69,6 +69,9 @@ def _properties(keys: dict) -> dict:
         found["gap_is_direct"] = abs(keys["gap_dir"] - found["gap_ev"]) < 1e-3
     elif "is_dir_gap" in keys:
         found["gap_is_direct"] = bool(keys["is_dir_gap"])
+    if "vacuum_step_ev" in found:
+        # C2DB's is that of the electrostatic potential; here levels are energies of electrons.
+        found["vacuum_step_ev"] = -found["vacuum_step_ev"]
     vacuum = keys.get("evac")
     for column, name in (("vbm_ev", "vbm"), ("cbm_ev", "cbm")):
         if name in keys and vacuum is not None:

@@ -42,6 +42,8 @@ class Candidate:
         properties: values of `library.PROPERTIES` that the source knows.
         source: where it is from, as written into the library.
         protocol: how its properties were computed.
+        without_spin_orbit: `gap_ev`, `vbm_ev`, `cbm_ev` without spin–orbit coupling, where those of
+            `properties` include it and the source has both.
         file: where the material is found in the source.
         reason: why it cannot be used, where the source already knows.
     """
@@ -51,6 +53,7 @@ class Candidate:
     properties: Mapping[str, object] = field(default_factory=dict)
     source: str = ""
     protocol: str | None = None
+    without_spin_orbit: Mapping[str, object] = field(default_factory=dict)
     file: str = ""
     reason: str = ""
 

@@ -23,7 +23,7 @@ from heteroforge.io import InputError, read_table
 from heteroforge.sources.candidates import LARGEST_MASS_M0, Candidate
 from heteroforge.sources.mobility import SMALLEST_POTENTIAL_EV, mobility_cm2_vs
 
-__all__ = ["read_c2db", "read_hetml"]
+__all__ = ["PROTOCOL", "read_c2db", "read_hetml"]
 
 CHECKSUMS = Path(__file__).parents[3] / "resources" / "sources" / "tables.csv"
 PROTOCOL = "C2DB PBE"
@@ -83,6 +83,7 @@ def read_c2db(folder: str | Path) -> Iterator[Candidate]:
             properties=_c2db_properties(row) | {"binding_energy_mev_a2": binding.get(name)},
             source="C2DB",
             protocol=PROTOCOL if row else None,
+            without_spin_orbit=_known({"gap_ev": row.get("Gap wo. soc.")}),
             file="c2db/monolayers.extxyz.gz",
         )
 
@@ -104,6 +105,9 @@ def read_hetml(folder: str | Path) -> Iterator[Candidate]:
             properties=_hetml_properties(row),
             source="HetML",
             protocol=PROTOCOL,
+            without_spin_orbit=_known(
+                {f"{key}_ev": row[f"{key}_nosoc"] for key in ("gap", "vbm", "cbm")}
+            ),
             file="hetml/monolayers.extxyz",
         )
 
@@ -160,10 +164,21 @@ def _hetml_properties(row: Mapping) -> dict:
 
 
 def _sensible(values: dict) -> dict:
-    """Without what cannot be: a negative stiffness is that of an unstable cell, not a property."""
+    """Without what cannot be, and with the vacuum step of an electron's energy.
+
+    A negative stiffness is that of an unstable cell, not a property. The published difference of
+    the vacuum levels is that of the electrostatic potential: it has the sign of the dipole moment.
+    """
     if values["stiffness_n_m"] is not None and values["stiffness_n_m"] <= 0:
         values["stiffness_n_m"] = None
+    if values["vacuum_step_ev"] is not None:
+        values["vacuum_step_ev"] = -values["vacuum_step_ev"]
     return values
+
+
+def _known(values: Mapping) -> dict:
+    numbers = {key: _number(value) for key, value in values.items()}
+    return {key: number for key, number in numbers.items() if number is not None}
 
 
 def _mean_mass(first: float | None, second: float | None) -> float | None:
