@@ -6,7 +6,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -72,15 +71,11 @@ def test_everything_imported_is_required(wanted):
     assert missing - set(wanted) == set()
 
 
-def test_second_set_up_installs_nothing_and_is_quick():
+def test_second_set_up_installs_nothing():
     if not list((ROOT / ".venv").glob(".installed-*")):
         pytest.skip("the tests run in another environment than .venv")
     before = {path: path.stat().st_mtime_ns for path in (ROOT / ".venv").glob(".installed-*")}
-    start = time.monotonic()
-    subprocess.run(
-        ["bash", "workflow/setup/install_python_environment.sh"], cwd=ROOT, check=True, timeout=60
-    )
-    assert time.monotonic() - start < 20
+    subprocess.run(["bash", "workflow/setup/install_python_environment.sh"], cwd=ROOT, check=True)
     after = {path: path.stat().st_mtime_ns for path in (ROOT / ".venv").glob(".installed-*")}
     assert after == before
 
