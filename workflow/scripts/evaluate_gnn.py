@@ -1,6 +1,6 @@
 """Held-out errors of the property networks beside baselines, choice of predictor, calibration."""
 
-from heteroforge.io import log_to, provenance, read_table, write_json, write_table
+from heteroforge.io import log_to, provenance, write_json, write_table
 from heteroforge.models.property_training import (
     PropertyData,
     describe_choice,
@@ -13,12 +13,8 @@ from heteroforge.sources import read_library
 
 log_to(snakemake.log[0])
 library = read_library(snakemake.input.structures, snakemake.input.table)
-data = PropertyData.from_tables(
-    read_table(snakemake.input.stacks),
-    read_table(snakemake.input.labels),
-    library.monolayers,
-    library.table,
-    snakemake.params.seed,
+data = PropertyData.read(
+    snakemake.input.stacks, snakemake.input.labels, library, snakemake.params.seed
 )
 contents = [load_member(path)[1] for path in snakemake.input.members]
 metrics, calibration, table = evaluate(data, contents, snakemake.params.seed)

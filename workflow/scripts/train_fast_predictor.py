@@ -2,7 +2,7 @@
 
 import torch
 
-from heteroforge.io import log_to, read_json, read_table
+from heteroforge.io import log_to, read_json
 from heteroforge.models.property_surrogate import FastPredictor
 from heteroforge.models.property_training import (
     PROPERTIES,
@@ -18,13 +18,7 @@ log_to(snakemake.log[0])
 torch.set_num_threads(snakemake.threads)
 seed = snakemake.params.seed
 library = read_library(snakemake.input.structures, snakemake.input.table)
-data = PropertyData.from_tables(
-    read_table(snakemake.input.stacks),
-    read_table(snakemake.input.labels),
-    library.monolayers,
-    library.table,
-    seed,
-)
+data = PropertyData.read(snakemake.input.stacks, snakemake.input.labels, library, seed)
 models = [load_member(path)[0] for path in snakemake.input.members]
 calibration = read_json(snakemake.input.calibration)
 predicted = predict(data.stacks, library.table, models, calibration, data, seed)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from heteroforge.io import log_to, read_table
+from heteroforge.io import log_to
 from heteroforge.models.property_training import PropertyData, save_member, train_member
 from heteroforge.sources import read_library
 
@@ -12,12 +12,8 @@ log_to(snakemake.log[0])
 torch.set_num_threads(snakemake.threads)
 settings = snakemake.params.gnn
 library = read_library(snakemake.input.structures, snakemake.input.table)
-data = PropertyData.from_tables(
-    read_table(snakemake.input.stacks),
-    read_table(snakemake.input.labels),
-    library.monolayers,
-    library.table,
-    snakemake.params.seed,
+data = PropertyData.read(
+    snakemake.input.stacks, snakemake.input.labels, library, snakemake.params.seed
 )
 model, content = train_member(
     data,

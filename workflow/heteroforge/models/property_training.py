@@ -13,6 +13,7 @@ import pandas as pd
 import torch
 
 from heteroforge.graphs import GraphStore, stack_graph
+from heteroforge.io import read_table
 from heteroforge.models.calibration import LEVELS, calibrate, calibrated_std
 from heteroforge.models.property_network import (
     PropertyNetwork,
@@ -31,6 +32,7 @@ from heteroforge.models.training import (
     save_model,
     seed_everything,
 )
+from heteroforge.sources import Library
 from heteroforge.structures import Monolayer, Stack, StructureError
 
 __all__ = [
@@ -133,6 +135,15 @@ class PropertyData:
             baselines=baselines,
             values=tables["dft"].to_numpy(dtype=float),
             descriptors=describe_stacks(stacks, table),
+        )
+
+    @classmethod
+    def read(
+        cls, stacks: str | Path, labels: str | Path, library: Library, seed: int
+    ) -> PropertyData:
+        """`from_tables` of the files of a campaign: training stacks, labels, library."""
+        return cls.from_tables(
+            read_table(stacks), read_table(labels), library.monolayers, library.table, seed
         )
 
     def __len__(self) -> int:
