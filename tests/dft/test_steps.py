@@ -47,6 +47,11 @@ def test_targets_with_open_ends():
     assert found["gap_ev"]["inside"] and not found["binding_energy_mev_a2"]["inside"]
     assert "vbm_ev" not in found
     assert not inside_targets({}, {"gap_ev": [0.0, None]})["gap_ev"]["inside"]
+    for found, inside in (("II", True), ("I", False), ("undetermined", False), (None, False)):
+        assert (
+            inside_targets({"alignment": found}, {"alignment": "II"})["alignment"]["inside"]
+            is inside
+        )
 
 
 def test_two_processes_never_work_in_one_folder(tmp_path):

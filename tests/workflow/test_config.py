@@ -10,6 +10,7 @@ import yaml
 
 from heteroforge.configuration import (
     ConfigurationError,
+    asked_for,
     check_configuration,
     describe_configuration,
     interpret_configuration,
@@ -130,6 +131,12 @@ def test_fault_names_key_value_and_what_was_expected(changes, key, value, expect
     assert key in message
     assert value in message
     assert expected in message
+
+
+def test_an_alignment_that_is_asked_for_is_a_target():
+    assert asked_for(merged({})) == DEFAULTS["targets"]
+    asked = asked_for(merged({"screening": {"alignment": "II"}}))
+    assert asked == {**DEFAULTS["targets"], "alignment": "II"}
 
 
 def test_missing_key_is_named():

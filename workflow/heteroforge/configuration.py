@@ -19,6 +19,7 @@ from jsonschema import Draft202012Validator, ValidationError, validators
 __all__ = [
     "ANSWERS",
     "ConfigurationError",
+    "asked_for",
     "check_configuration",
     "describe_configuration",
     "elements_covered",
@@ -260,6 +261,12 @@ SOURCE_PATHS = {
     "hetml": "folder of published tables",
     "jarvis": "JSON file",
 }
+
+
+def asked_for(config: Mapping) -> dict:
+    """What verified candidates are held against: the targets, and the alignment if one is asked."""
+    alignment = config["screening"]["alignment"]
+    return dict(config["targets"]) | ({} if alignment == "any" else {"alignment": alignment})
 
 
 def library_sources(library: Mapping) -> list[tuple[str, str | None]]:

@@ -59,7 +59,7 @@ rule verify_candidates:
             if key
             not in ("slots", "ranks", "candidates_per_job", "maximum_walltime_min")
         },
-        targets=config["targets"],
+        targets=configuration.asked_for(config),
     message:
         "Slots {wildcards.first} to {wildcards.last}: verification by DFT."
     script:

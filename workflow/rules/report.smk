@@ -53,6 +53,7 @@ rule describe_stage:
         "../../envs/ml.yaml"
     params:
         configuration=dict(config),
+        targets=configuration.asked_for(config),
     message:
         "Describing what the stage {wildcards.stage} found."
     script:
@@ -117,6 +118,7 @@ rule write_report:
         "../../envs/ml.yaml"
     params:
         configuration=dict(config),
+        targets=configuration.asked_for(config),
     message:
         "Writing the report: {output.page}."
     script:
@@ -133,6 +135,7 @@ rule status:
     params:
         folder=RESULTS,
         configuration=dict(config),
+        targets=configuration.asked_for(config),
         # Rules of each stage with the number of their jobs; those not timed do no work.
         jobs=lambda wildcards: {
             stage: {
@@ -158,6 +161,7 @@ rule write_interim_report:
     params:
         page=f"{RESULTS}/report/interim.html",
         configuration=dict(config),
+        targets=configuration.asked_for(config),
         jobs=rules.status.params.jobs,
     message:
         "Writing the report of what is there so far: {params.page}."

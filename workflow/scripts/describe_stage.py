@@ -8,7 +8,7 @@ from heteroforge.report.readmes import stage_readme
 
 log_to(snakemake.log[0])
 path, configuration = Path(snakemake.output.readme), snakemake.params.configuration
-campaign = Campaign(path.parents[1], configuration["targets"], configuration)
+campaign = Campaign(path.parents[1], snakemake.params.targets, configuration)
 write_text(path, stage_readme(campaign, snakemake.wildcards.stage))
 for file, fault in campaign.faults.items():
     print(f"{file}: {fault}")

@@ -8,7 +8,7 @@ from heteroforge.report.status import read_status, status_text
 
 log_to(snakemake.log[0])
 configuration, folder = snakemake.params.configuration, Path(snakemake.params.folder)
-campaign = Campaign(folder, configuration["targets"], configuration)
+campaign = Campaign(folder, snakemake.params.targets, configuration)
 stages = read_status(folder, snakemake.params.jobs)
 others = [path for path in sorted(folder.parent.glob("*/")) if path != folder]
 print(status_text(campaign, stages, others))

@@ -11,7 +11,7 @@ folder = Path(snakemake.params.page).parents[1]
 write_report(
     folder,
     snakemake.params.page,
-    targets=snakemake.params.configuration["targets"],
+    targets=snakemake.params.targets,
     configuration=snakemake.params.configuration,
     stages=read_status(folder, snakemake.params.jobs),
 )

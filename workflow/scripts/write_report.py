@@ -9,7 +9,7 @@ log_to(snakemake.log[0])
 write_report(
     Path(snakemake.output.page).parents[1],
     snakemake.output.page,
-    targets=snakemake.params.configuration["targets"],
+    targets=snakemake.params.targets,
     configuration=snakemake.params.configuration,
     templates=Path(snakemake.input.templates[0]).parent,
 )

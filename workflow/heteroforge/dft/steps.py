@@ -151,14 +151,18 @@ def _inherited(earlier: Mapping[str, dict]) -> dict | None:
 def inside_targets(properties: Mapping, targets: Mapping) -> dict[str, dict]:
     """Whether each targeted property lies in its window [low, high]; a null end is open.
 
-    A property that could not be determined is not inside.
+    Of a property that is a word, such as the alignment, the target is the word. A property that
+    could not be determined is not inside.
     """
     found = {}
     for name, window in targets.items():
         if window is None:
             continue
-        low, high = window
         value = properties.get(name)
+        if isinstance(window, str):
+            found[name] = {"window": window, "value": value, "inside": value == window}
+            continue
+        low, high = window
         inside = (
             value is not None and (low is None or value >= low) and (high is None or value <= high)
         )
