@@ -4,6 +4,7 @@ import zipfile
 import ase.db
 import pandas as pd
 import pytest
+from ase import Atoms
 from ase.build import graphene, mx2
 from ase.io import write
 
@@ -53,6 +54,48 @@ def test_disordered_cif_is_set_aside(tmp_path):
     (tmp_path / "alloy.cif").write_text(text.replace("1.0000", "0.5000"))
     _, rejected = collect(folder.read_candidates(tmp_path), maximum_atoms=6)
     assert rejected["reason"].tolist() == ["disordered: sites with partial occupancy"]
+
+
+def test_every_kind_of_bad_file_is_set_aside_with_its_reason(tmp_path):
+    def save(name: str, atoms) -> None:
+        write(tmp_path / f"{name}.extxyz", atoms)
+
+    save("good", layer(mx2("MoS2")))
+    overlapping = layer(mx2("MoSe2", a=3.3))
+    overlapping.positions[1] = overlapping.positions[0] + [0.1, 0, 0]
+    save("overlapping", overlapping)
+    missing = layer(mx2("WS2"))
+    missing.positions[0, 0] = float("nan")
+    save("not_a_number", missing)
+    save("no_cell", Atoms("MoS2", positions=[[0, 0, 0], [1.8, 0, 1.6], [1.8, 0, -1.6]]))
+    large = layer(mx2("WSe2", a=3.3)) * (12, 12, 1)
+    large.rattle(0.05, seed=1)  # no smaller cell
+    save("large", large)
+    save("other_unit", layer(mx2("WTe2", a=3.5)))
+    save("two_lines", layer(mx2("MoTe2", a=3.5)))
+    for name in ("twin_a", "twin_b"):
+        carbon = layer(graphene("C2", a=2.46 if name == "twin_a" else 2.7))
+        carbon.info["monolayer_id"] = "twin"
+        save(name, carbon)
+    (tmp_path / "empty.cif").write_text("")
+    (tmp_path / "properties.csv").write_text(
+        "monolayer_id,gap_ev\nother_unit,1700\ntwo_lines,1.0\ntwo_lines,1.1\ngood,1.7\n"
+    )
+    library, rejected = collect(folder.read_candidates(tmp_path), maximum_atoms=6)
+    assert list(library.monolayers) == ["good", "twin"]
+    reasons = rejected.set_index("file")["reason"]
+    for file, told in (
+        ("overlapping.extxyz", "overlapping atoms: Mo and Se 0.10 Å apart"),
+        ("not_a_number.extxyz", "not finite"),
+        ("no_cell.extxyz", "no in-plane cell"),
+        ("large.extxyz", "432 atoms in the primitive cell, at most 6 expected"),
+        ("other_unit.extxyz", "another unit?"),
+        ("two_lines.extxyz", "2 lines in properties.csv, one expected"),
+        ("twin_b.extxyz", "identifier twin is taken"),
+        ("empty.cif", "Empty file"),
+    ):
+        assert told in reasons[file], reasons[file]
+    assert len(rejected) == 8
 
 
 def test_misspelt_column_is_named(tmp_path):
