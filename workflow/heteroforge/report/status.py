@@ -197,7 +197,8 @@ def _slots_words(campaign: Campaign) -> list[str]:
         else:
             folder = campaign.folder / "dft" / f"slot_{candidate.slot}"
             steps = [path.parent.name for path in sorted(folder.glob("*/result.json"))]
-            text = f"finished steps: {', '.join(steps)}" if steps else "not begun"
+            begun = "begun, no step finished" if folder.is_dir() else "not begun"
+            text = f"finished steps: {', '.join(steps)}" if steps else begun
         lines.append(f"slot {candidate.slot} {candidate.title}: {text}")
     return lines
 
