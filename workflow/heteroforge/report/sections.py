@@ -456,8 +456,12 @@ def _write_screening(campaign: Campaign, section: Section) -> None:
         kept = int((relaxed["outcome"] == "kept").sum())
         section.paragraphs.append(
             f"{number_text(kept)} of {count_text(len(relaxed), 'candidate')} held together when "
-            "relaxed with a force field; the others were replaced: `screening/force_field.csv` "
-            "has the reasons."
+            "relaxed with a force field"
+            + (
+                "."
+                if kept == len(relaxed)
+                else "; the others were replaced: `screening/force_field.csv` has the reasons."
+            )
         )
     if ranked is not None and len(ranked):
         order = ranked.sort_values("rank") if "rank" in ranked else ranked
