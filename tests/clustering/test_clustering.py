@@ -301,7 +301,7 @@ def test_figures_take_unknown_and_skipped_values():
     many = pd.concat([places] * 40, ignore_index=True)
     many["monolayer_id"] = [f"m{k}" for k in range(len(many))]
     named = map_figure(many, "UMAP", {"m0": "2H-MoS2"}).axes[0].texts
-    assert [text.get_text() for text in named] == ["2H-MoS2"]
+    assert [text.get_text() for text in named] == ["2H-MoS₂"]
     skipped = pd.DataFrame(
         {"target": ["gap_ev"], "importance": [np.nan], "effect": ["too few known values"]}
     )
