@@ -83,6 +83,12 @@ def test_element_colours_do_not_depend_on_order():
     assert figures.element_colours(["W", "S"]) == figures.element_colours(["S", "W", "S"])
 
 
+def test_numbers_in_texts_of_figures_keep_their_digits():
+    level = {"name": "A", "kind": "layer", "vbm_ev": -5.0, "cbm_ev": -3.0}
+    svg = figures.inline_svg(figures.alignment_figure([level], 0.198983), "gap 1.2345 eV", "p")
+    assert "vacuum step 0.199" in svg and "gap 1.2345 eV" in svg
+
+
 def test_inline_svg_follows_the_page():
     svg = figures.inline_svg(figures.band_figure(bands(-5.5, -4.3), ["A", "B"]), "a & b", "one")
     root = ElementTree.fromstring(svg)

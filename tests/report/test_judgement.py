@@ -72,6 +72,20 @@ def test_a_stack_that_may_slide_into_a_better_one_comes_last():
     assert "18.0\u202fmeV/Å² more in slot 0: grown freely they prefer it" in words
 
 
+def test_a_stacking_fault_away_from_another_alignment_is_a_doubt():
+    one, other = stacked(0, 33.0), stacked(1, 31.0, turned=True)
+    one.computed["alignment"], other.computed["alignment"] = "II", "I"
+    told = "; ".join(doubts(one, [one, other]))
+    assert "slot 1" in told and "alignment I instead of II" in told
+    other.computed["net_energy_mev_a2"] = 20.0  # too far to occur beside it
+    assert not doubts(one, [one, other])
+
+
+def test_no_slide_at_all_is_no_reason():
+    """At a registry of high symmetry no force pulls sideways, stable or not."""
+    assert not any("registry" in reason for reason in reasons(candidate(registry_shift_a=0.0)))
+
+
 def test_reasons_carry_the_numbers():
     said = reasons(candidate(), [candidate(), candidate(1, net_energy_mev_a2=3.0)])
     assert said[0] == "band gap 2.00\u202feV: 1.00\u202feV inside the window"

@@ -6,6 +6,7 @@ import pytest
 
 from heteroforge.report.words import (
     formula_text,
+    interval_text,
     is_inside,
     number_text,
     quantity,
@@ -70,3 +71,9 @@ def test_shares_tell_nearly_all_from_all():
         "100\u202f%", "99.7\u202f%", "82\u202f%", "0.2\u202f%", "0\u202f%"
     ]  # fmt: skip
     assert share_text(1, 0) == "–"
+
+
+def test_a_share_of_few_has_a_wide_interval():
+    # Of 4 of 4: lower end 0.025^(1/4) (Clopper, Pearson 1934).
+    assert interval_text(4, 4) == "40 to 100\u202f%"
+    assert interval_text(0, 4) == "0 to 60\u202f%"

@@ -171,7 +171,12 @@ def page_svg(text: str, title: str, prefix: str) -> str:
     markup = re.sub(r'\bid="', f'id="{prefix}-', markup)
     markup = re.sub(r'(href=")#', rf"\1#{prefix}-", markup)
     markup = re.sub(r"url\(#", f"url(#{prefix}-", markup)
-    markup = re.sub(r"(?<=[\s\"(,])(-?\d+\.\d{2})\d+", r"\1", markup)
+    # Coordinates to a hundredth of a point; numbers in texts stay as they are.
+    markup = re.sub(
+        r'\b(?:d|points|transform|x|y|width|height)="[^"]*"',
+        lambda attribute: re.sub(r"(-?\d+\.\d{2})\d+", r"\1", attribute[0]),
+        markup,
+    )
     markup = re.sub(r"'DejaVu Sans'[^;\"]*", "var(--font)", markup)
     for colour, variable in _PAGE_VARIABLES.items():
         markup = markup.replace(colour, variable)

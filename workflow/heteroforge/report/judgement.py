@@ -22,6 +22,8 @@ FIRST_HEAVY_ELEMENT = 39  # Y: from the 4d row on, spin–orbit splittings reach
 # energies as for the alignment, where offsets below 0.1 eV count as undetermined.
 CLOSE = {"eV": 0.1, "meV/Å²": 1.0, "Å": 0.05}
 LARGE_STRAIN_SHARE = 0.2  # of the binding energy
+STACKING_FAULT_MEV_A2 = 5.0  # stackings this near in energy occur side by side
+SMALLEST_SLIDE_A = 0.005
 LARGE_SLIDE_A = 0.5  # a third of the way between neighbouring high-symmetry registries of MX2
 
 # HSE06 less PBE without spin–orbit coupling over the semiconductors of C2DB for which both are
@@ -73,6 +75,24 @@ def _better(candidate, verified: Sequence) -> list[tuple]:
         if sorted(_faces(other.stack)) == names:
             found.append((net, other, _order(other.stack) == _order(candidate.stack)))
     return [(other, slides) for _, other, slides in sorted(found, key=lambda f: -f[0])]
+
+
+def _faults_away(candidate, verified: Sequence) -> list:
+    """Stackings of the same layers, in energy a stacking fault away, of another alignment type."""
+    own, kind = _number(candidate, "net_energy_mev_a2"), candidate.computed.get("alignment")
+    if own is None or candidate.stack is None or kind not in ("I", "II", "III"):
+        return []
+    layers = sorted(name for name, _ in _faces(candidate.stack))
+    return [
+        other
+        for other in verified
+        if other.stack is not None
+        and (net := _number(other, "net_energy_mev_a2")) is not None
+        and abs(net - own) < STACKING_FAULT_MEV_A2
+        and other.computed.get("alignment") in ("I", "II", "III")
+        and other.computed["alignment"] != kind
+        and sorted(name for name, _ in _faces(other.stack)) == layers
+    ]
 
 
 def _faces(stack) -> list[tuple[str, bool]]:
@@ -130,7 +150,8 @@ def reasons(candidate, verified: Sequence = ()) -> list[str]:
             else f"the layers are strained by at most {value_text('mismatch_percent', strain)}"
         )
     slide = _number(candidate, "registry_shift_a")
-    if slide is not None and slide <= LARGE_SLIDE_A:
+    # Less is no sign of stability: at a registry of high symmetry no force pulls sideways.
+    if slide is not None and SMALLEST_SLIDE_A <= slide <= LARGE_SLIDE_A:
         found.append(f"relaxation kept the registry (slid by {number_text(slide, 2)}\u202fÅ)")
     return found
 
@@ -184,6 +205,11 @@ def doubts(candidate, verified: Sequence = ()) -> list[str]:
         words = f"the same layers are bound by {value_text('net_energy_mev_a2', more)} more in "
         words += f"slot {other.slot}: "
         found.append(words + ("they may slide there" if slides else "grown freely they prefer it"))
+    for other in _faults_away(candidate, verified)[:1]:
+        found.append(
+            f"slot {other.slot}, the same layers bound nearly as strongly in another stacking, has "
+            f"alignment {other.computed['alignment']} instead of {candidate.computed['alignment']}"
+        )
     moved = _number(candidate, "layer_deformation_a")
     if moved is not None and moved > RECONSTRUCTED_A:
         found.append(

@@ -20,6 +20,7 @@ from heteroforge.report.models import calibration_figure
 from heteroforge.report.tables import Table, make_table, measures_table
 from heteroforge.report.words import (
     count_text,
+    interval_text,
     joined,
     number_text,
     quantity,
@@ -395,6 +396,9 @@ def _write_samples(campaign: Campaign, section: Section) -> None:
         text += (
             f"; {share_text(novel, len(samples))} are not among those the generator learned from"
         )
+    wanted = (campaign.configuration.get("samples") or {}).get("number")
+    if isinstance(wanted, int) and len(samples) < wanted:
+        text += f"; {number_text(wanted)} were asked for, the others repeat these"
     section.paragraphs.append(text + ".")
     if "number_of_layers" in samples and len(samples):
         sizes = samples["number_of_layers"].value_counts().sort_index()
@@ -490,7 +494,9 @@ def _write_dft(campaign: Campaign, section: Section) -> None:
     section.paragraphs.append(
         f"{number_text(len(verified))} of {count_text(len(computed), 'candidate')} computed to "
         f"the end; {number_text(len(inside))} of these inside all targets, a hit rate of "
-        f"{share_text(len(inside), len(computed))} of what was computed."
+        f"{share_text(len(inside), len(computed))} of what was computed "
+        f"({interval_text(len(inside), len(computed))} with 95\u202f% confidence, were they drawn "
+        "independently)."
     )
     rows = []
     for name in campaign.targets or {}:

@@ -8,11 +8,14 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from scipy.stats import binomtest
+
 __all__ = [
     "Quantity",
     "chemical_formula",
     "count_text",
     "formula_text",
+    "interval_text",
     "is_inside",
     "joined",
     "number_text",
@@ -213,6 +216,12 @@ def share_text(part: float, whole: float) -> str:
     percent = 100 * part / whole
     decimals = 1 if round(percent) in (0, 100) and percent not in (0, 100) else 0
     return f"{number_text(percent, decimals)}{NARROW_SPACE}%"
+
+
+def interval_text(part: int, whole: int) -> str:
+    """95 % confidence interval of a share (C. Clopper, E. Pearson, Biometrika 26, 404 (1934))."""
+    low, high = binomtest(part, whole).proportion_ci(0.95, method="exact")
+    return f"{100 * low:.0f} to {100 * high:.0f}{NARROW_SPACE}%"
 
 
 def joined(parts: Sequence[str]) -> str:
