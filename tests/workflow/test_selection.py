@@ -51,6 +51,7 @@ def test_candidates_that_do_not_hold_together_are_replaced(tmp_path):
     folder = project / "results" / "small" / "screening"
     folder.mkdir(parents=True)
     bundled_stacks().to_parquet(folder / "ranked.parquet")
+    bundled_stacks().head(0).to_parquet(folder / "control.parquet")
     done = run(
         project,
         *("--cores", "1", "--configfile", "config/campaigns/test.yaml"),

@@ -6,8 +6,9 @@ from heteroforge.demand import largest_stack, memory_mb, walltime_min
 
 DFT = f"{RESULTS}/dft"
 PER_JOB = config["dft"]["candidates_per_job"]
-FIRST = range(0, config["dft"]["slots"], PER_JOB)
-LAST = [min(first + PER_JOB, config["dft"]["slots"]) - 1 for first in FIRST]
+SLOTS = config["dft"]["slots"] + config["dft"]["control_slots"]
+FIRST = range(0, SLOTS, PER_JOB)
+LAST = [min(first + PER_JOB, SLOTS) - 1 for first in FIRST]
 
 
 wildcard_constraints:
@@ -57,7 +58,13 @@ rule verify_candidates:
             key: value
             for key, value in config["dft"].items()
             if key
-            not in ("slots", "ranks", "candidates_per_job", "maximum_walltime_min")
+            not in (
+                "slots",
+                "control_slots",
+                "ranks",
+                "candidates_per_job",
+                "maximum_walltime_min",
+            )
         },
         targets=configuration.asked_for(config),
     message:
@@ -68,12 +75,14 @@ rule verify_candidates:
 
 rule collect_dft:
     input:
+        selected=f"{RESULTS}/screening/selected.csv",
         results=expand(
             rules.verify_candidates.output.results, zip, first=FIRST, last=LAST
         ),
     output:
         table=f"{DFT}/results.parquet",
         failed=f"{DFT}/failed.csv",
+        hit_rates=f"{DFT}/hit_rates.csv",
         picture=report(
             f"{DFT}/predicted_and_verified.png",
             caption="../report/caption.rst",

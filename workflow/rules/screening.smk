@@ -45,6 +45,7 @@ rule screen_stacks:
         ranked=f"{SCREENING}/ranked.parquet",
         rejected=f"{SCREENING}/rejected.csv",
         funnel=f"{SCREENING}/funnel.json",
+        control=f"{SCREENING}/control.parquet",
     log:
         f"{LOGS}/screen_stacks.log",
     benchmark:
@@ -55,6 +56,15 @@ rule screen_stacks:
         mem_mb=lambda wildcards, attempt: 8000 * attempt,
         runtime=lambda wildcards, attempt: 240 * attempt,
     params:
+        limits={
+            "maximum_atoms": config["screening"]["maximum_atoms"],
+            "maximum_mismatch_percent": config["screening"][
+                "maximum_mismatch_percent"
+            ],
+            "minimum_materials": config["screening"]["minimum_materials"],
+            "elements_excluded": config["library"]["elements_excluded"],
+        },
+        control_slots=config["dft"]["control_slots"],
         refined=config["screening"]["refined"],
         alignment=config["screening"]["alignment"],
         targets=config["targets"],
@@ -70,6 +80,7 @@ rule select_candidates:
         structures=rules.build_library.output.structures,
         table=rules.build_library.output.table,
         ranked=rules.screen_stacks.output.ranked,
+        control=rules.screen_stacks.output.control,
     output:
         selected=f"{SCREENING}/selected.csv",
         relaxed=f"{SCREENING}/force_field.csv",

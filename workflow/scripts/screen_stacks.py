@@ -5,6 +5,7 @@ import pandas as pd
 from heteroforge.io import log_to, read_json, read_table, write_json, write_table
 from heteroforge.models.property_training import PropertyData, load_member
 from heteroforge.screening import screen
+from heteroforge.screening.control import draw_control
 from heteroforge.sources import read_library
 
 log_to(snakemake.log[0])
@@ -13,15 +14,25 @@ training_stacks = read_table(snakemake.input.stacks)
 labels = read_table(snakemake.input.labels)
 scored = pd.concat([read_table(path) for path in snakemake.input.scored], ignore_index=True)
 seed = snakemake.params.seed
+labelled = set(labels.loc[labels["fidelity"] == "dft", "stack_id"])
+control = draw_control(
+    training_stacks,
+    library.monolayers,
+    snakemake.params.control_slots,
+    labelled=labelled,
+    seed=seed,
+    **snakemake.params.limits,
+)
 screened = screen(
     scored,
     library.monolayers,
     library.table,
+    control=control,
     models=[load_member(path)[0] for path in snakemake.input.members],
     calibration=read_json(snakemake.input.calibration),
     data=PropertyData.from_tables(training_stacks, labels, library.monolayers, library.table, seed),
     targets=snakemake.params.targets,
-    labelled=set(labels.loc[labels["fidelity"] == "dft", "stack_id"]),
+    labelled=labelled,
     trained=set(training_stacks.loc[training_stacks["split"] == "train", "stack_id"]),
     refined=snakemake.params.refined,
     seed=seed,
@@ -29,5 +40,6 @@ screened = screen(
 )
 write_table(snakemake.output.ranked, screened.ranked)
 write_table(snakemake.output.rejected, screened.rejected)
+write_table(snakemake.output.control, screened.control)
 write_json(snakemake.output.funnel, screened.funnel)
 print(screened.funnel)

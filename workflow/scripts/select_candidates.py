@@ -5,6 +5,7 @@ from heteroforge.report.figures import save
 from heteroforge.report.models import pareto_figure
 from heteroforge.report.stacks import chances_figure
 from heteroforge.screening import describe_candidate
+from heteroforge.screening.control import add_control
 from heteroforge.screening.force_field import ForceField, Limits, fill_slots
 from heteroforge.sources import read_library
 
@@ -30,7 +31,8 @@ selected["reason"] = [
     describe_candidate(row, targets, len(ranked), settings["alignment"])
     for row in selected.to_dict("records")
 ]
-write_table(snakemake.output.selected, selected)
+control = read_table(snakemake.input.control)
+write_table(snakemake.output.selected, add_control(selected, control))
 write_table(snakemake.output.relaxed, relaxed)
 save(pareto_figure(ranked, selected, targets), snakemake.output.picture)
 names = list(library.monolayers)

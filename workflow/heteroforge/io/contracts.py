@@ -20,6 +20,7 @@ _COLUMNS = {
     "labels/labels.parquet": ("stack_id", "specification", "property", "value", "fidelity"),
     "samples/shard_*.parquet": ("stack_id", "specification", "layers", "number_of_atoms"),
     "screening/ranked.parquet": ("stack_id", "specification"),
+    "screening/control.parquet": ("stack_id", "specification"),
     "screening/selected.csv": ("slot", "stack_id", "specification"),
 }
 _TYPES = {"gnn/calibration.json": dict, "dft/slots_*.json": list}

@@ -37,11 +37,13 @@ class Screened:
         ranked: samples within the limits, best first.
         rejected: `stack_id, formula, reason` of the samples outside the limits.
         funnel: how many stacks were left after each step.
+        control: the stacks drawn at random, with the same predictions.
     """
 
     ranked: pd.DataFrame
     rejected: pd.DataFrame
     funnel: dict[str, int]
+    control: pd.DataFrame
 
 
 def score_samples(
@@ -117,6 +119,7 @@ def screen(
     trained: Collection[str],
     refined: int,
     seed: int,
+    control: pd.DataFrame,
     alignment: str = "any",
     progress: bool = True,
 ) -> Screened:
@@ -131,6 +134,7 @@ def screen(
         trained: keys of the stacks that the generator was trained on.
         refined: how many of the best by score are predicted by the property models; no other is
             selected.
+        control: of `draw_control`.
         alignment: of the bands, `I`, `II` or `any`.
     """
     funnel = {"samples": len(scored)}
@@ -147,10 +151,14 @@ def screen(
     best = np.sort(order[:refined])
     blocks = []
     starts = range(0, len(best), BLOCK)
+
+    def predicted(specifications: pd.Series) -> tuple[list[Stack], pd.DataFrame]:
+        stacks = [Stack.from_json(text, monolayers) for text in specifications]
+        return stacks, predict(stacks, table, models, calibration, data, seed)
+
     for start in tqdm(starts, unit=" blocks", mininterval=5, disable=not progress):
         rows = best[start : start + BLOCK]
-        stacks = [Stack.from_json(t, monolayers) for t in scored["specification"].iloc[rows]]
-        found = predict(stacks, table, models, calibration, data, seed)
+        _, found = predicted(scored["specification"].iloc[rows])
         found["type_ii_probability"] = scored["type_ii_probability"].to_numpy()[rows]
         blocks.append(found.assign(probability=joint_probability(found, targets, alignment)))
     if blocks:
@@ -163,4 +171,10 @@ def screen(
     ranked = rank_candidates(scored)
     funnel["likely"] = int((ranked["probability"] >= 0.5).sum())
     funnel["first_front"] = int((ranked["pareto_rank"] == 1).sum())
-    return Screened(ranked, rejected, funnel)
+    if len(control):
+        stacks, found = predicted(control["specification"])
+        spreads = (found[f"{edge}_ev_std"].to_numpy() for edge in ("vbm", "cbm"))
+        found["type_ii_probability"] = type_ii_probability(stacks, table.to_dict("index"), *spreads)
+        found["probability"] = joint_probability(found, targets, alignment)
+        control = pd.concat([control, found[[*SCORED, "probability"]]], axis=1)
+    return Screened(ranked, rejected, funnel, control)
