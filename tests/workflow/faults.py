@@ -415,14 +415,15 @@ def schedule(faults: int, seed: int) -> list[Fault]:
     return [Fault(i, kind, draw.randrange(10**9)) for i, kind in enumerate(kinds[:faults])]
 
 
-def strike(campaign: Campaign, fault: Fault, tries: int) -> bool:
+def strike(campaign: Campaign, fault: Fault, tries: int, spacing: int) -> bool:
     """Start the campaign and let the fault strike some seconds after some jobs have finished.
 
     Jobs, not seconds alone, so that a slow machine gets as far as a fast one. False where the
     fault found nothing to hit; the next try comes later.
     """
     draw = random.Random(fault.seed + tries)
-    fault.after_jobs, fault.after_s = draw.randrange(3) + tries, round(draw.uniform(0.0, 6.0), 1)
+    fault.after_jobs = draw.randrange(spacing) + tries
+    fault.after_s = round(draw.uniform(0.0, 6.0), 1)
     campaign.start()
     while campaign.text.count(" steps (") < fault.after_jobs and not campaign.ended:
         time.sleep(0.1)
@@ -439,7 +440,7 @@ def strike(campaign: Campaign, fault: Fault, tries: int) -> bool:
     return False
 
 
-def run(folder: Path, faults: int, seed: int, cores: int) -> list[Fault]:
+def run(folder: Path, faults: int, seed: int, cores: int, spacing: int) -> list[Fault]:
     """Strike campaigns until all faults are used up; returns them with what came of each."""
     undisturbed = Campaign(folder / "undisturbed", cores)
     if not (undisturbed.results / "report" / "index.html").exists():
@@ -456,14 +457,19 @@ def run(folder: Path, faults: int, seed: int, cores: int) -> list[Fault]:
     waiting = [fault for fault in schedule(faults, seed) if fault.number not in done]
     while waiting:
         number = 1 + max((fault.campaign for fault in done.values()), default=0)
-        hit = run_campaign(Campaign(folder / "disturbed", cores), waiting, number, expected)
+        campaign = Campaign(folder / "disturbed", cores)
+        hit = run_campaign(campaign, waiting, number, expected, spacing)
         done |= {fault.number: fault for fault in hit}
         write(record, done)
     return list(done.values())
 
 
 def run_campaign(
-    campaign: Campaign, waiting: list[Fault], number: int, expected: dict[str, object]
+    campaign: Campaign,
+    waiting: list[Fault],
+    number: int,
+    expected: dict[str, object],
+    spacing: int,
 ) -> list[Fault]:
     """One campaign from start to end, struck by faults taken from `waiting`; returns these."""
     campaign.make()
@@ -478,7 +484,7 @@ def run_campaign(
             campaign.start()
             complete = campaign.wait(3000) == 0
             break
-        if not strike(campaign, fault, tries):
+        if not strike(campaign, fault, tries, spacing):
             tries += 1
             complete = campaign.wait() == 0 and fault.kind not in AT_REST
             campaign.mend()
@@ -533,10 +539,17 @@ def main() -> int:
     parser.add_argument("--faults", type=int, default=50)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--folder", type=Path, required=True, help="campaigns and record go here")
+    parser.add_argument(
+        "--spacing",
+        type=int,
+        default=12,
+        help="fewer than so many jobs, of a campaign's thirty, finish between two faults",
+    )
     parser.add_argument("--cores", type=int, default=2)
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
-    faults = run(options.folder.resolve(), options.faults, options.seed, options.cores)
+    folder = options.folder.resolve()
+    faults = run(folder, options.faults, options.seed, options.cores, options.spacing)
     lost = [fault for fault in faults if fault.fault_of_ours]
     campaigns = len({fault.campaign for fault in faults})
     print(f"{len(faults)} faults in {campaigns} campaigns, seed {options.seed}: "

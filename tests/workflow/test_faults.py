@@ -11,7 +11,7 @@ import pytest
 @pytest.mark.long
 @pytest.mark.skipif(shutil.which("pw.x") is None, reason="pw.x is not on PATH")
 def test_a_campaign_that_is_struck_ends_as_one_that_is_not(tmp_path):
-    found = faults.run(tmp_path, faults=4, seed=4, cores=2)
+    found = faults.run(tmp_path, faults=4, seed=4, cores=2, spacing=6)
     assert len({fault.kind for fault in found}) == 4
     assert [fault for fault in found if fault.fault_of_ours] == []
 

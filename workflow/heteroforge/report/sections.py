@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
+from heteroforge.evaluation.hit_rates import advantage
 from heteroforge.report.campaign import Campaign
 from heteroforge.report.clustering import clustering_paragraphs, clustering_tables
 from heteroforge.report.clustering_figures import chosen_figure
@@ -490,14 +491,20 @@ def _write_dft(campaign: Campaign, section: Section) -> None:
             )
         return
     verified = campaign.verified
-    inside = [c for c in verified if c.meets_targets]
-    section.paragraphs.append(
-        f"{number_text(len(verified))} of {count_text(len(computed), 'candidate')} computed to "
-        f"the end; {number_text(len(inside))} of these inside all targets, a hit rate of "
-        f"{share_text(len(inside), len(computed))} of what was computed "
-        f"({interval_text(len(inside), len(computed))} with 95\u202f% confidence, were they drawn "
-        "independently)."
-    )
+    # What was drawn at random to compare with says nothing of the selection.
+    drawn = [c for c in computed if c.predicted.get("role") == "control"]
+    selected = [c for c in computed if c not in drawn]
+    finished = [c for c in selected if c.status == "verified"]
+    inside = [c for c in finished if c.meets_targets]
+    if selected:
+        section.paragraphs.append(
+            f"{number_text(len(finished))} of {count_text(len(selected), 'candidate')} computed to "
+            f"the end; {number_text(len(inside))} of these inside all targets, a hit rate of "
+            f"{share_text(len(inside), len(selected))} of what was computed "
+            f"({interval_text(len(inside), len(selected))} with 95\u202f% confidence, were they "
+            "drawn independently)."
+        )
+    section.paragraphs += _against_chance(campaign.table("dft/hit_rates.csv"))
     rows = []
     for name in campaign.targets or {}:
         pairs = [
@@ -520,6 +527,32 @@ def _write_dft(campaign: Campaign, section: Section) -> None:
     if table is not None and len(table):
         path = "dft/results.parquet"
         section.tables.append(make_table(table, "dft-results", "All verified candidates", path))
+
+
+def _against_chance(rates: pd.DataFrame | None) -> list[str]:
+    """What selection is worth, where stacks drawn at random were verified as well."""
+    if rates is None or "random" not in set(rates["draw"]):
+        return []
+    random = rates.set_index("draw").loc["random"]
+    part, whole = int(random["inside"]), int(random["candidates"])
+    text = (
+        f"Of {count_text(whole, 'stack')} drawn at random from all within the limits of the "
+        f"screen, {number_text(part)} {'is' if part == 1 else 'are'} inside all targets: "
+        f"{share_text(part, whole)} ({interval_text(part, whole)})."
+    )
+    gain = advantage(rates)
+    if gain is None:
+        return [text]
+    if np.isinf(gain.ratio):
+        text += " Chance hit nothing, so that no ratio can be given;"
+    else:
+        text += (
+            f" Selection hits {number_text(gain.ratio, 1)} times as often "
+            f"({number_text(gain.low, 1)} to {number_text(gain.high, 1)} with 95\u202f% "
+            "confidence);"
+        )
+    text += f" were it no better than chance, so many hits would come with p = {gain.p_value:.2g}."
+    return [text]
 
 
 _WRITERS: dict[str, Callable[[Campaign, Section], None]] = {
