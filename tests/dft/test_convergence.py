@@ -11,7 +11,7 @@ from heteroforge.dft.convergence import (
     errors_by_cutoff,
     model_sheet,
 )
-from heteroforge.dft.protocols import CONVERGENCE, CUTOFFS, Protocol
+from heteroforge.dft.protocols import CONVERGENCE, CUTOFFS, Protocol, Pseudopotentials
 
 
 def energies(offset: float, slope: float = 0.0, stiffness: float = 40.0, lift: float = 0.3):
@@ -54,11 +54,39 @@ def test_the_shipped_cutoffs_follow_from_the_shipped_study():
 
 
 def test_the_hardest_element_sets_the_cutoff_of_all(monkeypatch):
-    table = {("pseudodojo", "F"): {"quick": 90.0}, ("pseudodojo", "Si"): {"quick": 30.0}}
+    values = {
+        "F": {"quick": 90.0, "standard": 70.0},
+        "Si": {"quick": 30.0, "standard": 30.0},
+    }
+    table = {("pseudodojo", element): row for element, row in values.items()}
     monkeypatch.setattr(protocols, "_needed_cutoffs_ry", lambda: table)
-    assert Protocol.named("quick", "pseudodojo", ["Si", "F", "Cs"]).cutoff_ry == 90
-    assert Protocol.named("quick", "pseudodojo", ["Si"]).cutoff_ry == 60
-    assert Protocol.named("standard", "pseudodojo", ["Si", "F"]).cutoff_ry == 80
+    family = Pseudopotentials("pseudodojo")
+    assert Protocol.named("quick", family, ["Si", "F"]).cutoff_ry == 90
+    assert Protocol.named("quick", family, ["Si"]).cutoff_ry == 60
+    assert Protocol.named("standard", family, ["Si", "F"]).cutoff_ry == 80
+
+
+def test_an_element_that_was_not_studied_gets_what_its_pseudopotential_was_made_for(monkeypatch):
+    monkeypatch.setattr(protocols, "_needed_cutoffs_ry", lambda: {("sg15", "Si"): {"quick": 30.0}})
+    family = Pseudopotentials("pseudodojo")
+    assert family.design_cutoff_ry("As") == 80  # its d states: 9.0² Ry
+    assert Protocol.named("quick", family, ["As"]).cutoff_ry == 80
+    assert Protocol.named("quick", family, ["I"]).cutoff_ry == 60  # 6.0² Ry
+
+
+def test_a_file_that_does_not_tell_what_it_was_made_for(tmp_path):
+    (tmp_path / "Si.upf").write_text('<UPF version="2.0.1">\n<PP_HEADER z_valence="4.0"/>')
+    assert Pseudopotentials(str(tmp_path)).design_cutoff_ry("Si") == 0.0
+
+
+def test_no_studied_element_needs_more_in_quick_than_its_pseudopotential_was_made_for():
+    shipped = pd.read_csv(CUTOFFS)
+    made_for = [
+        Pseudopotentials(family).design_cutoff_ry(element)
+        for family, element in zip(shipped["family"], shipped["element"], strict=True)
+    ]
+    assert (shipped["quick"] <= made_for).all()
+    assert (shipped["quick"] >= 0.45 * pd.Series(made_for)).all()
 
 
 def test_the_model_has_bonds_of_the_covalent_diameter():

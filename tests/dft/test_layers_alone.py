@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from heteroforge.dft.calculations import cell_for_truncation, with_height
-from heteroforge.dft.protocols import Protocol
+from heteroforge.dft.protocols import Protocol, Pseudopotentials
 from heteroforge.dft.prototypes import starting_structure
 from heteroforge.dft.verification import (
     LayerEnergies,
@@ -34,7 +34,9 @@ class _Calculator:
     """Energy per atom −1 eV, edges and vacuum levels of no importance."""
 
     computed: list
-    protocol: Protocol = field(default_factory=lambda: Protocol.named("quick", "pseudodojo"))
+    protocol: Protocol = field(
+        default_factory=lambda: Protocol.named("quick", Pseudopotentials("pseudodojo"))
+    )
     pseudopotentials: object = field(default_factory=_Pseudopotentials)
     attempts: list = field(default_factory=list)
 
@@ -87,7 +89,8 @@ def test_another_layer_strain_cell_or_protocol_is_not_taken_for_it():
         layer_fingerprint(_atoms(_layer()).repeat((2, 1, 1)), run),
         layer_fingerprint(with_height(_atoms(_layer()), 30.0), run),
         layer_fingerprint(
-            _atoms(_layer()), _Calculator([], Protocol.named("standard", "pseudodojo"))
+            _atoms(_layer()),
+            _Calculator([], Protocol.named("standard", Pseudopotentials("pseudodojo"))),
         ),
     ]
     assert known not in others and len(set(others)) == len(others)

@@ -13,7 +13,7 @@ from heteroforge.structures.plane import cell_from_parameters
 
 def test_better_protocols_are_finer_in_everything():
     quick, standard, precise = (
-        Protocol.named(n, "pseudodojo") for n in ("quick", "standard", "precise")
+        Protocol.named(n, Pseudopotentials("pseudodojo")) for n in ("quick", "standard", "precise")
     )
     for coarse, fine in ((quick, standard), (standard, precise)):
         assert coarse.cutoff_ry < fine.cutoff_ry
@@ -24,7 +24,7 @@ def test_better_protocols_are_finer_in_everything():
 
 def test_an_unknown_protocol_names_those_that_exist():
     with pytest.raises(ValueError, match="quick.*standard.*precise"):
-        Protocol.named("fast", "pseudodojo")
+        Protocol.named("fast", Pseudopotentials("pseudodojo"))
     assert protocol_names() == ["quick", "standard", "precise"]
 
 

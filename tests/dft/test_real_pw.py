@@ -35,7 +35,7 @@ def honeycomb(first: str, second: str, a: float) -> Atoms:
 def calculator(tmp_path):
     def make(name: str) -> Calculator:
         family = Pseudopotentials("pseudodojo")
-        protocol = Protocol.named("quick", family.family)
+        protocol = Protocol.named("quick", family)
         return Calculator(tmp_path / name, protocol, family, Launcher())
 
     return make

@@ -33,7 +33,7 @@ def relax(tmp_path, monkeypatch):
 
     monkeypatch.setattr(running, "run_program", run_program)
     family = Pseudopotentials("pseudodojo")
-    protocol = Protocol.named("quick", family.family)
+    protocol = Protocol.named("quick", family)
     cell = [[2.5, 0, 0], [-1.25, 2.165, 0], [0, 0, 15]]
     atoms = cell_for_truncation(Atoms("BN", positions=[(0, 0, 0), (0, 1.4, 0)], cell=cell))
 

@@ -283,7 +283,7 @@ def main(arguments: list[str] | None = None) -> int:
         clock = time.monotonic()
 
         protocol = Protocol.named(
-            options.protocol, pseudopotentials.family, elements_of(entry, seeds["monolayers"])
+            options.protocol, pseudopotentials, elements_of(entry, seeds["monolayers"])
         )
 
         def calculator(step: str) -> Calculator:

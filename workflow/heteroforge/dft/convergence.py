@@ -63,7 +63,7 @@ def measure(element: str, cutoff_ry: float, family: str, folder: Path) -> dict:
     """Energies (eV) of the model at rest, strained, with an atom moved; occupied levels at Γ."""
     pseudopotentials = Pseudopotentials(family)
     protocol = replace(
-        Protocol.named("quick", pseudopotentials.family),
+        Protocol.named("quick", pseudopotentials),
         cutoff_ry=cutoff_ry,
         smearing_ry=0.01,  # most of these sheets are metals
         density_convergence_ry_atom=1e-9,

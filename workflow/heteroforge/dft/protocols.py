@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -56,19 +57,23 @@ class Protocol:
     path_density_per_a: float
 
     @classmethod
-    def named(cls, name: str, family: str, elements: Iterable[str] = ()) -> Protocol:
-        """The protocol of that name, with the cutoff of a pseudopotential family.
+    def named(
+        cls, name: str, pseudopotentials: Pseudopotentials, elements: Iterable[str] = ()
+    ) -> Protocol:
+        """The protocol of that name, with the cutoff that pseudopotentials need.
 
         Args:
             name: one of `protocol_names()`.
-            family: of the pseudopotentials.
+            pseudopotentials: the family.
             elements: of everything whose energies are to be compared. Where one of them needs a
-                higher cutoff than the protocol's, all get it.
+                higher cutoff than the protocol's, all get it. What an element needs is known from
+                the convergence study; of one that was not studied, its pseudopotential tells the
+                cutoff that it was made for.
 
         Raises:
             ValueError: no such protocol, or no cutoff for the family.
         """
-        table = _table()
+        table, family = _table(), pseudopotentials.family
         if name not in table:
             raise ValueError(f"dft.protocol: {name!r} is not known, expected one of {list(table)}")
         values = {k: v for k, v in table[name].items() if k != "description"}
@@ -79,7 +84,14 @@ class Protocol:
                 f"{family!r}; add it under cutoff_ry"
             )
         needed = _needed_cutoffs_ry()
-        harder = [needed[family, e].get(name, 0) for e in elements if (family, e) in needed]
+        studied = {protocol for row in needed.values() for protocol in row}
+        # A protocol of the user's own has the cutoff that the user gave it.
+        harder = [
+            needed[family, e][name]
+            if (family, e) in needed
+            else pseudopotentials.design_cutoff_ry(e)
+            for e in (elements if name in studied else ())
+        ]
         return cls(name=name, cutoff_ry=float(max([cutoffs[family], *harder])), **values)
 
     def to_dict(self) -> dict:
@@ -117,6 +129,24 @@ class Pseudopotentials:
                 if "z_valence" in line:
                     return float(line.split("z_valence")[1].split('"')[1])
         raise ValueError(f"{self.file(element).name}: no z_valence in the header")
+
+    def design_cutoff_ry(self, element: str) -> float:
+        """Cutoff that a pseudopotential was made for, in steps of 10 Ry; 0 where it is not told.
+
+        Optimised norm-conserving pseudopotentials (D. R. Hamann, Phys. Rev. B 88, 085117 (2013))
+        have the least kinetic energy beyond a wave vector `qcut` per angular momentum, which their
+        files keep. The square of the largest, in Ry, is no less than what `quick` needs for any
+        element of the convergence study, and up to twice as much (`tests/dft/test_convergence.py`).
+
+        Raises:
+            ValueError: the family lacks the element.
+        """
+        text = self.file(element).read_text(errors="replace")
+        rows = re.search(r"#\s*l,\s*rc,\s*ep,.*qcut\s*\n(.*?)\n\s*#", text, re.DOTALL)
+        if rows is None:
+            return 0.0
+        largest = max(float(row.split()[5]) for row in rows.group(1).strip().splitlines())
+        return 10.0 * round(largest**2 / 10)
 
     def checksums(self, elements: Iterable[str]) -> dict[str, str]:
         """sha256 of the files of some elements."""

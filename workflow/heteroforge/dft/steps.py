@@ -45,8 +45,8 @@ def claim_folder(folder: str | Path) -> None:
 
 def protocol_for(settings: Mapping, elements: Iterable[str]) -> Protocol:
     """The protocol of a campaign's `dft` section, for all calculations with these elements."""
-    family = Pseudopotentials(settings["pseudopotentials"]).family
-    return Protocol.named(settings["protocol"], family, elements)
+    pseudopotentials = Pseudopotentials(settings["pseudopotentials"])
+    return Protocol.named(settings["protocol"], pseudopotentials, elements)
 
 
 def calculator_for(
