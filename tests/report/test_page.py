@@ -266,7 +266,7 @@ def test_shortlist_says_why_and_what_speaks_against(html):
     (item,) = re.findall(r'<ol class="shortlist">(.*?)</ol>', html, re.DOTALL)
     text = Page(item).text.replace("\u202f", " ")
     assert item.count("<h3>") == 1  # the only one that meets all targets
-    assert "band gap 1.24 eV: 0.24 eV inside the window" in text
+    assert "band gap 1.24 eV (0.24 eV inside the window)" in text
     assert "binding less strain 16.4 meV/Å², the most of the 2 verified" in text
     assert "Mo, W: spin–orbit" in text or "Mo and W: spin–orbit" in text
 
