@@ -297,8 +297,11 @@ def _type_by_shares(names: Sequence[str], valence: Sequence[float], conduction: 
 
 
 def _weights(content: object) -> list[float]:
-    weights = json.loads(content) if isinstance(content, str) else content
-    return [] if weights is None else [float(w) for w in weights]
+    try:
+        weights = json.loads(content) if isinstance(content, str) else content
+        return [] if weights is None else [float(w) for w in weights]
+    except (TypeError, ValueError):  # of another version or a person's hand
+        return []
 
 
 def _shared_edge(words: str, names: Sequence[str], share: Sequence[float]) -> str:
@@ -314,7 +317,10 @@ def _shared_edge(words: str, names: Sequence[str], share: Sequence[float]) -> st
 
 def _near_edges(candidate, names: Sequence[str]) -> list[str]:
     """Edges of the two layers that decide, where they are too near each other to tell them."""
-    edges = layer_edges(candidate.bands) if candidate.bands else []
+    try:
+        edges = layer_edges(candidate.bands) if candidate.bands else []
+    except (KeyError, TypeError, ValueError, IndexError):  # as above
+        edges = []
     if len(edges) != len(names) or not all(edges):
         return []
     found = []

@@ -11,7 +11,7 @@ from heteroforge.structures import Stack
 
 __all__ = ["Material", "make_materials", "other_stackings", "stacking_text"]
 
-_RANGES = ("gap_ev",)  # that a reader must know not to hold for one stacking alone
+MOST_TOLD = 4  # other stackings named beside the best one
 
 
 @dataclass
@@ -82,16 +82,17 @@ def other_stackings(material: Material) -> str:
     """The stackings beside the best one: how far in energy, and what differs among all."""
     if not material.others:
         return ""
-    told = [_other(material, other) for other in material.others]
-    text = "; ".join(told) + "."
+    told = [_other(material, other) for other in material.others[:MOST_TOLD]]
+    if len(material.others) > MOST_TOLD:
+        told.append(f"{number_text(len(material.others) - MOST_TOLD)} more below")
     everyone = [material.best, *material.others]
-    for name in _RANGES:
-        values = [v for c in everyone if (v := known_number(c, name)) is not None]
-        if len(values) > 1:
-            low, high = value_text(name, min(values), unit=False), value_text(name, max(values))
-            text += f" Over all of them: {quantity(name).words} {low} to {high}"
-            kinds = sorted({str(c.computed.get("alignment", "unknown")) for c in everyone})
-            text += f", alignment {joined(kinds)}."
+    gaps = [gap for c in everyone if (gap := known_number(c, "gap_ev")) is not None]
+    kinds = sorted({str(c.computed["alignment"]) for c in everyone if "alignment" in c.computed})
+    text = "; ".join(told) + "."
+    if gaps:
+        low, high = value_text("gap_ev", min(gaps), unit=False), value_text("gap_ev", max(gaps))
+        text += f" Over all of them: {quantity('gap_ev').words} {low} to {high}"
+        text += f", alignment {joined(kinds)}." if kinds else "."
     return text
 
 
