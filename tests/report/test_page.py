@@ -271,7 +271,7 @@ def test_shortlist_says_why_and_what_speaks_against(html):
     assert "Mo, W: spin–orbit" in text or "Mo and W: spin–orbit" in text
 
 
-def shortlist_words(folder, configuration=CONFIGURATION) -> str:
+def page_words(folder, configuration=CONFIGURATION) -> str:
     html = make_page(Campaign(folder, TARGETS, configuration), libraries="nowhere")
     return Page(html).text.replace("\u202f", " ")
 
@@ -286,20 +286,20 @@ def test_stackings_of_one_pair_are_recommended_once(undrawn_campaign):
     rows = read_table(undrawn_campaign / "dft/results.parquet")
     rows["gap_ev"] = [1.24, 1.31]
     write_table(undrawn_campaign / "dft/results.parquet", rows)
-    text = shortlist_words(undrawn_campaign)
+    text = page_words(undrawn_campaign)
     assert "2 stacks meet all targets; they are 1 material to grow" in text
     assert "Other stackings: slot 1 (stacking AA), bound by 1.7 meV/Å² less" in text
 
 
 def test_a_short_list_says_what_makes_it_longer(undrawn_campaign):
-    text = shortlist_words(undrawn_campaign)
+    text = page_words(undrawn_campaign)
     assert "No more than 1 material can be recommended. For more: larger cells" in text
     path = undrawn_campaign / "screening/ranked.parquet"
     ranked = read_table(path)
     write_table(path, ranked.assign(pair=[f"A|{i % 7}" for i in range(len(ranked))]))
     told = "The ranking has 7 combinations of layers that more likely than not meet all targets; "
     told += "2 came through DFT. For more: more slots (dft.slots, now 4)."
-    assert told in shortlist_words(undrawn_campaign)
+    assert told in page_words(undrawn_campaign)
 
 
 def test_energies_against_vacuum_name_the_face(html):
@@ -313,7 +313,7 @@ def test_an_undetermined_alignment_says_why(undrawn_campaign):
     path = undrawn_campaign / "dft/results.parquet"
     rows = read_table(path).assign(alignment="undetermined", vbm_layer_weights="[0.5, 0.5]")
     write_table(path, rows)
-    text = shortlist_words(undrawn_campaign)
+    text = page_words(undrawn_campaign)
     assert "lies 50 % on MoS₂ and 50 % on WS₂; 65 % on one layer would decide" in text
 
 
@@ -330,6 +330,13 @@ def test_the_calibration_plot_says_that_it_flatters(finished_campaign, tmp_path)
     write_table(folder / "gnn/test_predictions.parquet", table)
     text = Page(make_page(Campaign(folder, TARGETS), libraries="nowhere")).text
     assert "widths, which were fitted to these same values" in text
+
+
+def test_revision_is_that_of_the_campaign_not_of_the_page(undrawn_campaign):
+    made_by = {"heteroforge": "0.0.9", "revision": "0123456789ab", "python": "3.11", "packages": {}}
+    write_json(undrawn_campaign / "provenance.json", made_by)
+    text = page_words(undrawn_campaign)
+    assert "heteroforge0.0.9" in text and "revision0123456789ab" in text
 
 
 def test_no_candidate_is_recommended_that_misses_a_target(undrawn_campaign):

@@ -83,7 +83,8 @@ _ELEMENT_COLOURS = (
 
 MOST_HEIGHT_A = 13.5  # of the top view
 SCALE_BAR_A = 5.0
-SIDE_WIDTH_A, SIDE_INCHES = 8.5, 2.3  # shown of a stack where there is little room
+# Shown of a stack where there is little room, and the most that the picture takes.
+SIDE_WIDTH_A, SIDE_INCHES, SIDE_HEIGHT_INCHES = 8.5, 2.3, 2.1
 
 
 @contextmanager
@@ -255,10 +256,11 @@ def side_figure(
     names = _names_of_layers(atoms, layers, layer_names)
     colours = colours or element_colours(atoms.get_chemical_symbols())
     height = np.ptp(atoms.positions[:, 2]) + 2.4
-    scale = SIDE_INCHES / SIDE_WIDTH_A
+    scale = min(SIDE_INCHES / SIDE_WIDTH_A, SIDE_HEIGHT_INCHES / height)
+    width = SIDE_WIDTH_A * scale
     with style():
-        figure = Figure(figsize=(SIDE_INCHES + 0.8, height * scale))
-        axes = figure.add_axes((0, 0, SIDE_INCHES / figure.get_figwidth(), 1))
+        figure = Figure(figsize=(width + 0.8, height * scale))
+        axes = figure.add_axes((0, 0, width / figure.get_figwidth(), 1))
         _draw_side(axes, atoms, layers, names, colours, SIDE_WIDTH_A, (9.5, 9.0))
     return figure
 

@@ -161,7 +161,7 @@ def reasons(candidate, verified: Sequence = ()) -> list[str]:
     if net is not None and net > 0:
         others = [n for c in verified if (n := known_number(c, "net_energy_mev_a2")) is not None]
         words = f"binding less strain {value_text('net_energy_mev_a2', net)}"
-        if len(others) > 1 and net >= max(others):
+        if len(others) > 1 and sum(n >= net for n in others) == 1:
             words += f", the most of the {len(others)} verified"
         found.append(words)
     strain = candidate.stack.mismatch_percent if candidate.stack is not None else None

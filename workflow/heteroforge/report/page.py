@@ -372,8 +372,13 @@ def _caveats(campaign: Campaign) -> list[str]:
 
 
 def _reproduction(campaign: Campaign) -> dict:
-    made_by = provenance()
+    known = campaign.record("provenance.json") or {}
+    here = provenance()
+    # What the campaign ran with, where it is known: a page can be written anew by a later revision.
+    made_by = known if {"heteroforge", "revision", "python", "packages"} <= set(known) else here
     versions = {"heteroforge": made_by["heteroforge"], "revision": made_by["revision"] or "unknown"}
+    if here["revision"] and here["revision"] != versions["revision"]:
+        versions["revision that wrote this page"] = here["revision"]
     versions |= {"Python": made_by["python"], **made_by["packages"]}
     for candidate in campaign.verified:
         if candidate.result.get("quantum_espresso"):
@@ -382,7 +387,6 @@ def _reproduction(campaign: Campaign) -> dict:
     for candidate in campaign.verified:
         checksums |= dict(candidate.result.get("pseudopotentials_sha256") or {})
     table = None
-    known = campaign.record("provenance.json") or {}
     inputs = {f"pseudopotential {element}": sha for element, sha in sorted(checksums.items())}
     inputs |= known.get("inputs_sha256", {})
     if inputs:

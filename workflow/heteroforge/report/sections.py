@@ -230,7 +230,7 @@ def _write_labels(campaign: Campaign, section: Section) -> None:
     if labels is None:
         return
     sizes = labels["fidelity"].value_counts()
-    parts = [f"{number_text(int(n))} from {_fidelity(name)}" for name, n in sizes.items()]
+    parts = [f"{number_text(int(n))} by {_fidelity(name)}" for name, n in sizes.items()]
     section.paragraphs.append(
         f"{count_text(len(labels), 'value')} for "
         + count_text(labels["stack_id"].nunique(), "stack")
