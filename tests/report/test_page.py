@@ -203,7 +203,7 @@ def test_all_failed(campaign_folder):
         shutil.rmtree(campaign_folder / f"dft/slot_{slot}")
     (campaign_folder / "dft/results.parquet").unlink()
     html = make_page(Campaign(campaign_folder, TARGETS, CONFIGURATION))
-    assert "No candidate has been verified: all 1 calculations failed." in html
+    assert "No candidate has been verified: the only calculation failed." in html
     assert html.count("not computed yet") == 2
 
 

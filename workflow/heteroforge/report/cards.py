@@ -116,12 +116,11 @@ def make_card(
         summary=_summary(candidate),
         values=_values(candidate),
     )
+    place = filter(None, [f"slot {candidate.slot}", stacking_text(candidate.stack)])
+    card.stacking = "; ".join(place)
     if brief:
-        card.summary = candidate.reason or card.summary
+        card.summary = candidate.reason or f"{card.stacking[0].upper()}{card.stacking[1:]}."
         return card
-    card.stacking = "; ".join(
-        filter(None, [f"slot {candidate.slot}", stacking_text(candidate.stack)])
-    )
     card.why = reasons(candidate, campaign.verified)
     card.doubts = doubts(candidate, campaign.verified)
     rows = campaign.layer_rows(candidate)
@@ -144,7 +143,6 @@ def make_card(
 def _summary(candidate: Candidate) -> str:
     stack, parts = candidate.stack, []
     if stack is not None:
-        parts += [stacking_text(stack)] if stack.number_of_layers > 1 else []
         parts.append(f"mismatch {value_text('mismatch_percent', stack.mismatch_percent)}")
         layers = [
             layer.monolayer.name + (" (flipped)" if layer.flipped else "") for layer in stack.layers
@@ -154,7 +152,8 @@ def _summary(candidate: Candidate) -> str:
     number = candidate.computed.get("number_of_atoms", candidate.predicted.get("number_of_atoms"))
     if number is not None:
         parts.append(f"{number_text(number)} atoms in the cell")
-    return f"Slot {candidate.slot}" + (": " + "; ".join(parts) if parts else "") + "."
+    text = "; ".join(parts)
+    return f"{text[0].upper()}{text[1:]}." if text else ""
 
 
 def _layer_names(rows: list[dict]) -> list[str]:

@@ -244,7 +244,10 @@ def _verdict(campaign: Campaign, materials: list[Material]) -> str:
         many = len(campaign.candidates)
         return f"No candidate has been verified yet: {many} selected, none computed."
     if not verified:
-        return f"No candidate has been verified: all {len(computed)} calculations failed."
+        failed = (
+            "the only calculation" if len(computed) == 1 else f"all {len(computed)} calculations"
+        )
+        return f"No candidate has been verified: {failed} failed."
     stacks = "stack" if len(computed) == 1 else "stacks"
     text = f"{len(inside)} of {len(computed)} {stacks} given to DFT "
     text += ("meets" if 1 in (len(inside), len(computed)) else "meet") + " all targets"

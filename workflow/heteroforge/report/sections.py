@@ -46,7 +46,7 @@ _CAPTIONS = {
     "labels/baseline_and_dft": "What physics baselines say of stacks, and what DFT says.",
     "gvae/training": "Training curves of the generator.",
     "gnn/parity": "Predictions for pairs of layers left out of the training, against DFT. Bars: "
-    "68 % intervals.",
+    "68 % intervals, of the widths that the screen uses.",
     "samples/pairs": "Samples by pair of layers: where the generator went.",
     "screening/pareto": "Predicted properties of the ranked stacks; targets shaded, rings: given "
     "to DFT (number of the slot).",

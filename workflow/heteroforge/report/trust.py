@@ -164,7 +164,9 @@ def _trust_in_masses(verified: Sequence) -> Trust:
 def _trust_in_mobility(verified: Sequence) -> Trust:
     names = ("electron_mobility_cm2_vs", "hole_mobility_cm2_vs")
     known = sum(any(known_number(c, name) is not None for name in names) for c in verified)
-    here = "not computed for these candidates (`dft.mobility: true` computes it)"
+    here = "no candidate to compare"
+    if verified:
+        here = "not computed for these candidates (`dft.mobility: true` computes it)"
     if known:
         here = f"not predicted; computed for {known} of {len(verified)}"
     return Trust(
