@@ -332,8 +332,8 @@ def _near_edges(candidate, names: Sequence[str]) -> list[str]:
                 f"{formula_text(names[i])} ({value_text(name, edges[i][column])})" for i in order
             ]
             found.append(
-                f"the {quantity(name).words} of {joined(parts)} in the stack are "
-                f"{value_text(name, abs(first - second))} apart, less than the "
+                f"in the stack {joined(parts)} differ in their {quantity(name).words} by "
+                f"{value_text(name, abs(first - second))}, less than the "
                 f"{number_text(UNDETERMINED_BELOW_EV)}\u202feV that DFT of this kind can tell"
             )
     return found
