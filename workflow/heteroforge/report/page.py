@@ -30,6 +30,7 @@ from heteroforge.report.words import (
     target_sentence,
     window_text,
 )
+from heteroforge.screening.selection import NEAR
 
 __all__ = ["make_page", "write_report"]
 
@@ -38,6 +39,7 @@ TEMPLATES = ROOT / "workflow" / "report"
 LIBRARIES = ROOT / "resources" / "downloads" / "page_libraries"
 CARDS_SHOWN = 24  # further candidates are in the table, so that the page stays light
 SHORTLIST = 3
+LIKELY = 0.5  # probability from which on a stack is expected to meet all targets
 _SECRET = re.compile(r"key|token|secret|password", re.IGNORECASE)
 
 # As they have to be loaded; resources/page_libraries.csv tells where they come from.
@@ -198,12 +200,9 @@ def _materials_text(campaign: Campaign, materials: list[Material]) -> str:
     return (
         f"{count_text(inside, 'stack')} meet all targets; they are "
         f"{count_text(different, 'material')} to grow, as the same layers in another stacking or "
-        "turned count as one: growth decides between these, and the one with the lowest energy in "
-        "DFT is shown."
+        "turned count as one: growth decides between these. Of those that meet all targets the one "
+        "with the lowest energy in DFT is shown."
     )
-
-
-LIKELY = 0.5  # probability from which on a stack is expected to meet all targets
 
 
 def _more_materials(campaign: Campaign, materials: list[Material]) -> str:
@@ -213,12 +212,15 @@ def _more_materials(campaign: Campaign, materials: list[Material]) -> str:
         return ""
     text = f"No more than {count_text(found, 'material')} can be recommended. "
     ranked = campaign.columns("screening/ranked.parquet", ["pair", "probability"])
-    likely = None
-    if ranked is not None and {"pair", "probability"} <= set(ranked):
-        likely = ranked.loc[ranked["probability"] >= LIKELY, "pair"].nunique()
-        text += f"The ranking has {count_text(likely, 'combination')} of layers that more likely "
-        text += f"than not meet all targets; {number_text(len(materials))} came through DFT. "
-    if likely is not None and likely > len(materials):
+    near = None
+    if ranked is not None and {"pair", "probability"} <= set(ranked) and len(ranked):
+        # Slots go to others only when these are used up: `screening.selection`.
+        least = max(LIKELY, ranked["probability"].max() - NEAR)
+        near = ranked.loc[ranked["probability"] >= least, "pair"].nunique()
+        text += f"The ranking has {count_text(near, 'combination')} of layers that more likely "
+        text += "than not meet all targets, about as probably as the best; "
+        text += f"{number_text(len(materials))} came through DFT. "
+    if near is not None and near > len(materials):
         return text + f"For more: more slots ({_now(campaign, 'dft', 'slots')})."
     return text + (
         f"For more: larger cells ({_now(campaign, 'screening', 'maximum_atoms')}, "
