@@ -14,9 +14,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from heteroforge.report import Campaign
 from heteroforge.report.cards import make_card
-from heteroforge.report.judgement import trust_in_numbers
+from heteroforge.report.materials import make_materials, other_stackings
 from heteroforge.report.sections import stage_sections
 from heteroforge.report.status import read_status, status_text
+from heteroforge.report.trust import trust_in_numbers, trust_in_states
 from heteroforge.report.words import target_sentence
 
 DOCS = Path(__file__).parent
@@ -46,6 +47,7 @@ def write_tutorial(folder: Path) -> None:
     configuration = yaml.safe_load((DOCS.parent / "config" / "config.yaml").read_text())
     campaign = Campaign(folder, configuration["targets"], configuration)
     verified = campaign.verified
+    materials = make_materials(verified)
     names = [*campaign.targets, "gap_ev", "binding_energy_mev_a2", "interlayer_gap_a"]
     environment = Environment(
         loader=FileSystemLoader(DOCS), undefined=StrictUndefined, trim_blocks=True,
@@ -57,13 +59,15 @@ def write_tutorial(folder: Path) -> None:
         targets={n: str(w).replace("None", "null") for n, w in campaign.targets.items()},
         status=status_text(campaign, read_status(folder, rules_by_stage(campaign))),
         sections=stage_sections(campaign),
-        card=make_card(campaign, verified[0], {}) if verified else None,
+        card=make_card(campaign, materials[0].best, {}) if materials else None,
+        others=other_stackings(materials[0]) if materials else "",
         trust=trust_in_numbers(
             campaign.record("gnn/metrics.json") or {},
             campaign.record("gnn/calibration.json") or {},
             verified,
             list(dict.fromkeys(names)),
-        ),
+        )
+        + trust_in_states(verified),
     )
     (DOCS / "tutorial.md").write_text(text, encoding="utf-8")
 

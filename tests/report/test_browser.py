@@ -47,9 +47,12 @@ def write_large_campaign(folder, candidates):
     rows = read_table(folder / "dft/results.parquet")
     record = read_json(folder / "dft/slot_0/result.json")
     first = rows.iloc[[0]]
+    # Of three pairs of layers, as otherwise all were one material.
+    pairs = [read_json(folder / f"dft/slot_{n}/result.json")["specification"] for n in range(3)]
     for slot in range(3, candidates + 1):
         shutil.copytree(folder / "dft/slot_0", folder / f"dft/slot_{slot}")
-        write_json(folder / f"dft/slot_{slot}/result.json", {**record, "slot": slot})
+        new = {"slot": slot, "specification": pairs[slot % 3]}
+        write_json(folder / f"dft/slot_{slot}/result.json", {**record, **new})
         rows = pd.concat([rows, first.assign(slot=slot)], ignore_index=True)
     write_table(folder / "dft/results.parquet", rows)
     return folder
@@ -192,6 +195,23 @@ def test_table_is_saved_with_plain_values(page):
     assert len(rows) == 111
     assert {"rank", "layers", "gap_ev", "gap_ev_std"} <= set(rows[0])
     assert rows[0]["layers"] == "MoS2/WS2 number 12" and float(rows[0]["rank"]) == 13
+
+
+def test_candidates_side_by_side_are_saved(page):
+    """In one piece, in the order of the quantities, with both numbers of a prediction."""
+    table = page.locator("#candidates-compared_wrapper")
+    assert table.locator("tbody tr").count() > 12
+    with page.expect_download() as waiting:
+        table.get_by_role("button", name="Save as CSV").click()
+    rows = list(csv.DictReader(io.StringIO(waiting.value.path().read_text("utf-8-sig"))))
+    assert list(rows[0]) == ["quantity", "from", "slot_0", "slot_1"]
+    gaps = {row["from"]: row for row in rows if row["quantity"] == "band gap (eV)"}
+    assert float(gaps["DFT"]["slot_0"]) == 1.24
+    assert gaps["predicted"]["slot_0"] == "1.31 ± 0.11"
+    head = table.locator("th[data-name=quantity]")
+    head.locator(".dt-column-title").click()
+    first = table.locator("tbody tr td").first
+    expect(first).to_have_text("alignment")
 
 
 def test_structures_are_saved(page):

@@ -69,6 +69,14 @@ def test_structure_names_layers_and_gap(atoms):
     assert "3.05\u202fÅ" in text
 
 
+def test_small_picture_has_letters_that_can_be_read(atoms):
+    figure = figures.side_figure(atoms, ["lower", "upper"])
+    texts = {text.get_text(): text for axes in figure.axes for text in axes.texts}
+    assert {"lower", "upper", "3.05\u202fÅ", "Mo", "S"} <= set(texts)
+    assert min(text.get_fontsize() for text in texts.values()) >= 9
+    assert figure.get_figwidth() < 3.2 and figure.get_figheight() < 2.2  # inches, shown as drawn
+
+
 def test_density_of_states_stands_beside_the_bands_at_the_same_energies():
     energies = np.linspace(-12.0, 2.0, 300)
     states = np.column_stack([energies, np.exp(-((energies + 6) ** 2)), np.ones(300)])

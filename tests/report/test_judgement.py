@@ -1,35 +1,9 @@
 """Which candidate comes first, and what is said for and against it."""
 
-from pathlib import Path
-
-import pandas as pd
 import pytest
-from ase import Atoms
-from ase.build import graphene
+from candidates import candidate, stacked
 
-from heteroforge.report import Candidate
-from heteroforge.report.judgement import (
-    HSE_OPENS_GAP_EV,
-    best_first,
-    doubts,
-    reasons,
-    trust_in_numbers,
-)
-from heteroforge.structures import Interface, Layer, Monolayer, Stack
-
-C2DB = Path(__file__).parents[3] / "shared" / "data" / "c2db" / "properties_2021.csv"
-WINDOWS = {"gap_ev": [1.0, 3.0], "binding_energy_mev_a2": [5, None]}
-
-
-def candidate(slot=0, status="verified", symbols="BN", **computed) -> Candidate:
-    values = {"gap_ev": 2.0, "binding_energy_mev_a2": 20.0, "strain_energy_mev_a2": 0.5}
-    values |= {"net_energy_mev_a2": 19.5, "registry_shift_a": 0.02} | computed
-    target = {
-        name: {"window": (low, high), "value": values[name],
-               "inside": values[name] >= low and (high is None or values[name] <= high)}
-        for name, (low, high) in WINDOWS.items()
-    }  # fmt: skip
-    return Candidate(slot, status, computed=values, target=target, atoms=Atoms(symbols))
+from heteroforge.report.judgement import best_first, doubts, reasons, why_undetermined
 
 
 def test_order_is_misses_then_doubts_then_binding():
@@ -40,20 +14,6 @@ def test_order_is_misses_then_doubts_then_binding():
     failed, pending = candidate(5, "failed"), candidate(6, "pending")
     mixed = [pending, outside, failed, doubtful, weak, strong]
     assert [c.slot for c in best_first(mixed)] == [2, 1, 3, 4, 5, 6]
-
-
-def stacked(slot, net, offset=(0.0, 0.0), turned=False, order=("BN", "SiC")) -> Candidate:
-    layers = {"BN": 2.5, "SiC": 2.52}
-    made = tuple(
-        Layer(
-            Monolayer.from_atoms(graphene(name, a=layers[name], vacuum=8.0), name=name),
-            supercell=((1, 1), (-1, 0)) if turned and place else ((1, 0), (0, 1)),
-        )
-        for place, name in enumerate(order)
-    )
-    found = candidate(slot, net_energy_mev_a2=net)
-    found.stack = Stack(made, (Interface(offset=offset, gap_a=3.2),), 2.51, 2.51, 120.0)
-    return found
 
 
 def test_a_stack_that_may_slide_into_a_better_one_comes_last():
@@ -88,7 +48,7 @@ def test_no_slide_at_all_is_no_reason():
 
 def test_reasons_carry_the_numbers():
     said = reasons(candidate(), [candidate(), candidate(1, net_energy_mev_a2=3.0)])
-    assert said[0] == "band gap 2.00\u202feV: 1.00\u202feV inside the window"
+    assert said[0] == "band gap 2.00\u202feV (1.00\u202feV inside the window)"
     assert "the most of the 2 verified" in said[2]
     assert "not the most" not in said[2]
     assert len(reasons(candidate(gap_ev=0.5))) == len(said) - 1  # outside is no reason
@@ -115,29 +75,38 @@ def test_no_doubt_without_cause():
     assert doubts(candidate()) == []
 
 
-def test_trust_compares_predictions_with_what_dft_found():
-    made = [candidate(gap_ev=2.0), candidate(1, gap_ev=1.5)]
-    for one, predicted in zip(made, (2.3, 1.4), strict=True):
-        one.predicted["gap_ev"] = predicted
-    metrics = {"properties": {"gap_ev": {"labels": 9, "best": "network",
-                                         "predictors": {"network": {"mae": 0.123}}}}}  # fmt: skip
-    calibration = {"properties": {"gap_ev": {"coverage": [0.5, 0.9]}}}
-    gap, gap_known = (trust_in_numbers(m, c, made, ["gap_ev"])[0]
-                      for m, c in (({}, {}), (metrics, calibration)))  # fmt: skip
-    assert gap.unseen == "not measured" and gap.interval == "not measured"
-    assert gap_known.unseen == "0.12\u202feV in the mean (9 stacks)"
-    assert gap_known.interval == "50\u202f% of them, 68\u202f% expected"
-    assert gap_known.here == "0.20\u202feV in the mean of 2, 0.30\u202feV at worst"
+def test_a_better_stacking_outside_the_targets_is_told_as_such():
+    best, slid = stacked(0, 33.0, gap_ev=0.2), stacked(1, 30.0, offset=(1 / 3, 2 / 3))
+    (words,) = doubts(slid, [best, slid])
+    assert "more in slot 0, which misses band gap: they may slide there" in words
 
 
-def test_how_much_hse_opens_gaps():
-    """The numbers in the page, from C2DB's export: PBE without spin–orbit coupling, and HSE06."""
-    if not C2DB.is_file():
-        pytest.skip(f"no reference data at {C2DB.parents[1]}")
-    columns = ["Gap wo. soc.", "Band gap (HSE06)"]
-    pbe, hse = pd.read_csv(C2DB)[columns].apply(pd.to_numeric, errors="coerce").to_numpy().T
-    both = (pbe > 0) & (hse > 0)
-    opened = pd.Series(hse[both] - pbe[both])
-    number, *quartiles = HSE_OPENS_GAP_EV
-    assert number == both.sum()
-    assert opened.quantile([0.25, 0.5, 0.75]).tolist() == pytest.approx(quartiles, abs=0.006)
+def undetermined(vbm_weights, cbm_weights):
+    found = stacked(0, 30.0)
+    found.computed |= {"alignment": "undetermined", "vbm_layer_weights": vbm_weights,
+                       "cbm_layer_weights": cbm_weights}  # fmt: skip
+    return found
+
+
+def test_an_edge_that_both_layers_share_is_why_the_alignment_is_open():
+    shared = undetermined("[0.56, 0.44]", "[0.9, 0.1]")
+    assert why_undetermined(shared) == (
+        "the state at the valence band maximum lies 56\u202f% on BN and 44\u202f% on SiC; "
+        "65\u202f% on one layer would decide"
+    )
+
+
+def test_near_edges_are_why_the_alignment_is_open():
+    near = undetermined("[0.1, 0.9]", "[0.08, 0.92]")
+    energies = [[-6.0, -5.08, -5.0, -2.0, -1.0]]
+    weights = [[0.9, 0.9, 0.1, 0.1, 0.9]]
+    near.bands = {
+        "energies_ev": energies, "vbm_ev": -5.0, "cbm_ev": -2.0,
+        "layer_weights": [weights, [[1 - w for w in weights[0]]]],
+    }  # fmt: skip
+    told = why_undetermined(near)
+    edges = "SiC (−5.00\u202feV) and BN (−5.08\u202feV) differ in their valence band maximum by "
+    assert edges + "0.08\u202feV" in told and "conduction" not in told
+    assert "both edge states lie on SiC (90\u202f% and 92\u202f%), which alone" in told
+    near.bands["energies_ev"] = [[-6.0, -5.2, -5.0, -2.0, -1.0]]
+    assert why_undetermined(near) == "the bands that tell why are not there"

@@ -16,7 +16,7 @@ from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Structure
 from pymatgen.io.ase import AseAtomsAdaptor
 
-from heteroforge.io import write_text
+from heteroforge.io import read_json, read_table, write_json, write_table, write_text
 from heteroforge.report import Campaign, make_page, write_report
 from heteroforge.report.status import read_status
 from heteroforge.report.tables import make_table
@@ -203,7 +203,7 @@ def test_all_failed(campaign_folder):
         shutil.rmtree(campaign_folder / f"dft/slot_{slot}")
     (campaign_folder / "dft/results.parquet").unlink()
     html = make_page(Campaign(campaign_folder, TARGETS, CONFIGURATION))
-    assert "No candidate has been verified: all 1 calculations failed." in html
+    assert "No candidate has been verified: the only calculation failed." in html
     assert html.count("not computed yet") == 2
 
 
@@ -266,9 +266,80 @@ def test_shortlist_says_why_and_what_speaks_against(html):
     (item,) = re.findall(r'<ol class="shortlist">(.*?)</ol>', html, re.DOTALL)
     text = Page(item).text.replace("\u202f", " ")
     assert item.count("<h3>") == 1  # the only one that meets all targets
-    assert "band gap 1.24 eV: 0.24 eV inside the window" in text
+    assert "band gap 1.24 eV (0.24 eV inside the window)" in text
     assert "binding less strain 16.4 meV/Å², the most of the 2 verified" in text
     assert "Mo, W: spin–orbit" in text or "Mo and W: spin–orbit" in text
+
+
+def page_words(folder, configuration=CONFIGURATION) -> str:
+    html = make_page(Campaign(folder, TARGETS, configuration), libraries="nowhere")
+    return Page(html).text.replace("\u202f", " ")
+
+
+def test_stackings_of_one_pair_are_recommended_once(undrawn_campaign):
+    """Slot 1 becomes slot 0 with another registry."""
+    first, second = (undrawn_campaign / f"dft/slot_{n}/result.json" for n in (0, 1))
+    record = read_json(first)
+    specification = json.loads(json.dumps(record["specification"]))
+    specification["interfaces"][0]["offset"] = [0.0, 0.0]
+    write_json(second, {**record, "slot": 1, "specification": specification})
+    rows = read_table(undrawn_campaign / "dft/results.parquet")
+    rows["gap_ev"] = [1.24, 1.31]
+    write_table(undrawn_campaign / "dft/results.parquet", rows)
+    text = page_words(undrawn_campaign)
+    assert "2 stacks meet all targets; they are 1 material to grow" in text
+    assert "Other stackings: slot 1 (stacking AA), bound by 1.7 meV/Å² less" in text
+
+
+def test_a_short_list_says_what_makes_it_longer(undrawn_campaign):
+    text = page_words(undrawn_campaign)
+    assert "No more than 1 material can be recommended. For more: larger cells" in text
+    path = undrawn_campaign / "screening/ranked.parquet"
+    ranked = read_table(path)
+    pairs = [f"A|{i % 7}" for i in range(len(ranked))]
+    # The last one is likely, but would get no slot before the others are used up.
+    chances = [{6: 0.6, 5: 0.2}.get(i % 7, 0.9) for i in range(len(ranked))]
+    write_table(path, ranked.assign(pair=pairs, probability=chances))
+    told = "The ranking has 5 combinations of layers that more likely than not meet all targets, "
+    told += "about as probably as the best; 2 came through DFT. For more: more slots (dft.slots, "
+    assert told + "now 4)." in page_words(undrawn_campaign)
+
+
+def test_energies_against_vacuum_name_the_face(html):
+    text = Page(html).text.replace("\u202f", " ")
+    # Step of 0.063 eV, the top face above the bottom one; both edges against the mean.
+    assert "mean of both faces; 5.53 eV through the top one, 5.47 eV through the bottom" in text
+    assert "mean of both faces; 4.29 eV through the top one, 4.23 eV through the bottom" in text
+
+
+def test_an_undetermined_alignment_says_why(undrawn_campaign):
+    path = undrawn_campaign / "dft/results.parquet"
+    rows = read_table(path).assign(alignment="undetermined", vbm_layer_weights="[0.5, 0.5]")
+    write_table(path, rows)
+    text = page_words(undrawn_campaign)
+    assert "lies 50 % on MoS₂ and 50 % on WS₂; 65 % on one layer would decide" in text
+
+
+def test_coverage_says_what_it_was_counted_on(html):
+    text = Page(html).text.replace("\u202f", " ")
+    assert "share of those inside their ±, which was fitted without the pair" in text
+    assert "inside the 68 % interval, width fitted without the pair" in text
+
+
+def test_the_calibration_plot_says_that_it_flatters(finished_campaign, tmp_path):
+    folder = shutil.copytree(finished_campaign / "gnn", tmp_path / "gnn").parent
+    table = read_table(folder / "gnn/test_predictions.parquet")
+    table = table.assign(true=table["dft"], predicted=table["network"], std=0.1)
+    write_table(folder / "gnn/test_predictions.parquet", table)
+    text = Page(make_page(Campaign(folder, TARGETS), libraries="nowhere")).text
+    assert "widths, which were fitted to these same values" in text
+
+
+def test_revision_is_that_of_the_campaign_not_of_the_page(undrawn_campaign):
+    made_by = {"heteroforge": "0.0.9", "revision": "0123456789ab", "python": "3.11", "packages": {}}
+    write_json(undrawn_campaign / "provenance.json", made_by)
+    text = page_words(undrawn_campaign)
+    assert "heteroforge0.0.9" in text and "revision0123456789ab" in text
 
 
 def test_no_candidate_is_recommended_that_misses_a_target(undrawn_campaign):

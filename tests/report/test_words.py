@@ -37,7 +37,8 @@ def test_number_text(value, decimals, text):
 
 def test_values_carry_their_unit():
     assert value_text("binding_energy_mev_a2", 17.23) == "17.2\u202fmeV/Å²"
-    assert value_text("twist_deg", 21.787) == "21.79°"
+    assert value_text("twist_deg", 21.787) == "21.8°"
+    assert value_text("gamma_deg", 120.0000001) == "120°"
     assert value_text("gap_ev", None) == "–"
     # Unknown columns are read by their suffix; the longest wins.
     assert quantity("formation_energy_mev_a2").unit == "meV/Å²"

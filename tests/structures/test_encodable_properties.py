@@ -224,6 +224,40 @@ def test_stacking_label(layers, registry, turned, label):
     assert there_and_back(stack).stacking(0) == label
 
 
+SIXTHS = {
+    0: ((1, 0), (0, 1)),
+    60: ((0, -1), (1, 1)),
+    120: ((-1, -1), (1, 0)),
+    180: ((-1, 0), (0, -1)),
+    240: ((0, 1), (-1, -1)),
+    300: ((1, 1), (-1, 0)),
+}
+
+
+@pytest.mark.parametrize("turned", SIXTHS)
+@pytest.mark.parametrize(
+    ("names", "period"),
+    [(("MoS2", "WS2"), 120), (("BN", "BN"), 120), (("MoS2", "graphene"), 60)],
+)
+def test_turns_that_a_layer_does_not_notice_are_one(layers, names, period, turned):
+    lower, upper = (layers[name] for name in names)
+    cell = (lower.a, lower.a, lower.gamma_deg)
+    made = Stack((Layer(lower), Layer(upper, SIXTHS[turned])), (Interface(),), *cell)
+    assert made.twist_deg(0) == pytest.approx(turned)
+    assert made.least_twist_deg(0) == pytest.approx(turned % period)  # 0 or 60
+
+
+def test_turns_count_where_nothing_makes_them_equal(layers):
+    lower, upper = layers["MoS2"], layers["WS2"]
+    vacancy = (Defect("vacancy", 1),)
+    turned = (Layer(lower, defects=vacancy), Layer(upper, SIXTHS[300], defects=vacancy))
+    damaged = Stack(turned, (Interface(),), lower.a, lower.a, lower.gamma_deg)
+    assert damaged.least_twist_deg(0) == pytest.approx(-60)
+    pulled = Stack((Layer(lower), Layer(upper, SIXTHS[300])), (Interface(),), lower.a * 1.03,
+                   lower.a, lower.gamma_deg)  # fmt: skip
+    assert pulled.least_twist_deg(0) == pytest.approx(pulled.twist_deg(0) - 360)
+
+
 def test_stacking_label_of_a_twisted_stack(layers):
     graphene = layers["graphene"]
     stack = stack_from_match(graphene, graphene, find_matches(graphene, graphene, 40, 0.01)[1])

@@ -8,7 +8,7 @@ function makeTable(table) {
   if (table.dataset.made) return;
   table.dataset.made = "yes";
   const rows = table.tBodies[0].rows.length;
-  const long = rows > 12;
+  const long = rows > 12 && !("whole" in table.dataset);
   new DataTable(table, {
     order: [],
     autoWidth: false,

@@ -25,6 +25,7 @@ __all__ = [
 METAL_BELOW_EV = 0.05  # less is not told from zero by meshes and smearing of this kind
 DENSITY_TAIL_A = 3.0
 WINDOW_A = 0.4
+SHARED_BELOW = 0.65  # weight on one layer, below which an edge state belongs to several
 UNDETERMINED_BELOW_EV = 0.1
 HBAR2_OVER_M0_EV_A2 = (
     constants.hbar**2 / constants.m_e / constants.e * 1e20
@@ -257,7 +258,7 @@ def alignment_from_weights(
     if is_metal:
         return "metal"
     # An edge state spread over layers belongs to none of them.
-    if max(vbm_weights) < 0.65 or max(cbm_weights) < 0.65:
+    if max(vbm_weights) < SHARED_BELOW or max(cbm_weights) < SHARED_BELOW:
         return "undetermined"
     for offset in (vbm_offset_ev, cbm_offset_ev):
         if offset is not None and abs(offset) < UNDETERMINED_BELOW_EV:

@@ -16,7 +16,8 @@ from markupsafe import Markup
 
 from heteroforge.report import figures
 from heteroforge.report.campaign import Campaign, Candidate
-from heteroforge.report.judgement import doubts, reasons
+from heteroforge.report.judgement import doubts, known_number, reasons, why_undetermined
+from heteroforge.report.materials import Material, other_stackings, stacking_text
 from heteroforge.report.sections import Picture
 from heteroforge.report.words import (
     chemical_formula,
@@ -29,10 +30,10 @@ from heteroforge.report.words import (
 )
 from heteroforge.structures import StructureError
 
-__all__ = ["Card", "make_card"]
+__all__ = ["SHOWN_VALUES", "Card", "make_card", "shortlist_card"]
 
 # Beside the targets, in this order; the rest is in the table of the DFT stage.
-_OTHER_VALUES = (
+SHOWN_VALUES = (
     "gap_ev",
     "gap_is_direct",
     "alignment",
@@ -68,6 +69,7 @@ class Value:
     predicted: str
     computed: str
     inside: bool | None = None
+    note: str = ""
 
 
 @dataclass
@@ -87,7 +89,8 @@ class Card:
     downloads: list[tuple[str, str, str]] = field(default_factory=list)  # words, name, address
     details: list[tuple[str, str]] = field(default_factory=list)
     scene: dict | None = None  # what the 3D view draws
-    thumbnail: tuple[str, str] | None = None  # id and view box of the structure's picture
+    others: str = ""  # the same layers in other stackings
+    side: Markup | None = None  # small picture, for the shortlist
 
 
 def make_card(
@@ -113,10 +116,11 @@ def make_card(
         summary=_summary(candidate),
         values=_values(candidate),
     )
+    place = filter(None, [f"slot {candidate.slot}", stacking_text(candidate.stack)])
+    card.stacking = "; ".join(place)
     if brief:
-        card.summary = candidate.reason or card.summary
+        card.summary = candidate.reason or f"{card.stacking[0].upper()}{card.stacking[1:]}."
         return card
-    card.stacking = "; ".join([f"slot {candidate.slot}", *_stacking(candidate)])
     card.why = reasons(candidate, campaign.verified)
     card.doubts = doubts(candidate, campaign.verified)
     rows = campaign.layer_rows(candidate)
@@ -129,9 +133,6 @@ def make_card(
             continue
         if picture is not None:
             card.pictures.append(picture)
-        if draw is _draw_structure and picture is not None:
-            box = re.search(r'viewBox="([^"]+)"', picture.markup)
-            card.thumbnail = (f"slot{candidate.slot}-structure-figure_1", box[1]) if box else None
     if candidate.atoms is not None:
         card.downloads = _downloads(candidate)
         card.scene = _scene(candidate.atoms, names, colours)
@@ -139,19 +140,8 @@ def make_card(
     return card
 
 
-def _stacking(candidate: Candidate) -> list[str]:
-    """Registry and twist of each interface, bottom to top."""
-    parts, stack = [], candidate.stack
-    for i in range(stack.number_of_layers - 1 if stack is not None else 0):
-        stacking = stack.stacking(i)
-        parts.append(stacking if "twisted" in stacking else f"stacking {stacking}")
-        if stack.twist_deg(i) > 0.005 and "twisted" not in stacking:
-            parts[-1] += f", turned by {value_text('twist_deg', stack.twist_deg(i))}"
-    return parts
-
-
 def _summary(candidate: Candidate) -> str:
-    parts, stack = _stacking(candidate), candidate.stack
+    stack, parts = candidate.stack, []
     if stack is not None:
         parts.append(f"mismatch {value_text('mismatch_percent', stack.mismatch_percent)}")
         layers = [
@@ -162,7 +152,8 @@ def _summary(candidate: Candidate) -> str:
     number = candidate.computed.get("number_of_atoms", candidate.predicted.get("number_of_atoms"))
     if number is not None:
         parts.append(f"{number_text(number)} atoms in the cell")
-    return f"Slot {candidate.slot}" + (": " + "; ".join(parts) if parts else "") + "."
+    text = "; ".join(parts)
+    return f"{text[0].upper()}{text[1:]}." if text else ""
 
 
 def _layer_names(rows: list[dict]) -> list[str]:
@@ -186,7 +177,7 @@ def _shown(name: str, value: object) -> str:
 
 def _values(candidate: Candidate) -> list[Value]:
     names = list(candidate.target)
-    names += [n for n in _OTHER_VALUES if n not in names and n in candidate.computed]
+    names += [n for n in SHOWN_VALUES if n not in names and n in candidate.computed]
     return [_value(candidate, name) for name in names]
 
 
@@ -211,7 +202,31 @@ def _value(candidate: Candidate, name: str) -> Value:
         predicted=text.removesuffix("–"),
         computed=_shown(name, computed.get(name)),
         inside=inside,
+        note=_note(candidate, name),
     )
+
+
+# A step below is within what the planar average varies by.
+_STEP_TOLD_EV = 0.01
+
+
+def _note(candidate: Candidate, name: str) -> str:
+    """What a reader has to know to use the value, below it."""
+    if name == "alignment" and candidate.computed.get(name) == "undetermined":
+        return why_undetermined(candidate)
+    step = known_number(candidate, "vacuum_step_ev")
+    if step is None or abs(step) < _STEP_TOLD_EV:
+        return ""
+    if name in ("ionization_energy_ev", "electron_affinity_ev"):
+        # Both are told against the mean level; the step is that of the top less the bottom.
+        mean = known_number(candidate, name)
+        if mean is None:
+            return ""
+        top, bottom = (value_text(name, mean + sign * step / 2) for sign in (1, -1))
+        return f"mean of both faces; {top} through the top one, {bottom} through the bottom one"
+    if name == "vacuum_step_ev":
+        return "vacuum level above the top face less that below the bottom face"
+    return ""
 
 
 # --- pictures ---------------------------------------------------------------------------------
@@ -227,6 +242,30 @@ def _draw_structure(candidate, rows, names, colours) -> Picture | None:
     svg = figures.inline_svg(figure, title, f"slot{candidate.slot}-structure")
     caption = f"Structure, {state}: from the side and from above (lower layers fade; dashed: cell)."
     return Picture(Markup(svg), caption)
+
+
+def shortlist_card(
+    campaign: Campaign, card: Card, material: Material, colours: Mapping[str, str]
+) -> Card:
+    """The card of a material's best stacking, with what the first screen adds to it.
+
+    Args:
+        card: of the best stacking.
+        colours: per element, as of the card.
+    """
+    candidate = material.best
+    card.others = other_stackings(material)
+    names = _layer_names(campaign.layer_rows(candidate))
+    if candidate.atoms is None:
+        return card
+    try:
+        shown = {**figures.element_colours(candidate.atoms.get_chemical_symbols()), **colours}
+        figure = figures.side_figure(candidate.atoms, names, shown)
+    except (StructureError, ValueError, KeyError, IndexError):
+        return card  # the card's own picture has told of it
+    title = f"{formula_text(candidate.title)} from the side"
+    card.side = Markup(figures.inline_svg(figure, title, f"slot{candidate.slot}-side"))
+    return card
 
 
 def _weights(text: object) -> list[float] | None:
@@ -264,6 +303,8 @@ def _draw_alignment(candidate, rows, names, colours) -> Picture | None:
     title = f"Band alignment of {formula_text(candidate.title)}: {words}"
     svg = figures.inline_svg(figure, title, f"slot{candidate.slot}-alignment")
     caption = f"Band edges against vacuum; alignment {words} by the layers' share in the edges."
+    if kind == "undetermined":
+        caption = "Band edges against vacuum; alignment undetermined, the numbers above say why."
     if kind == "metal":
         caption = "Band edges against vacuum; the stack is a metal."
     alone = sum(bool(row.get("alone")) for row in rows)

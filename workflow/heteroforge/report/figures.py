@@ -46,6 +46,7 @@ __all__ = [
     "page_svg",
     "save",
     "scatter_figure",
+    "side_figure",
     "structure_figure",
     "style",
     "upright",
@@ -82,6 +83,8 @@ _ELEMENT_COLOURS = (
 
 MOST_HEIGHT_A = 13.5  # of the top view
 SCALE_BAR_A = 5.0
+# Shown of a stack where there is little room, and the most that the picture takes.
+SIDE_WIDTH_A, SIDE_INCHES, SIDE_HEIGHT_INCHES = 8.5, 2.3, 2.1
 
 
 @contextmanager
@@ -217,9 +220,7 @@ def structure_figure(
     """
     atoms = upright(atoms)
     layers = layer_indices(atoms, len(layer_names) or None)
-    names = list(layer_names)
-    if len(names) != len(layers):
-        names = [atoms[index].get_chemical_formula("metal", empirical=True) for index in layers]
+    names = _names_of_layers(atoms, layers, layer_names)
     colours = colours or element_colours(atoms.get_chemical_symbols())
     cell = atoms.cell.array[:2, :2]
     width = float(np.clip(2.2 * np.ptp([0, *cell[:, 0], cell.sum(0)[0]]), 11.0, 18.0))
@@ -239,6 +240,36 @@ def structure_figure(
         _draw_top(above, atoms, layers, colours, width, top_height)
         _draw_legend(foot, atoms, colours, width, legend_height)
     return figure
+
+
+def side_figure(
+    atoms: Atoms,
+    layer_names: Sequence[str] = (),
+    colours: Mapping[str, str] | None = None,
+) -> Figure:
+    """The side view alone, for small places: less of the stack, in letters that can be read.
+
+    Arguments as of `structure_figure`.
+    """
+    atoms = upright(atoms)
+    layers = layer_indices(atoms, len(layer_names) or None)
+    names = _names_of_layers(atoms, layers, layer_names)
+    colours = colours or element_colours(atoms.get_chemical_symbols())
+    height = np.ptp(atoms.positions[:, 2]) + 2.4
+    scale = min(SIDE_INCHES / SIDE_WIDTH_A, SIDE_HEIGHT_INCHES / height)
+    width = SIDE_WIDTH_A * scale
+    with style():
+        figure = Figure(figsize=(width + 0.8, height * scale))
+        axes = figure.add_axes((0, 0, width / figure.get_figwidth(), 1))
+        _draw_side(axes, atoms, layers, names, colours, SIDE_WIDTH_A, (9.5, 9.0))
+    return figure
+
+
+def _names_of_layers(atoms: Atoms, layers, layer_names: Sequence[str]) -> list[str]:
+    """The names given where there is one for each layer, else formulas."""
+    if len(layer_names) == len(layers):
+        return list(layer_names)
+    return [atoms[index].get_chemical_formula("metal", empirical=True) for index in layers]
 
 
 def upright(atoms: Atoms) -> Atoms:
@@ -294,7 +325,17 @@ def bonds(atoms: Atoms) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _draw_atoms(
-    axes, atoms, positions, indices, members, colours, horizontal, order, edge, axes_half_width=0.0
+    axes,
+    atoms,
+    positions,
+    indices,
+    members,
+    colours,
+    horizontal,
+    order,
+    edge,
+    axes_half_width=0.0,
+    symbol_size=6.5,
 ):
     """Half bonds in the colour of their atom, then the atoms, from the farthest to the nearest."""
     of_atom: dict[int, list[np.ndarray]] = {}
@@ -321,8 +362,8 @@ def _draw_atoms(
         )
         if edge == PAPER and abs(place[0]) < axes_half_width - 0.3:
             # The symbol says what the colour says, for those who do not see the colour.
-            axes.text(*place, symbols[atom], ha="center", va="center_baseline", fontsize=6.5,
-                      color="#10141a", zorder=7, clip_on=True)  # fmt: skip
+            axes.text(*place, symbols[atom], ha="center", va="center_baseline",
+                      fontsize=symbol_size, color="#10141a", zorder=7, clip_on=True)  # fmt: skip
 
 
 def _stacked(axes) -> None:
@@ -332,7 +373,8 @@ def _stacked(axes) -> None:
             artist.set_zorder(artist.get_zorder() if artist.get_zorder() > 5 else 1 + n * 1e-4)
 
 
-def _draw_side(axes, atoms, layers, names, colours, width) -> None:
+def _draw_side(axes, atoms, layers, names, colours, width, sizes=(6.5, 8)) -> None:
+    """`sizes`: of the elements' symbols and of the gaps, in points."""
     positions, indices = _images(atoms, width, width, rows_only=True)
     heights = atoms.positions[:, 2]
     for k, (members, name) in enumerate(zip(layers, names, strict=True)):
@@ -355,6 +397,7 @@ def _draw_side(axes, atoms, layers, names, colours, width) -> None:
         np.array([0, -1, 0]),
         PAPER,
         width / 2,
+        sizes[0],
     )
     for lower, upper in zip(layers[:-1], layers[1:], strict=True):
         low, high = heights[lower].max(), heights[upper].min()
@@ -366,7 +409,7 @@ def _draw_side(axes, atoms, layers, names, colours, width) -> None:
             (low + high) / 2,
             value_text("interlayer_gap_a", high - low),
             va="center",
-            fontsize=8,
+            fontsize=sizes[1],
         )
     _frame(axes, (-width / 2, width / 2), (heights.min() - 1.2, heights.max() + 1.2))
 

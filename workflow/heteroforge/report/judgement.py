@@ -1,20 +1,30 @@
-"""Judging verified candidates: what speaks for making one, what against, how far to trust numbers.
+"""Judging verified candidates: what speaks for making one, and what against.
 
 Every sentence is made of the candidate's own numbers. Nothing here decides what is selected.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from ase.data import atomic_numbers
 
-from heteroforge.dft.verification import RECONSTRUCTED_A
-from heteroforge.report.words import joined, number_text, quantity, value_text
+from heteroforge.dft.electronic import SHARED_BELOW, UNDETERMINED_BELOW_EV
+from heteroforge.dft.verification import RECONSTRUCTED_A, layer_edges
+from heteroforge.report.words import formula_text, joined, number_text, quantity, value_text
 
-__all__ = ["Trust", "best_first", "doubts", "heavy_elements", "reasons", "trust_in_numbers"]
+__all__ = [
+    "best_first",
+    "doubts",
+    "heavy_elements",
+    "known_number",
+    "layer_order",
+    "protocol_name",
+    "reasons",
+    "why_undetermined",
+]
 
 FIRST_HEAVY_ELEMENT = 39  # Y: from the 4d row on, spin–orbit splittings reach 0.1 eV
 
@@ -25,11 +35,6 @@ LARGE_STRAIN_SHARE = 0.2  # of the binding energy
 STACKING_FAULT_MEV_A2 = 5.0  # stackings this near in energy occur side by side
 SMALLEST_SLIDE_A = 0.005
 LARGE_SLIDE_A = 0.5  # a third of the way between neighbouring high-symmetry registries of MX2
-
-# HSE06 less PBE without spin–orbit coupling over the semiconductors of C2DB for which both are
-# known: number, lower quartile, median, upper quartile. tests/report/test_judgement.py has the
-# command and checks them against the data.
-HSE_OPENS_GAP_EV = (1166, 0.40, 0.72, 1.16)
 
 
 def best_first(candidates: Sequence) -> list:
@@ -49,7 +54,7 @@ def best_first(candidates: Sequence) -> list:
         faces = () if candidate.stack is None else tuple(sorted(_faces(candidate.stack)))
         rivals = alike.get(faces, [])
         slides = any(slides for _, slides in _better(candidate, rivals))
-        net = _number(candidate, "net_energy_mev_a2") or 0.0
+        net = known_number(candidate, "net_energy_mev_a2") or 0.0
         several = len(doubts(candidate, rivals))
         return order[candidate.status], len(candidate.misses), slides, several, -net, candidate.slot
 
@@ -63,13 +68,13 @@ def _better(candidate, verified: Sequence) -> list[tuple]:
         Pairs of a candidate and whether this one only has to slide to become it: same layers,
         faces and angles in the same order (or upside down), another registry.
     """
-    own = _number(candidate, "net_energy_mev_a2")
+    own = known_number(candidate, "net_energy_mev_a2")
     if own is None or candidate.stack is None:
         return []
     names = sorted(_faces(candidate.stack))
     found = []
     for other in verified:
-        net = _number(other, "net_energy_mev_a2")
+        net = known_number(other, "net_energy_mev_a2")
         if other.stack is None or net is None or net - own < CLOSE["meV/Å²"]:
             continue
         if sorted(_faces(other.stack)) == names:
@@ -79,7 +84,7 @@ def _better(candidate, verified: Sequence) -> list[tuple]:
 
 def _faults_away(candidate, verified: Sequence) -> list:
     """Stackings of the same layers, in energy a stacking fault away, of another alignment type."""
-    own, kind = _number(candidate, "net_energy_mev_a2"), candidate.computed.get("alignment")
+    own, kind = known_number(candidate, "net_energy_mev_a2"), candidate.computed.get("alignment")
     if own is None or candidate.stack is None or kind not in ("I", "II", "III"):
         return []
     layers = sorted(name for name, _ in _faces(candidate.stack))
@@ -87,7 +92,7 @@ def _faults_away(candidate, verified: Sequence) -> list:
         other
         for other in verified
         if other.stack is not None
-        and (net := _number(other, "net_energy_mev_a2")) is not None
+        and (net := known_number(other, "net_energy_mev_a2")) is not None
         and abs(net - own) < STACKING_FAULT_MEV_A2
         and other.computed.get("alignment") in ("I", "II", "III")
         and other.computed["alignment"] != kind
@@ -104,16 +109,30 @@ def _faces(stack) -> list[tuple[str, bool]]:
     ]
 
 
-def _order(stack) -> tuple:
-    """What does not change when layers slide; the same for a stack and its upside-down."""
-    twists = [
-        round(min(t % 360, -t % 360)) for t in map(stack.twist_deg, range(len(stack.layers) - 1))
-    ]
-    upside_down = [
+def layer_order(stack) -> list[tuple[str, bool]]:
+    """Layers and faces from the bottom; the same for a stack and its upside-down."""
+    return min(_faces(stack), _upside_down(stack))
+
+
+def _upside_down(stack) -> list[tuple[str, bool]]:
+    return [
         (name, (not up) and not layer.monolayer.has_equal_faces)
         for (name, up), layer in zip(_faces(stack), stack.layers, strict=True)
-    ]
-    return min((_faces(stack), twists), (upside_down[::-1], twists[::-1]))
+    ][::-1]
+
+
+def _order(stack) -> tuple:
+    """What does not change when layers slide; the same for a stack and its upside-down."""
+    # Mirror images have equal energies.
+    twists = [round(abs(stack.least_twist_deg(i))) for i in range(len(stack.layers) - 1)]
+    return min((_faces(stack), twists), (_upside_down(stack), twists[::-1]))
+
+
+def protocol_name(candidate) -> str:
+    """The DFT protocol a candidate was computed with; empty where it is not known."""
+    protocol = candidate.result.get("protocol")
+    name = protocol.get("name") if isinstance(protocol, Mapping) else protocol
+    return str(name or candidate.computed.get("protocol") or "")
 
 
 def heavy_elements(candidate) -> list[str]:
@@ -131,15 +150,18 @@ def reasons(candidate, verified: Sequence = ()) -> list[str]:
     """
     found = []
     for name, target in candidate.target.items():
-        value, margin = _number(candidate, name), _margin(_number(candidate, name), target)
+        value, margin = (
+            known_number(candidate, name),
+            _margin(known_number(candidate, name), target),
+        )
         if margin is not None and margin >= 0:
             words = f"{quantity(name).words} {value_text(name, value)}"
-            found.append(f"{words}: {value_text(name, margin)} inside the window")
-    net = _number(candidate, "net_energy_mev_a2")
+            found.append(f"{words} ({value_text(name, margin)} inside the window)")
+    net = known_number(candidate, "net_energy_mev_a2")
     if net is not None and net > 0:
-        others = [n for c in verified if (n := _number(c, "net_energy_mev_a2")) is not None]
+        others = [n for c in verified if (n := known_number(c, "net_energy_mev_a2")) is not None]
         words = f"binding less strain {value_text('net_energy_mev_a2', net)}"
-        if len(others) > 1 and net >= max(others):
+        if len(others) > 1 and sum(n >= net for n in others) == 1:
             words += f", the most of the {len(others)} verified"
         found.append(words)
     strain = candidate.stack.mismatch_percent if candidate.stack is not None else None
@@ -149,7 +171,7 @@ def reasons(candidate, verified: Sequence = ()) -> list[str]:
             if strain < 0.005
             else f"the layers are strained by at most {value_text('mismatch_percent', strain)}"
         )
-    slide = _number(candidate, "registry_shift_a")
+    slide = known_number(candidate, "registry_shift_a")
     # Less is no sign of stability: at a registry of high symmetry no force pulls sideways.
     if slide is not None and SMALLEST_SLIDE_A <= slide <= LARGE_SLIDE_A:
         found.append(f"relaxation kept the registry (slid by {number_text(slide, 2)}\u202fÅ)")
@@ -177,7 +199,7 @@ def doubts(candidate, verified: Sequence = ()) -> list[str]:
         return []
     found = []
     for name, target in candidate.target.items():
-        value = _number(candidate, name)
+        value = known_number(candidate, name)
         margin = _margin(value, target)
         close = CLOSE.get(quantity(name).unit)
         if margin is not None and close is not None and 0 <= margin < close:
@@ -185,132 +207,133 @@ def doubts(candidate, verified: Sequence = ()) -> list[str]:
                 f"{quantity(name).words} is only {value_text(name, margin)} from the end of its "
                 "window: a finer protocol may move it out"
             )
-    binding, strain = _number(candidate, "binding_energy_mev_a2"), None
+    binding, strain = known_number(candidate, "binding_energy_mev_a2"), None
     if binding is not None and binding <= 0:
         found.append("the layers do not bind")
     else:
-        strain = _number(candidate, "strain_energy_mev_a2")
+        strain = known_number(candidate, "strain_energy_mev_a2")
     if strain is not None and binding and strain > LARGE_STRAIN_SHARE * binding:
         found.append(
             f"fitting the layers costs {value_text('strain_energy_mev_a2', strain)}, "
             f"{100 * strain / binding:.0f}\u202f% of the binding energy"
         )
-    slide = _number(candidate, "registry_shift_a")
+    slide = known_number(candidate, "registry_shift_a")
     if slide is not None and slide > LARGE_SLIDE_A:
         found.append(
             f"a layer slid by {number_text(slide, 2)}\u202fÅ: the registry asked for is not stable"
         )
     for other, slides in _better(candidate, verified)[:1]:
-        more = _number(other, "net_energy_mev_a2") - _number(candidate, "net_energy_mev_a2")
+        more = known_number(other, "net_energy_mev_a2") - known_number(
+            candidate, "net_energy_mev_a2"
+        )
         words = f"the same layers are bound by {value_text('net_energy_mev_a2', more)} more in "
-        words += f"slot {other.slot}: "
-        found.append(words + ("they may slide there" if slides else "grown freely they prefer it"))
+        words += f"slot {other.slot}"
+        if other.misses:
+            words += f", which misses {joined([quantity(n).words for n in other.misses])}"
+        words += ": they may slide there" if slides else ": grown freely they prefer it"
+        found.append(words)
     for other in _faults_away(candidate, verified)[:1]:
         found.append(
             f"slot {other.slot}, the same layers bound nearly as strongly in another stacking, has "
             f"alignment {other.computed['alignment']} instead of {candidate.computed['alignment']}"
         )
-    moved = _number(candidate, "layer_deformation_a")
+    moved = known_number(candidate, "layer_deformation_a")
     if moved is not None and moved > RECONSTRUCTED_A:
         found.append(
             f"atoms moved by {number_text(moved, 2)}\u202fÅ within a layer: it is no longer the "
             "layer that was put there"
         )
     if "alignment" in candidate.target and candidate.computed.get("alignment") == "undetermined":
-        found.append("the band alignment is undetermined: both layers share a band edge")
+        found.append(f"the band alignment is undetermined: {why_undetermined(candidate)}")
     heavy = heavy_elements(candidate)
     if heavy:
         found.append(f"{joined(heavy)}: spin–orbit coupling, left out here, shifts the band edges")
-    magnetisation = _number(candidate, "magnetisation_bohr")
+    magnetisation = known_number(candidate, "magnetisation_bohr")
     if magnetisation and abs(magnetisation) > 0.1:
         size = value_text("magnetisation_bohr", magnetisation)
         found.append(f"magnetic ({size}): only ferromagnetic order was tried")
     return found
 
 
-def _number(candidate, name: str) -> float | None:
+def known_number(candidate, name: str) -> float | None:
+    """A computed value of a candidate; None where it is unknown or no number."""
     value = candidate.computed.get(name)
     known = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
     return float(value) if known and np.isfinite(value) else None
 
 
-# --- how far to trust each number -------------------------------------------------------------
+# --- alignment --------------------------------------------------------------------------------
 
 
-@dataclass
-class Trust:
-    """One row of the page's table on trust: a quantity, its errors, what DFT leaves out."""
-
-    quantity: str
-    unseen: str
-    interval: str
-    here: str
-    dft: str
-
-
-_LEFT_OUT = {
-    "gap": (
-        "PBE gap, too small. In C2DB HSE06 opens the gap of a semiconducting monolayer by "
-        "{2:.2f} eV in the median ({1:.2f} to {3:.2f} eV for the middle half of {0}). Good for "
-        "ordering, not a measured and not an optical gap."
-    ),
-    "edge": (
-        "PBE band edge against the mean vacuum level. It carries part of the gap's error; "
-        "differences between similar layers are better than the values."
-    ),
-    "binding": (
-        "PBE + D3. Other dispersion corrections give other values: compare within this table only."
-    ),
-    "distance": "PBE + D3, from a scan and a relaxation at zero temperature.",
-}
-_KIND = {
-    "gap_ev": "gap",
-    "vbm_ev": "edge",
-    "cbm_ev": "edge",
-    "binding_energy_mev_a2": "binding",
-    "interlayer_gap_a": "distance",
-}
+def why_undetermined(candidate) -> str:
+    """What keeps DFT from telling the alignment type, with the numbers it is judged by."""
+    if candidate.stack is None:
+        return "the layers are not known"
+    names = [layer.monolayer.name or layer.monolayer.formula for layer in candidate.stack.layers]
+    shares = [_weights(candidate.computed.get(f"{edge}_layer_weights")) for edge in ("vbm", "cbm")]
+    told = [
+        _shared_edge(quantity(f"{edge}_ev").words, names, share)
+        for edge, share in zip(("vbm", "cbm"), shares, strict=True)
+        if len(share) == len(names) and max(share) < SHARED_BELOW
+    ]
+    if told:
+        return "; ".join(told)
+    told = _near_edges(candidate, names)
+    if not told:
+        return "the bands that tell why are not there"
+    if all(len(share) == len(names) for share in shares):
+        told.append(_type_by_shares(names, *shares))
+    return "; ".join(told)
 
 
-def trust_in_numbers(
-    metrics: Mapping, calibration: Mapping, verified: Sequence, names: Sequence[str]
-) -> list[Trust]:
-    """Per property: error on pairs left out, hits of the interval, error here, limits of DFT.
-
-    Args:
-        metrics, calibration: `gnn/metrics.json` and `gnn/calibration.json`, may be empty.
-        verified: candidates with predicted and computed values.
-        names: properties, in the order wanted.
-    """
-    rows = []
-    for name in names:
-        if name not in _KIND:
-            continue
-        entry = (metrics.get("properties") or {}).get(name) or {}
-        unseen = interval = "not measured"
-        errors = (entry.get("predictors") or {}).get(entry.get("best")) or {}
-        if errors.get("mae") is not None:
-            unseen = f"{_error(name, errors['mae'])} in the mean ({entry.get('labels')} stacks)"
-        checked = (calibration.get("properties") or {}).get(name) or {}
-        coverage = [c for c in checked.get("coverage") or [] if c is not None]
-        if coverage:
-            interval = f"{100 * coverage[0]:.0f}\u202f% of them, 68\u202f% expected"
-        elif checked:
-            interval = "too few labels to check"
-        pairs = [
-            (c.predicted[name], _number(c, name))
-            for c in verified
-            if isinstance(c.predicted.get(name), (int, float)) and _number(c, name) is not None
-        ]
-        here = "no candidate to compare"
-        if pairs:
-            off = np.abs(np.subtract(*zip(*pairs, strict=True)))
-            worst = f", {_error(name, off.max())} at worst" if len(off) > 1 else ""
-            here = f"{_error(name, off.mean())} in the mean of {len(off)}{worst}"
-        text = _LEFT_OUT[_KIND[name]].format(*HSE_OPENS_GAP_EV)
-        rows.append(Trust(quantity(name).words, unseen, interval, here, text))
-    return rows
+def _type_by_shares(names: Sequence[str], valence: Sequence[float], conduction: Sequence[float]):
+    below, above = int(np.argmax(valence)), int(np.argmax(conduction))
+    shares = [f"{100 * max(share):.0f}\u202f%" for share in (valence, conduction)]
+    if below == above:
+        text = f"both edge states lie on {formula_text(names[below])} ({shares[0]} and {shares[1]})"
+        return f"{text}, which alone would make it I"
+    text = f"the edge states lie on {formula_text(names[below])} ({shares[0]}) and "
+    return f"{text}{formula_text(names[above])} ({shares[1]}), which alone would make it II"
 
 
-def _error(name: str, error: float) -> str:
-    return value_text(name, float(error))
+def _weights(content: object) -> list[float]:
+    try:
+        weights = json.loads(content) if isinstance(content, str) else content
+        return [] if weights is None else [float(w) for w in weights]
+    except (TypeError, ValueError):  # of another version or a person's hand
+        return []
+
+
+def _shared_edge(words: str, names: Sequence[str], share: Sequence[float]) -> str:
+    parts = [
+        f"{100 * w:.0f}\u202f% on {formula_text(name)}"
+        for w, name in zip(share, names, strict=True)
+    ]
+    return (
+        f"the state at the {words} lies {joined(parts)}; "
+        f"{100 * SHARED_BELOW:.0f}\u202f% on one layer would decide"
+    )
+
+
+def _near_edges(candidate, names: Sequence[str]) -> list[str]:
+    """Edges of the two layers that decide, where they are too near each other to tell them."""
+    try:
+        edges = layer_edges(candidate.bands) if candidate.bands else []
+    except (KeyError, TypeError, ValueError, IndexError):  # as above
+        edges = []
+    if len(edges) != len(names) or not all(edges):
+        return []
+    found = []
+    for column, (name, sign) in enumerate((("vbm_ev", -1), ("cbm_ev", 1))):
+        order = sorted(range(len(edges)), key=lambda i: sign * edges[i][column])[:2]
+        first, second = (edges[i][column] for i in order)
+        if abs(first - second) < UNDETERMINED_BELOW_EV:
+            parts = [
+                f"{formula_text(names[i])} ({value_text(name, edges[i][column])})" for i in order
+            ]
+            found.append(
+                f"in the stack {joined(parts)} differ in their {quantity(name).words} by "
+                f"{value_text(name, abs(first - second))}, less than the "
+                f"{number_text(UNDETERMINED_BELOW_EV)}\u202feV that DFT of this kind can tell"
+            )
+    return found

@@ -14,18 +14,23 @@ from markupsafe import Markup, escape
 from heteroforge.io import provenance, write_text
 from heteroforge.report import figures
 from heteroforge.report.campaign import Campaign, Candidate
-from heteroforge.report.cards import make_card
-from heteroforge.report.judgement import heavy_elements, trust_in_numbers
+from heteroforge.report.cards import make_card, shortlist_card
+from heteroforge.report.comparison import comparison_table
+from heteroforge.report.judgement import heavy_elements, protocol_name
+from heteroforge.report.materials import Material, make_materials
 from heteroforge.report.sections import STAGES, Picture, stage_sections
 from heteroforge.report.status import StageStatus
 from heteroforge.report.tables import Table, make_table
+from heteroforge.report.trust import trust_in_numbers, trust_in_states
 from heteroforge.report.words import (
+    count_text,
     formula_text,
     number_text,
     quantity,
     target_sentence,
     window_text,
 )
+from heteroforge.screening.selection import NEAR
 
 __all__ = ["make_page", "write_report"]
 
@@ -34,6 +39,7 @@ TEMPLATES = ROOT / "workflow" / "report"
 LIBRARIES = ROOT / "resources" / "downloads" / "page_libraries"
 CARDS_SHOWN = 24  # further candidates are in the table, so that the page stays light
 SHORTLIST = 3
+LIKELY = 0.5  # probability from which on a stack is expected to meet all targets
 _SECRET = re.compile(r"key|token|secret|password", re.IGNORECASE)
 
 # As they have to be loaded; resources/page_libraries.csv tells where they come from.
@@ -85,23 +91,29 @@ def make_page(
     )
     environment.filters["prose"] = _prose
     sections = stage_sections(campaign)
-    shown = campaign.verified[:CARDS_SHOWN]
+    materials = make_materials(campaign.verified)
+    shortlist = [m for m in materials if m.best.meets_targets][:SHORTLIST]
+    shown = _shown(campaign, shortlist)
     colours = figures.element_colours(
         [s for c in shown if c.atoms is not None for s in c.atoms.get_chemical_symbols()]
     )
     cards = [make_card(campaign, candidate, colours) for candidate in shown]
+    card_of = {candidate.slot: card for candidate, card in zip(shown, cards, strict=True)}
     scripts, styles = _libraries(Path(libraries))
     return environment.get_template("page.html.j2").render(
         name=campaign.name,
         asked=target_sentence(campaign.targets),
         targets=[(quantity(n).words, window_text(n, w)) for n, w in campaign.targets.items()],
-        verdict=_verdict(campaign),
+        verdict=_verdict(campaign, materials),
         counts=_counts(campaign),
         funnel=_funnel(campaign),
         advice=_advice(campaign, [s.stage for s in sections if s.missing], stages),
-        shortlist=[card for card in cards if card.status == "inside"][:SHORTLIST],
+        shortlist=[shortlist_card(campaign, card_of[m.best.slot], m, colours) for m in shortlist],
+        materials=_materials_text(campaign, materials),
+        more=_more_materials(campaign, materials),
         cards=cards,
-        cards_left_out=max(0, len(campaign.verified) - CARDS_SHOWN),
+        cards_left_out=len(campaign.verified) - len(shown),
+        comparison=comparison_table(shown, list(campaign.targets)),
         failed=[make_card(campaign, c, colours, brief=True) for c in _others(campaign)],
         sections=sections,
         set_aside=_set_aside(campaign),
@@ -173,7 +185,58 @@ def _funnel(campaign: Campaign) -> Picture | None:
     return Picture(Markup(svg), "What remained after each step (logarithmic scale).")
 
 
-def _verdict(campaign: Campaign) -> str:
+def _shown(campaign: Campaign, shortlist: list[Material]) -> list[Candidate]:
+    """Candidates that get a card: the first ones, and whatever the first screen points to."""
+    wanted = {id(material.best) for material in shortlist}
+    return [c for i, c in enumerate(campaign.verified) if i < CARDS_SHOWN or id(c) in wanted]
+
+
+def _materials_text(campaign: Campaign, materials: list[Material]) -> str:
+    """How many different things to grow the stacks that meet all targets are."""
+    inside = sum(c.meets_targets for c in campaign.verified)
+    different = sum(m.best.meets_targets for m in materials)
+    if inside == different:
+        return f"{count_text(different, 'material')} to grow."
+    return (
+        f"{count_text(inside, 'stack')} meet all targets; they are "
+        f"{count_text(different, 'material')} to grow, as the same layers in another stacking or "
+        "turned count as one: growth decides between these. Of those that meet all targets the one "
+        "with the lowest energy in DFT is shown."
+    )
+
+
+def _more_materials(campaign: Campaign, materials: list[Material]) -> str:
+    """Why the list is shorter than it could be, and what makes it longer."""
+    found = sum(m.best.meets_targets for m in materials)
+    if not found or found >= SHORTLIST:
+        return ""
+    text = f"No more than {count_text(found, 'material')} can be recommended. "
+    ranked = campaign.columns("screening/ranked.parquet", ["pair", "probability"])
+    near = None
+    if ranked is not None and {"pair", "probability"} <= set(ranked) and len(ranked):
+        # Slots go to others only when these are used up: `screening.selection`.
+        least = max(LIKELY, ranked["probability"].max() - NEAR)
+        near = ranked.loc[ranked["probability"] >= least, "pair"].nunique()
+        text += f"The ranking has {count_text(near, 'combination')} of layers that more likely "
+        text += "than not meet all targets, about as probably as the best; "
+        text += f"{number_text(len(materials))} came through DFT. "
+    if near is not None and near > len(materials):
+        return text + f"For more: more slots ({_now(campaign, 'dft', 'slots')})."
+    return text + (
+        f"For more: larger cells ({_now(campaign, 'screening', 'maximum_atoms')}, "
+        f"{_now(campaign, 'stacks', 'maximum_atoms')}, both with more time for DFT), more strain "
+        f"({_now(campaign, 'screening', 'maximum_mismatch_percent')}), more monolayers "
+        f"({_now(campaign, 'library', 'source')}), or wider `targets`."
+    )
+
+
+def _now(campaign: Campaign, section: str, key: str) -> str:
+    """A key of the configuration with its value, where that is known."""
+    value = (campaign.configuration.get(section) or {}).get(key)
+    return f"`{section}.{key}`" + ("" if value is None else f", now {value}")
+
+
+def _verdict(campaign: Campaign, materials: list[Material]) -> str:
     computed = [c for c in campaign.candidates if c.status != "pending"]
     verified = campaign.verified
     inside = [c for c in verified if c.meets_targets]
@@ -183,12 +246,16 @@ def _verdict(campaign: Campaign) -> str:
         many = len(campaign.candidates)
         return f"No candidate has been verified yet: {many} selected, none computed."
     if not verified:
-        return f"No candidate has been verified: all {len(computed)} calculations failed."
+        failed = (
+            "the only calculation" if len(computed) == 1 else f"all {len(computed)} calculations"
+        )
+        return f"No candidate has been verified: {failed} failed."
     stacks = "stack" if len(computed) == 1 else "stacks"
     text = f"{len(inside)} of {len(computed)} {stacks} given to DFT "
     text += ("meets" if 1 in (len(inside), len(computed)) else "meet") + " all targets"
     if inside:
-        return f"{text}. Best: {formula_text(inside[0].title)}."
+        best = next(m.best for m in materials if m.best.meets_targets)
+        return f"{text}. Best: {formula_text(best.title)}."
     best = verified[0]
     near = " and ".join(quantity(name).words for name in best.misses)
     return f"{text}. Nearest: {formula_text(best.title)}, outside in {near}."
@@ -271,19 +338,15 @@ def _trust(campaign: Campaign) -> list:
     metrics = campaign.record("gnn/metrics.json") or {}
     calibration = campaign.record("gnn/calibration.json") or {}
     try:
-        return trust_in_numbers(metrics, calibration, campaign.verified, list(names))
+        rows = trust_in_numbers(metrics, calibration, campaign.verified, list(names))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         campaign.faults["gnn/metrics.json"] = f"not understood: {error}"
-        return []
+        rows = []
+    return rows + trust_in_states(campaign.verified)
 
 
 def _protocols(campaign: Campaign) -> set[str]:
-    names = set()
-    for candidate in campaign.verified:
-        protocol = candidate.result.get("protocol")
-        name = protocol.get("name") if isinstance(protocol, Mapping) else protocol
-        names.add(str(name or candidate.computed.get("protocol") or ""))
-    return names - {""}
+    return {protocol_name(candidate) for candidate in campaign.verified} - {""}
 
 
 def _caveats(campaign: Campaign) -> list[str]:
@@ -304,8 +367,6 @@ def _caveats(campaign: Campaign) -> list[str]:
         text += f" It matters where heavy elements take part: {named}."
     caveats += [
         text,
-        "Mobilities come from deformation-potential theory with longitudinal acoustic phonons "
-        "only: an upper estimate.",
         "A stack that DFT finds bound is not yet a stack that can be grown: whether each layer "
         "exists on its own, on which substrate and in air, is not computed here. Look the layers "
         "up before you plan a synthesis.",
@@ -316,8 +377,13 @@ def _caveats(campaign: Campaign) -> list[str]:
 
 
 def _reproduction(campaign: Campaign) -> dict:
-    made_by = provenance()
+    known = campaign.record("provenance.json") or {}
+    here = provenance()
+    # What the campaign ran with, where it is known: a page can be written anew by a later revision.
+    made_by = known if {"heteroforge", "revision", "python", "packages"} <= set(known) else here
     versions = {"heteroforge": made_by["heteroforge"], "revision": made_by["revision"] or "unknown"}
+    if here["revision"] and here["revision"] != versions["revision"]:
+        versions["revision that wrote this page"] = here["revision"]
     versions |= {"Python": made_by["python"], **made_by["packages"]}
     for candidate in campaign.verified:
         if candidate.result.get("quantum_espresso"):
@@ -326,7 +392,6 @@ def _reproduction(campaign: Campaign) -> dict:
     for candidate in campaign.verified:
         checksums |= dict(candidate.result.get("pseudopotentials_sha256") or {})
     table = None
-    known = campaign.record("provenance.json") or {}
     inputs = {f"pseudopotential {element}": sha for element, sha in sorted(checksums.items())}
     inputs |= known.get("inputs_sha256", {})
     if inputs:

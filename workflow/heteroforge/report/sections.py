@@ -47,7 +47,7 @@ _CAPTIONS = {
     "labels/baseline_and_dft": "What physics baselines say of stacks, and what DFT says.",
     "gvae/training": "Training curves of the generator.",
     "gnn/parity": "Predictions for pairs of layers left out of the training, against DFT. Bars: "
-    "68 % intervals.",
+    "68 % intervals, of the widths that the screen uses.",
     "samples/pairs": "Samples by pair of layers: where the generator went.",
     "screening/pareto": "Predicted properties of the ranked stacks; targets shaded, rings: given "
     "to DFT (number of the slot).",
@@ -231,7 +231,7 @@ def _write_labels(campaign: Campaign, section: Section) -> None:
     if labels is None:
         return
     sizes = labels["fidelity"].value_counts()
-    parts = [f"{number_text(int(n))} of fidelity “{name}”" for name, n in sizes.items()]
+    parts = [f"{number_text(int(n))} by {_fidelity(name)}" for name, n in sizes.items()]
     section.paragraphs.append(
         f"{count_text(len(labels), 'value')} for "
         + count_text(labels["stack_id"].nunique(), "stack")
@@ -244,7 +244,7 @@ def _write_labels(campaign: Campaign, section: Section) -> None:
         shown = quantity(str(name))
         numbers = [group["value"].mean(), group["value"].min(), group["value"].max()]
         rows.append(
-            [(shown.label, str(name)), (str(fidelity), str(fidelity))]
+            [(shown.label, str(name)), (_fidelity(fidelity), str(fidelity))]
             + [(number_text(len(group)), str(len(group)))]
             + [(number_text(x, shown.decimals), repr(float(x))) for x in numbers]
         )
@@ -252,6 +252,10 @@ def _write_labels(campaign: Campaign, section: Section) -> None:
     heads += [("lowest", True), ("highest", True)]
     columns = [(name, name, numeric) for name, numeric in heads]
     section.tables.append(Table("labels-summary", "Labels by property", columns, rows))
+
+
+def _fidelity(name: object) -> str:
+    return {"baseline": "physics baseline", "dft": "DFT"}.get(str(name), str(name))
 
 
 def _write_gvae(campaign: Campaign, section: Section) -> None:
@@ -274,8 +278,9 @@ def _generator_paragraphs(metrics: Mapping) -> list[str]:
         paragraphs.append(
             f"Of {count_text(held_out['stacks'], 'stack')} of pairs never seen "
             f"{share_text(held_out['all'], 1.0)} come back with layers, faces, cell and registry "
-            f"as they were; lattice constants within {number_text(held_out['lattice_mae_a'], 3)}"
-            f"\u202fÅ and gaps within {number_text(held_out['gap_mae_a'], 3)}\u202fÅ in the mean."
+            f"as they were; lattice constants are off by "
+            f"{_length_text(held_out['lattice_mae_a'])}, gaps by "
+            f"{_length_text(held_out['gap_mae_a'])} in the mean."
         )
     made = metrics.get("generation")
     if isinstance(made, Mapping) and made.get("generated"):
@@ -286,6 +291,12 @@ def _generator_paragraphs(metrics: Mapping) -> list[str]:
             f"{share_text(made['novelty'], 1.0)} are new."
         )
     return paragraphs
+
+
+def _length_text(length_a: float) -> str:
+    if length_a < 0.0005:
+        return "less than 0.001\u202fÅ"
+    return f"{number_text(length_a, 3)}\u202fÅ"
 
 
 def _write_history(section: Section, history: pd.DataFrame) -> None:
@@ -314,9 +325,12 @@ def _write_gnn(campaign: Campaign, section: Section) -> None:
     predictions = campaign.table("gnn/test_predictions.parquet")
     if predictions is not None and {"true", "predicted", "std"} <= set(predictions.columns):
         caption = (
-            "Calibration on pairs left out: how many values lie inside their interval, against "
+            "Shape of the intervals: how many values of pairs left out lie inside, against how "
+            "many should. Below the line the ± is too small; in brackets: values. Drawn with the "
+            "final widths, which were fitted to these same values, so that it flatters them: the "
+            "test, with each pair left out of the fitting of its own width, is the last column of "
+            "the table of errors."
         )
-        caption += "how many should. Below the line the ± is too small; in brackets: values."
         svg = inline_svg(calibration_figure(predictions), caption, "gnn-calibration-curve")
         section.pictures.append(Picture(Markup(svg), caption))
 
@@ -353,7 +367,7 @@ def _predictors_table(properties: Mapping, calibration: Mapping) -> Table:
     columns = [("property", "property", False), ("labels", "DFT labels", True)]
     columns += [("used", "used", False)]
     columns += [(f"mae_{p}", _predictor_words(p), True) for p in predictors]
-    columns += [("coverage", "inside the 68\u202f% interval", True)]
+    columns += [("coverage", "inside the 68\u202f% interval, width fitted without the pair", True)]
     rows = []
     for name, entry in properties.items():
         labels, best = entry.get("labels"), entry.get("best")

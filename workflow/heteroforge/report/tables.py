@@ -16,7 +16,7 @@ from heteroforge.report.words import (
     value_text,
 )
 
-__all__ = ["Table", "make_table", "measures_table"]
+__all__ = ["Table", "make_cell", "make_table", "measures_table"]
 
 ROWS_SHOWN = 2000  # more would make the page heavy; the file with all of them is named
 _NOT_SHOWN = ("specification", "seed_key")
@@ -33,6 +33,7 @@ class Table:
         columns: (column name, heading, whether it holds numbers).
         rows: cells as (text shown, plain value for sorting and export).
         note: what was left out and where the rest is.
+        whole: shown open and in one piece however long it is.
     """
 
     identifier: str
@@ -40,6 +41,7 @@ class Table:
     columns: list[tuple[str, str, bool]]
     rows: list[list[tuple[str, str]]]
     note: str = ""
+    whole: bool = False
 
 
 def make_table(
@@ -68,7 +70,7 @@ def make_table(
         numeric = pd.api.types.is_numeric_dtype(series) and not truth
         heading = (headings or {}).get(str(name)) or quantity(str(name)).label
         columns.append((str(name), heading, numeric))
-        texts.append([_cell(str(name), value, truth) for value in series.head(ROWS_SHOWN)])
+        texts.append([make_cell(str(name), value, truth) for value in series.head(ROWS_SHOWN)])
     note = ""
     if len(frame) > ROWS_SHOWN:
         note = f"First {number_text(ROWS_SHOWN)} of {number_text(len(frame))} rows"
@@ -77,7 +79,8 @@ def make_table(
     return Table(identifier, title, columns, rows, note)
 
 
-def _cell(name: str, value: object, truth: bool = False) -> tuple[str, str]:
+def make_cell(name: str, value: object, truth: bool = False) -> tuple[str, str]:
+    """A value of the column `name` as shown, and plain; `truth`: a yes or no."""
     if value is None or (pd.api.types.is_scalar(value) and pd.isna(value)):
         return "–", ""
     if truth:
@@ -97,7 +100,7 @@ def _cell(name: str, value: object, truth: bool = False) -> tuple[str, str]:
 def measures_table(record: Mapping, identifier: str, title: str) -> Table:
     """All single values of a nested record, one per row, with their path in words."""
     rows = [
-        [(words, words), _cell("", value, isinstance(value, bool))]
+        [(words, words), make_cell("", value, isinstance(value, bool))]
         for words, value in _measures(record)
     ]
     columns = [("measure", "measure", False), ("value", "value", True)]

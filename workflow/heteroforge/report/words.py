@@ -72,13 +72,14 @@ _KNOWN = {
     "electron_mobility_cm2_vs": Quantity("electron mobility (upper estimate)", MOBILITY_UNIT, None),
     "hole_mobility_cm2_vs": Quantity("hole mobility (upper estimate)", MOBILITY_UNIT, None),
     "mobility_cm2_vs": Quantity("mobility (upper estimate)", MOBILITY_UNIT, None),
+    "mass_fit_residual_ev": Quantity("largest residual of the mass fits", "eV", 5),
     "stiffness_n_m": Quantity("in-plane stiffness", "N/m", 0),
     "area_a2": Quantity("cell area", "Å²", 1),
     "thickness_a": Quantity("thickness", "Å", 2),
     "a_a": Quantity("lattice constant a", "Å", 3),
     "b_a": Quantity("lattice constant b", "Å", 3),
     "gamma_deg": Quantity("γ", "°", 1),
-    "twist_deg": Quantity("twist", "°", 2),
+    "twist_deg": Quantity("twist", "°", 1),
     "mismatch_percent": Quantity("mismatch", "%", 2),
     "number_of_atoms": Quantity("atoms", "", 0),
     "number_of_layers": Quantity("layers", "", 0),
@@ -98,6 +99,7 @@ _KNOWN = {
     "r2": Quantity("R²"),
     "gnn": Quantity("GNN"),
     "gvae": Quantity("GVAE"),
+    "dft": Quantity("DFT"),
     "kl": Quantity("Kullback–Leibler term"),
     "validation_loss": Quantity("loss on pairs held out"),
     # Descriptors of monolayers whose names do not say it, or end in what is not their unit.
@@ -248,6 +250,8 @@ def value_text(name: str, value: object, *, unit: bool = True) -> str:
     """`value` of the column `name` with its unit: "1.32 eV"."""
     shown = quantity(name)
     text = number_text(value, shown.decimals)
+    if shown.unit == "°":
+        text = text.removesuffix(".0")  # angles of a lattice are whole numbers as a rule
     if not unit or not shown.unit or text == "–":
         return text
     return text + ("" if shown.unit in "°%" else NARROW_SPACE) + shown.unit

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from math import isfinite
+from math import gcd, isfinite, lcm
 
 import numpy as np
 from ase.data import atomic_numbers
@@ -207,6 +207,29 @@ class Stack:
         """Rotation of layer `index + 1` against layer `index`, in [0, 360) degrees."""
         twist = (self.rotation_deg(index + 1) - self.rotation_deg(index)) % 360.0
         return 0.0 if 360.0 - twist < 1e-6 else twist
+
+    def least_twist_deg(self, index: int) -> float:
+        """The smallest of all angles that describe the same turn, in degrees.
+
+        Turning a layer by one of its own rotations gives the same layer: of 3-fold layers 300° and
+        60° are one turn. Positive where both signs are as small. Mirror images keep their sign.
+        """
+        orders = (self._rotation_order(index), self._rotation_order(index + 1))
+        period = 360.0 / lcm(*orders)
+        twist = self.twist_deg(index) % period
+        twist -= period if twist > period / 2 + 1e-6 else 0.0
+        return 0.0 if abs(twist) < 1e-6 else twist
+
+    def _rotation_order(self, index: int) -> int:
+        """Rotations about z that leave a layer as it sits in the stack unchanged."""
+        layer = self.layers[index]
+        if layer.defects:
+            return 1
+        operations = layer.monolayer.operations
+        turns = np.round(np.linalg.det(operations.matrices)).astype(int) == 1
+        order = int((turns & ~operations.exchanges_faces).sum())
+        # A strain that differs by direction leaves a twofold axis, if there is one, and no other.
+        return order if np.ptp(np.linalg.eigvalsh(self.strain(index))) < 1e-3 else gcd(order, 2)
 
     @property
     def mismatch_percent(self) -> float:
