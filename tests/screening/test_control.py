@@ -104,6 +104,8 @@ def test_hit_rates_of_both_draws_and_a_failed_one_is_no_hit():
     assert rates.loc["random", ["low", "high"]].tolist() == pytest.approx(
         [0.0084, 0.9057], abs=1e-4
     )
+    by_hand = hit_rates(selected[["slot"]], results(True, False))
+    assert by_hand[["draw", "candidates", "inside"]].values.tolist() == [["selected", 2, 1]]
     # A slot that waits counts for nothing yet.
     assert hit_rates(selected, results(True))["candidates"].tolist() == [1]
 

@@ -21,7 +21,7 @@ def hit_rates(selected: pd.DataFrame, results: Sequence[dict]) -> pd.DataFrame:
     there to learn from, and count for neither.
 
     Args:
-        selected: `screening/selected.csv`.
+        selected: `screening/selected.csv`; one made by hand, without roles, was selected.
         results: contents of the slots' `result.json`.
 
     Returns:
@@ -30,12 +30,15 @@ def hit_rates(selected: pd.DataFrame, results: Sequence[dict]) -> pd.DataFrame:
         candidates that were computed.
     """
     computed = {r["slot"]: r for r in results if r["status"] in ("verified", "failed")}
-    groups = {
-        "selected": selected["role"] == "exploitation",
-        "random": selected["is_control"].fillna(False).astype(bool),
-    }
+    groups = {"selected": pd.Series(True, selected.index), "random": None}
+    if "role" in selected:
+        groups["selected"] = selected["role"] == "exploitation"
+    if "is_control" in selected:
+        groups["random"] = selected["is_control"].fillna(False).astype(bool)
     rows = []
     for name, members in groups.items():
+        if members is None:
+            continue
         found = [computed[s] for s in selected.loc[members, "slot"] if s in computed]
         if not found:
             continue
