@@ -167,6 +167,20 @@ def test_other_programs_open_what_it_leaves(project):
     assert set(opened) == {".extxyz", ".cif", ".csv", ".parquet", ".json"}
 
 
+def test_snakemakes_own_report_shows_the_pictures_of_every_stage(project):
+    made = subprocess.run(
+        [*command()[:-1], "--report", "own_report.html"],
+        cwd=project,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert made.returncode == 0, made.stderr[-3000:]
+    page = (project / "own_report.html").read_text(encoding="utf-8")
+    for category in ("2. clustering", "5. gvae", "8. screening", "9. dft"):
+        assert category in page
+
+
 def test_what_is_finished_is_not_made_again(project):
     before = modification_times(project)
     again = run(project)
