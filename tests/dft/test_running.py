@@ -1,5 +1,6 @@
 """Walltime: pw.x is told to stop in time, goes on in the next job, and is not started without."""
 
+import os
 import re
 import time
 
@@ -9,7 +10,7 @@ from ase import Atoms
 from heteroforge.dft import running
 from heteroforge.dft.calculations import Calculator, cell_for_truncation
 from heteroforge.dft.protocols import Protocol, Pseudopotentials
-from heteroforge.dft.running import Launcher, OutOfTime
+from heteroforge.dft.running import CannotStart, Launcher, OutOfTime
 
 STOPPED = """
 ATOMIC_POSITIONS (angstrom)
@@ -59,3 +60,25 @@ def test_a_relaxation_that_runs_out_of_time_goes_on_in_the_next_job(relax):
     _, again, _ = relax(1200.0)
     assert re.search(r"max_seconds\s*=\s*(1139|1140)", again)
     assert re.search(r"N\s+0\.111\d*\s+1\.222\d*\s+7\.777", again)
+
+
+def test_a_program_that_does_not_start_is_no_fault_of_the_calculation(tmp_path):
+    launcher = Launcher("sh -c 'echo; echo no process manager; exit 3' --")
+    with pytest.raises(CannotStart, match="pw.x did not start: no process manager.*dft.launcher"):
+        running.run_program(launcher, "pw.x", "", tmp_path, "scf")
+    # Killed before its first line, as when memory runs out: the calculation is tried again.
+    killed = Launcher("sh -c 'echo; echo exited on signal 9; exit 137' --")
+    assert "signal 9" in running.run_program(killed, "pw.x", "", tmp_path, "scf")
+    begun = Launcher("sh -c 'echo; echo Program PWSCF v.6.7MaX starts; exit 1' --")
+    assert "PWSCF" in running.run_program(begun, "pw.x", "", tmp_path, "scf")
+
+
+def test_programs_do_not_see_that_a_scheduler_started_their_job(monkeypatch):
+    monkeypatch.setenv("SLURM_STEP_ID", "0")
+    monkeypatch.setenv("PMI_RANK", "0")
+    for ranks in (1, 2):
+        environment = Launcher(ranks=ranks).environment()
+        assert not {"SLURM_STEP_ID", "PMI_RANK"} & set(environment)
+        assert environment["PATH"] == os.environ["PATH"]
+    # `srun` as a site's launcher needs to know its job.
+    assert Launcher("srun -n {ranks}").environment()["SLURM_STEP_ID"] == "0"

@@ -2,8 +2,11 @@
 walltime or memory, a node that is drained, and a candidate that kills every job it is given."""
 
 import csv
+import os
+import re
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -190,6 +193,28 @@ def test_a_campaign_outlives_what_happens_on_a_cluster(slurm, tmp_path):
         project, "--profile", "slurm", "dft", "--configfile", "config/campaigns/test.yaml"
     )
     assert again.returncode == 0 and "Nothing to be done" in again.stdout, again.stdout[-2000:]
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_the_automatic_launcher_starts_programs_inside_a_job(slurm, tmp_path, ranks):
+    """A job's script is started by `srun`; MPI must not take pw.x for started by it as well."""
+    script = tmp_path / "job.py"
+    script.write_text(
+        "from pathlib import Path\n"
+        "from heteroforge.dft.running import Launcher, run_program\n"
+        f"print(run_program(Launcher(ranks={ranks}), 'pw.x', '', Path('.'), 'pw'))\n"
+    )
+    told = subprocess.run(
+        ["srun", "--ntasks=1", f"--cpus-per-task={ranks}", "--mem=1500", sys.executable, script],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(projects.ROOT / "workflow")},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert "Program PWSCF" in told.stdout, told.stdout + told.stderr
+    if ranks > 1:
+        assert re.search(r"running on +2 processors|MPI processes: +2", told.stdout)
 
 
 def test_a_job_gets_the_gpu_and_the_partition_that_the_profile_names(slurm, tmp_path):

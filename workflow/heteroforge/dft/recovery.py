@@ -144,7 +144,7 @@ SYMPTOMS = (
     Symptom(
         "pools",
         r"some nodes have no k-points|invalid number of pools|npools? .*(too|larger|incorrect)|"
-        r"Not enough slots|divide_et_impera",
+        r"divide_et_impera",
         "more pools than k-points",
         _fewer_pools,
     ),

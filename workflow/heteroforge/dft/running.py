@@ -38,6 +38,18 @@ __all__ = [
 PREFIX = "heteroforge"
 LEAST_S = 20.0  # walltime with which it makes sense to start pw.x
 PROGRESS_S = 15.0  # between two lines on how far a program is
+# By these a program that was not started by `srun` takes itself for one that was: a job's script
+# is, and Open MPI without SLURM's process manager then refuses to start.
+STARTED_BY_SCHEDULER = ("SLURM_", "PMI_", "PMIX_", "PALS_")
+# More processes than SLURM counts tasks, and none bound to a core: binding would put the jobs of
+# one machine on the same ones. For Open MPI 4 and 5, and Intel MPI; no option is known to all.
+WITHOUT_BINDING = {
+    "OMPI_MCA_rmaps_base_oversubscribe": "1",
+    "OMPI_MCA_hwloc_base_binding_policy": "none",
+    "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
+    "PRTE_MCA_hwloc_default_binding_policy": "none",
+    "I_MPI_PIN": "off",
+}
 
 
 class CalculationFailed(RuntimeError):
@@ -46,6 +58,10 @@ class CalculationFailed(RuntimeError):
     def __init__(self, reason: str, attempts: list[dict]) -> None:
         super().__init__(reason)
         self.attempts = attempts
+
+
+class CannotStart(OSError):
+    """A program ended before it began: no fault of the calculation, but of how it is started."""
 
 
 class OutOfTime(RuntimeError):
@@ -57,7 +73,8 @@ class Launcher:
     """How programs are started.
 
     Attributes:
-        template: "auto", or a command in which {ranks} stands for the number of MPI processes.
+        template: "auto" (the program alone, or `mpirun` on this node for several processes), or a
+            command in which {ranks} stands for the number of MPI processes.
         ranks: MPI processes.
         walltime_s: seconds the job may take; pw.x stops itself at 95 % of what is left.
         started: clock at the job's start (time.monotonic).
@@ -79,9 +96,21 @@ class Launcher:
             return [*shlex.split(self.template.format(ranks=self.ranks)), program, *pooled]
         if self.ranks == 1:
             return [program, *pooled]
-        # Binding would put the jobs of one machine on the same cores.
-        bare = ["mpirun", "--oversubscribe", "--bind-to", "none", "-np", str(self.ranks)]
-        return [*bare, program, *pooled]
+        return ["mpirun", "-np", str(self.ranks), program, *pooled]
+
+    def environment(self) -> dict[str, str]:
+        """Environment of a program."""
+        found = {
+            **os.environ,
+            "OMP_NUM_THREADS": "1",
+            # Containers and continuous integration run as root, where Open MPI wants these.
+            "OMPI_ALLOW_RUN_AS_ROOT": "1",
+            "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+        }
+        if self.template != "auto":
+            return found  # a site's own launcher may need what its scheduler says
+        kept = {k: v for k, v in found.items() if not k.startswith(STARTED_BY_SCHEDULER)}
+        return kept | WITHOUT_BINDING
 
     def remaining_s(self) -> float | None:
         if self.walltime_s is None:
@@ -105,17 +134,14 @@ def run_program(
     """Run a program on an input text in `folder`; returns its log, which is kept as `name`.out.
 
     The whole process group is killed when this process is interrupted.
+
+    Raises:
+        CannotStart: the program, or what launches it, ended with an error before it had printed its
+            first line; repeating the calculation is of no use.
     """
     folder.mkdir(parents=True, exist_ok=True)
     source = folder / f"{name}.in"
     source.write_text(text)
-    environment = {
-        **os.environ,
-        "OMP_NUM_THREADS": "1",
-        # Containers and continuous integration run as root, where Open MPI wants these.
-        "OMPI_ALLOW_RUN_AS_ROOT": "1",
-        "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
-    }
     (folder / "CRASH").unlink(missing_ok=True)
     log = folder / f"{name}.out"
     with log.open("w") as handle:
@@ -125,7 +151,7 @@ def run_program(
             stdout=handle,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
-            env=environment,
+            env=launcher.environment(),
             start_new_session=True,
             preexec_fn=_end_with_parent,
         )
@@ -136,9 +162,16 @@ def run_program(
             process.wait()
             raise
     crash = folder / "CRASH"
-    return log.read_text(errors="replace") + (
-        crash.read_text(errors="replace") if crash.exists() else ""
-    )
+    told = log.read_text(errors="replace")
+    killed = process.returncode <= 0 or "on signal" in told
+    if not killed and told.strip() and not re.search(r"^\s*Program \w", told, re.MULTILINE):
+        lines = [line.strip(" *-") for line in told.splitlines()]
+        first = next((line for line in lines if line and "OPAL ERROR" not in line), "")
+        raise CannotStart(
+            f"{program} did not start: {first}; all of it is in {log}. It was called as "
+            f"`{' '.join(launcher.command(program, pools))}`: see dft.launcher and dft.modules"
+        )
+    return told + (crash.read_text(errors="replace") if crash.exists() else "")
 
 
 def _follow(process: subprocess.Popen, log: Path) -> None:

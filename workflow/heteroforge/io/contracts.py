@@ -11,6 +11,7 @@ from pathlib import Path
 __all__ = ["columns_expected", "type_expected"]
 
 _COLUMNS = {
+    "library/monolayers.parquet": ("monolayer_id", "formula", "a_a", "gap_ev"),
     "clustering/descriptors.parquet": ("monolayer_id",),
     "clustering/targets.parquet": ("monolayer_id",),
     "clustering/clusters.csv": ("monolayer_id", "cluster"),
