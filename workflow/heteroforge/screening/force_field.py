@@ -8,6 +8,7 @@ are not handed on: docs/learning.md says how far they are off.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -100,7 +101,10 @@ class ForceField(Calculator):
         structure = Structure(
             atoms.cell.array, atoms.numbers, atoms.positions, coords_are_cartesian=True
         )
-        found = self._model.predict_structure(structure, task="ef")
+        with warnings.catch_warnings():
+            # Of CHGNet's own code, and nothing that a user could mend.
+            warnings.filterwarnings("ignore", "Converting a tensor with requires_grad")
+            found = self._model.predict_structure(structure, task="ef")
         dispersion, forces = _dispersion(atoms)
         self.results = {
             "energy": float(found["e"]) * len(atoms) + dispersion,
