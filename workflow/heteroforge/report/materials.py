@@ -12,6 +12,11 @@ from heteroforge.structures import Stack
 __all__ = ["Material", "make_materials", "other_stackings", "stacking_text"]
 
 MOST_TOLD = 4  # other stackings named beside the best one
+NOT_COMPARED = (
+    "none was computed. Layers slide into the stacking of lowest energy, where gap, alignment and "
+    "binding may differ: compute others before you grow it; screening.diversity: false gives them "
+    "slots."
+)
 
 
 @dataclass
@@ -79,9 +84,15 @@ def stacking_text(stack: Stack | None) -> str:
 
 
 def other_stackings(material: Material) -> str:
-    """The stackings beside the best one: how far in energy, and what differs among all."""
+    """The stackings beside the best one: how far in energy, and what differs among all.
+
+    Where there are none, that is told: a stacking that nobody compared may not be the one that
+    grows.
+    """
     if not material.others:
-        return ""
+        stack = material.best.stack
+        slides = stack is not None and "stacking " in stacking_text(stack)
+        return NOT_COMPARED if slides else ""
     told = [_other(material, other) for other in material.others[:MOST_TOLD]]
     if len(material.others) > MOST_TOLD:
         told.append(f"{number_text(len(material.others) - MOST_TOLD)} more below")
