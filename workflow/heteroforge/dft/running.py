@@ -164,7 +164,9 @@ def run_program(
     crash = folder / "CRASH"
     told = log.read_text(errors="replace")
     killed = process.returncode <= 0 or "on signal" in told
-    if not killed and told.strip() and not re.search(r"^\s*Program \w", told, re.MULTILINE):
+    # Wrong numbers of pools are told before the first line.
+    began = re.search(r"^\s*Program \w|Error in routine", told, re.MULTILINE)
+    if not killed and told.strip() and not began:
         lines = [line.strip(" *-") for line in told.splitlines()]
         first = next((line for line in lines if line and "OPAL ERROR" not in line), "")
         raise CannotStart(
