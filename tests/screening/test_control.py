@@ -44,6 +44,8 @@ def test_the_draw_keeps_to_the_limits_and_to_what_is_not_labelled(enumerated, sm
     drawn = draw(enumerated, small_monolayers, 10_000, labelled)
     assert set(drawn["stack_id"]) == set(open_to["stack_id"]) - labelled
     assert (drawn["drawn_from"] == len(open_to) - 2).all()
+    none = draw(enumerated, small_monolayers, 0)
+    assert none.empty and list(none) == list(drawn)
 
 
 def test_the_draw_follows_from_its_seed_alone(enumerated, small_monolayers):

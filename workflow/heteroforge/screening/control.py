@@ -43,6 +43,8 @@ def draw_control(
         Rows of `enumerated` in the order they were drawn, with `formula`, `pair`, and
         `drawn_from`: how many stacks there were to draw from.
     """
+    if number == 0:
+        enumerated = enumerated.head(0)  # nothing to read, of what may be a hundred thousand
     open_to = enumerated[~enumerated["stack_id"].isin(set(labelled))].sort_values("stack_id")
     stacks = [Stack.from_json(text, monolayers) for text in open_to["specification"]]
     faults = constraint_faults(
