@@ -30,16 +30,14 @@ def hit_rates(selected: pd.DataFrame, results: Sequence[dict]) -> pd.DataFrame:
         candidates that were computed.
     """
     computed = {r["slot"]: r for r in results if r["status"] in ("verified", "failed")}
-    groups = {"selected": pd.Series(True, selected.index), "random": None}
-    if "role" in selected:
-        groups["selected"] = selected["role"] == "exploitation"
-    if "is_control" in selected:
-        groups["random"] = selected["is_control"].fillna(False).astype(bool)
+    given = selected.reindex(columns=["slot", "role", "is_control"])
+    groups = {
+        "selected": given["role"].fillna("exploitation") == "exploitation",
+        "random": given["is_control"].eq(True).fillna(False).astype(bool),
+    }
     rows = []
     for name, members in groups.items():
-        if members is None:
-            continue
-        found = [computed[s] for s in selected.loc[members, "slot"] if s in computed]
+        found = [computed[s] for s in given.loc[members, "slot"] if s in computed]
         if not found:
             continue
         inside = sum(bool(r.get("meets_target")) for r in found)
