@@ -489,7 +489,10 @@ def run_campaign(
             complete = campaign.wait() == 0 and fault.kind not in AT_REST
             campaign.mend()
             if tries > MOST_TRIES:
-                break
+                waiting.remove(fault)
+                fault.campaign, fault.fault_of_ours = number, "found nothing to hit"
+                hit.append(fault)
+                tries = 0
             continue
         waiting.remove(fault)
         fault.campaign, tries = number, 0
