@@ -10,9 +10,9 @@ import pytest
 from ase import Atoms
 
 from heteroforge.dft.calculations import Calculator
+from heteroforge.dft.registries import lowest_point
 from heteroforge.dft.running import CalculationFailed
 from heteroforge.dft.steps import inside_targets, run_step
-from heteroforge.dft.verification import lowest_shift_a
 from heteroforge.io import read_json
 
 
@@ -84,7 +84,7 @@ def test_the_interlayer_scan_finds_the_lowest_energy_wherever_it_starts(distance
     atoms.set_array("layer", np.array([0, 1]))
     scan = Calculator(None, None, None, None).scan_gap(atoms)
     assert len(scan) <= 6
-    assert 3.3 + distance + lowest_shift_a(scan) == pytest.approx(3.3, abs=0.02)
+    assert 3.3 + distance + lowest_point(scan)[0] == pytest.approx(3.3, abs=0.02)
 
 
 def test_a_calculation_ends_with_the_process_that_started_it(tmp_path):

@@ -19,6 +19,7 @@ from heteroforge.structures.matching import find_matches, stack_from_match
 
 SETTINGS = {
     "protocol": "quick",
+    "registries": False,
     "mobility": False,
     "pseudopotentials": "pseudodojo",
     "launcher": "auto",

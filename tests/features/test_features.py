@@ -7,13 +7,14 @@ import pytest
 from heteroforge.features import (
     ELECTRONIC,
     descriptor_table,
+    ionic_binding_mev_a2,
     stack_descriptor_table,
     stack_descriptors,
     structural_descriptors,
 )
 from heteroforge.features.elements import element_data
-from heteroforge.structures import Monolayer
-from heteroforge.structures.matching import stack_layers
+from heteroforge.structures import Monolayer, build
+from heteroforge.structures.matching import share_one_cell, stack_layers
 
 THIRD = ((0.0, 0.0), (1 / 3, 2 / 3))
 GRAPHENE = Monolayer(("C", "C"), THIRD, (0.0, 0.0), 2.46, 2.46, 120.0, "C")
@@ -121,3 +122,81 @@ def test_baselines_and_unknown_layers():
     assert np.isnan(found["gap_ev_mean"])
     frame = stack_descriptor_table([stack], TABLE, {stack.key(): {"gap_ev": 0.3}})
     assert frame.loc[stack.key(), "baseline_gap_ev"] == 0.3
+
+
+def honeycomb(first: str, second: str, a: float = 3.1) -> Monolayer:
+    third = 1 / 3
+    return Monolayer(
+        species=(first, second),
+        positions=((third, 2 * third), (2 * third, third)),
+        heights=(0.0, 0.0),
+        a=a,
+        b=a,
+        gamma_deg=120.0,
+        name=first + second,
+    )
+
+
+def test_ions_bind_where_opposite_ones_face_each_other():
+    layer = honeycomb("Al", "N")
+    turned = ((-1, 0), (0, -1))  # aluminium above nitrogen, both ways
+    alike = stack_layers([layer, layer], registries=[(0.0, 0.0)], gaps_a=[3.0])
+    opposite = stack_layers(
+        [layer, layer], [((1, 0), (0, 1)), turned], registries=[(0.0, 0.0)], gaps_a=[3.0]
+    )
+    found = [ionic_binding_mev_a2(stack, 0, (3.0, 4.0)) for stack in (alike, opposite)]
+    assert found[0][0] < -1.0 and found[1][0] > 1.0
+    assert np.allclose(found[0], -found[1])
+    # The first reciprocal vectors carry nearly all: |G| = 4π/(√3 a).
+    assert found[1][1] / found[1][0] == pytest.approx(np.exp(-4 * np.pi / (3**0.5 * 3.1)), rel=0.02)
+    carbon = honeycomb("C", "C", 2.46)
+    assert np.all(ionic_binding_mev_a2(stack_layers([carbon, carbon]), 0, (3.0,)) == 0.0)
+
+
+def test_ionic_binding_is_that_of_ewald_sums():
+    """Against pymatgen's three-dimensional Ewald sum of both layers and of each alone."""
+    from pymatgen.analysis.ewald import EwaldSummation
+    from pymatgen.core import Structure
+
+    lower, upper = honeycomb("Al", "N"), honeycomb("Si", "C")
+    stack = stack_layers([lower, upper], registries=[(1 / 3, 2 / 3)], gaps_a=[3.0])
+    atoms = build(stack, cell_height_a=60.0)
+    charges = np.zeros(len(atoms))
+    for i in range(2):
+        own = atoms.arrays["layer"] == i
+        values = [element_data(s).electronegativity for s in atoms.symbols[own]]
+        charges[own] = np.mean(values) - values
+
+    def energy(rows) -> float:
+        structure = Structure(
+            atoms.cell.array,
+            atoms.symbols[rows],
+            atoms.positions[rows],
+            coords_are_cartesian=True,
+            site_properties={"charge": charges[rows]},
+        )
+        structure.add_oxidation_state_by_site(list(charges[rows]))
+        return EwaldSummation(structure, acc_factor=14).total_energy
+
+    rows = np.arange(len(atoms))
+    layers = atoms.arrays["layer"]
+    alone = sum(energy(rows[layers == i]) for i in range(2))
+    expected = 1e3 * (alone - energy(rows)) / stack.area_a2
+    assert ionic_binding_mev_a2(stack, 0, (3.0,))[0] == pytest.approx(expected, rel=0.01)
+
+
+def test_ionic_binding_does_not_depend_on_the_description(small_stacks):
+    for stack in small_stacks[:40]:
+        if not share_one_cell(*stack.layers):
+            continue
+        found = ionic_binding_mev_a2(stack, 0, (2.5, 3.5))
+        assert np.allclose(found, ionic_binding_mev_a2(stack.reversed(), 0, (2.5, 3.5)), atol=1e-6)
+    layer, other = honeycomb("Al", "N"), honeycomb("Si", "C")
+    for registry in ((0.0, 0.0), (1 / 3, 2 / 3)):
+        small = stack_layers([layer, other], registries=[registry])
+        doubled = ((2, 1), (-1, 1))
+        large = stack_layers([layer, other], [doubled, doubled], registries=[registry])
+        assert share_one_cell(*large.layers)
+        assert np.allclose(
+            ionic_binding_mev_a2(small, 0, (3.0,)), ionic_binding_mev_a2(large, 0, (3.0,))
+        )

@@ -199,15 +199,15 @@ def test_same_seed_same_weights(small_split, small_catalogue, small_properties, 
     )
 
 
-def test_best_labels_prefer_dft_and_shift_baselines():
+def test_best_labels_prefer_dft_and_shift_what_is_published():
     import pandas as pd
 
     rows = [
         (f"s{i}", "gap_ev", value, fidelity)
         for i in range(6)
-        for value, fidelity in ((1.0 + i, "baseline"), (1.5 + i, "dft"))
+        for value, fidelity in ((1.0 + i, "published"), (1.5 + i, "dft"))
     ]
-    rows.append(("new", "gap_ev", 3.0, "baseline"))
+    rows.append(("new", "gap_ev", 3.0, "published"))
     labels = pd.DataFrame(rows, columns=["stack_id", "property", "value", "fidelity"])
     values = best_labels(labels, ["s0", "new", "unknown"], ["gap_ev", "vbm_ev"])
     assert values[0, 0] == pytest.approx(1.5)

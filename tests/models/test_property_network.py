@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from heteroforge.graphs import GraphStore, atom_graph, stack_graph
-from heteroforge.labels import baseline_labels
+from heteroforge.labels import COLUMNS, baseline_labels
 from heteroforge.models.calibration import calibrate
 from heteroforge.models.property_network import (
     PropertyNetwork,
@@ -27,8 +27,12 @@ from heteroforge.models.property_training import (
     save_member,
     train_member,
 )
+from heteroforge.models.published import PublishedModel, published_labels
 from heteroforge.models.stack_inputs import describe_stacks, reference_stack
+from heteroforge.predict import MODEL
+from heteroforge.sources import Library
 from heteroforge.structures import Interface, build
+from heteroforge.structures.matching import stack_layers
 
 
 @pytest.fixture(scope="module")
@@ -153,9 +157,15 @@ def test_calibrated_intervals_cover_what_they_say():
 
 
 @pytest.fixture(scope="module")
-def tables(small_stacks, small_table):
-    """Training stacks, and labels whose DFT values differ from the baseline in a learnable way."""
-    labels = baseline_labels(small_stacks, small_table).drop(columns="protocol")
+def published(small_monolayers, small_table) -> PublishedModel:
+    table = small_table.assign(protocol="test")
+    return PublishedModel.load(MODEL, Library(small_monolayers, table))
+
+
+@pytest.fixture(scope="module")
+def tables(small_stacks, small_table, published):
+    """Training stacks, and labels whose DFT differs from published DFT in a learnable way."""
+    labels = published_labels(small_stacks, published)
     generator = np.random.default_rng(2)
     rows = []
     for stack in small_stacks[::3]:
@@ -163,8 +173,9 @@ def tables(small_stacks, small_table):
         for name in PROPERTIES:
             shift = {"gap_ev": -0.2, "binding_energy_mev_a2": 4.0}.get(name, 0.1)
             value = own[name] + shift + 0.02 * generator.standard_normal()
-            rows.append([stack.key(), stack.to_json(), name, value, "", "dft", "test"])
-    labels = pd.concat([labels, pd.DataFrame(rows, columns=labels.columns)], ignore_index=True)
+            rows.append([stack.key(), stack.to_json(), name, value, "", "dft", "test", "", np.nan])
+    physics = baseline_labels(small_stacks, small_table)
+    labels = pd.concat([labels, physics, pd.DataFrame(rows, columns=COLUMNS)], ignore_index=True)
     training = pd.DataFrame(
         {
             "stack_id": [stack.key() for stack in small_stacks],
@@ -181,7 +192,7 @@ def members(tables, small_monolayers, small_table):
     return data, [train_member(data, member=k, **options) for k in range(2)]
 
 
-def test_evaluation_stands_beside_baselines(members, small_monolayers, small_table, tmp_path):
+def test_evaluation_stands_beside_baselines(members, published, small_table, tmp_path):
     data, trained = members
     metrics, calibration, table = evaluate(data, [content for _, content in trained], seed=1)
     assert metrics["labelled_stacks"] == len(data.labelled) > 20
@@ -191,9 +202,9 @@ def test_evaluation_stands_beside_baselines(members, small_monolayers, small_tab
         errors = {p: e["mae"] for p, e in entry["predictors"].items()}
         assert entry["best"] == min(PREDICTORS, key=lambda p: errors[p])
         assert calibration["properties"][name]["predictor"] == entry["best"]
-    # A constant shift is what the correction finds and the plain baseline does not.
+    # A constant shift is what the correction finds and the plain model does not.
     gap = metrics["properties"]["gap_ev"]["predictors"]
-    assert gap["corrected_baseline"]["mae"] < 0.6 * gap["baseline"]["mae"]
+    assert gap["corrected_published"]["mae"] < 0.6 * gap["published"]["mae"]
     assert {"property", "true", "predicted", "std", "fold", "pair"} <= set(table.columns)
     by_pair = table.groupby("pair")["fold"].nunique()
     assert by_pair.max() == 1
@@ -202,7 +213,7 @@ def test_evaluation_stands_beside_baselines(members, small_monolayers, small_tab
     model, content = load_member(tmp_path / "member_0.pt")
     assert content["member"] == 0
     stacks = [data.stacks[i] for i in data.labelled[:6]]
-    arguments = (calibration, data, 1)
+    arguments = (calibration, data, published, 1)
     first = predict(stacks, small_table, [model, trained[1][0]], *arguments)
     second = predict(
         [stack.reversed() for stack in stacks], small_table, [t[0] for t in trained], *arguments
@@ -221,10 +232,12 @@ def test_same_seed_same_member(members, tables, small_monolayers, small_table):
     assert content["held_out"] != trained[0][1]["held_out"]
 
 
-def test_without_labels_the_baseline_is_used(tables, small_monolayers, small_table, small_stacks):
+def test_without_labels_published_dft_is_used(
+    tables, published, small_monolayers, small_table, small_stacks
+):
     training, labels = tables
     data = PropertyData.from_tables(
-        training, labels[labels["fidelity"] == "baseline"], small_monolayers, small_table, seed=1
+        training, labels[labels["fidelity"] != "dft"], small_monolayers, small_table, seed=1
     )
     model, content = train_member(
         data, member=0, seed=1, epochs=1, batch_size=64, learning_rate=3e-3, progress=False
@@ -232,10 +245,22 @@ def test_without_labels_the_baseline_is_used(tables, small_monolayers, small_tab
     metrics, calibration, table = evaluate(data, [content], seed=1)
     assert metrics["labelled_stacks"] == 0 and len(table) == 0
     assert not calibration["properties"]["gap_ev"]["calibrated"]
-    result = predict(small_stacks[:3], small_table, [model], calibration, data, 1)
-    index = [data.keys.index(stack.key()) for stack in small_stacks[:3]]
-    assert np.allclose(result["gap_ev"], data.baselines[index, 0])
-    assert (result["gap_ev_std"] > 0).all()
+    result = predict(small_stacks[:3], small_table, [model], calibration, data, published, 1)
+    values, std = published.predict(small_stacks[:3])
+    assert np.allclose(result["gap_ev"], values[:, 0], atol=1e-5)
+    assert np.allclose(result["gap_ev_std"], std[:, 0], atol=1e-5)
+
+
+def test_physics_stands_in_where_published_dft_says_nothing(
+    tables, published, small_monolayers, small_table
+):
+    training, labels = tables
+    alone = stack_layers([small_monolayers["MoSS"]])
+    assert np.isnan(published.predict([alone])[0]).all()
+    some = labels["fidelity"] != "published"
+    data = PropertyData.from_tables(training, labels[some], small_monolayers, small_table, seed=1)
+    assert np.array_equal(data.baselines, data.physics, equal_nan=True)
+    assert np.isfinite(data.baseline_std).all()
 
 
 def test_pair_does_not_depend_on_order(small_stacks):

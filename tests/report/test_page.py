@@ -137,7 +137,7 @@ def test_pictures_have_words(html):
 
 def test_pictures_of_stages_follow_the_page(html):
     """A stage's own SVG is drawn inline in the colours of the page, not as a white image."""
-    assert 'id="labels-baseline-and-dft-figure_1"' in html
+    assert 'id="labels-predicted-and-dft-figure_1"' in html
     assert "#1c2128" not in html.split("</style>", 1)[1]
 
 

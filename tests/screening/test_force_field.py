@@ -140,6 +140,7 @@ def ranked(stack) -> pd.DataFrame:
             "number_of_atoms": 4,
             "pair": [f"p{i % 6}" for i in range(n)],
             "is_high_symmetry": True,
+            "binding_below_best_registry_mev_a2": 0.0,
         }
     )
     return rank_candidates(scored)

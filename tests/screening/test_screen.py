@@ -8,6 +8,8 @@ from heteroforge.models.property_surrogate import FastPredictor
 from heteroforge.models.property_training import PROPERTIES, pair_of
 from heteroforge.models.stack_inputs import describe_stacks, fast_baselines
 from heteroforge.screening import score_samples
+from heteroforge.screening.screen import _below_best_registry
+from heteroforge.structures.matching import stack_layers
 
 LIMITS = {"maximum_atoms": 6, "maximum_mismatch_percent": 2.0, "minimum_materials": 2}
 
@@ -62,3 +64,33 @@ def test_a_shard_without_samples_has_all_columns(samples, predictor, small_monol
         samples.head(2), small_monolayers, small_table, predictor, progress=False, **LIMITS
     )
     assert set(empty.columns) == set(some.columns) and len(empty) == 0
+
+
+def test_best_registry_is_looked_for_among_those_that_were_not_sampled(small_monolayers):
+    """Of two sampled registries neither is the best: the third, which nobody sampled, is."""
+    stacks = [
+        stack_layers([small_monolayers["MoSS"], small_monolayers["WSS"]], registries=[registry])
+        for registry in ((0.0, 0.0), (1 / 3, 2 / 3), (2 / 3, 1 / 3))
+    ]
+    binding = {stack.key(): 10.0 + i for i, stack in enumerate(stacks)}
+    between = stack_layers(
+        [small_monolayers["MoSS"], small_monolayers["WSS"]], registries=[(0.1, 0.25)]
+    )
+    sampled = [*stacks[:2], between]
+    samples = pd.DataFrame(
+        {
+            "stack_id": [stack.key() for stack in sampled],
+            "specification": [stack.to_json() for stack in sampled],
+            "is_high_symmetry": [True, True, False],
+            "binding_energy_mev_a2": [10.0, 11.0, 50.0],
+        }
+    )
+    asked = []
+
+    def models_say(those):
+        asked.extend(stack.key() for stack in those)
+        return pd.DataFrame({"binding_energy_mev_a2": [binding[s.key()] for s in those]})
+
+    found = _below_best_registry(samples, small_monolayers, models_say)
+    assert found[:2] == pytest.approx([2.0, 1.0]) and np.isnan(found[2])
+    assert asked == [stacks[2].key()]

@@ -123,6 +123,7 @@ def scored() -> pd.DataFrame:
             "number_of_atoms": generator.integers(4, 9, n),
             "pair": [f"p{i % 5}" for i in range(n)],
             "is_high_symmetry": True,
+            "binding_below_best_registry_mev_a2": 0.0,
             "is_novel": False,
             "is_trained": False,
         }
@@ -179,6 +180,23 @@ def test_unseen_and_symmetric_stacks_come_first(scored):
     ranked["is_high_symmetry"] = ranked["stack_id"] == ranked["stack_id"].iloc[10]
     selected = select_candidates(ranked, 1)
     assert selected["stack_id"].tolist() == [ranked["stack_id"].iloc[10]]
+
+
+def test_of_registries_that_slide_into_each_other_the_best_bound_comes_first(scored):
+    ranked = rank_candidates(scored)
+    best = ranked.index[12]
+    ranked.loc[ranked.index != best, "binding_below_best_registry_mev_a2"] = 8.0
+    ranked.loc[ranked.index[5], "binding_below_best_registry_mev_a2"] = np.nan  # no symmetry
+    ranked.loc[ranked.index[5], "is_high_symmetry"] = False
+    # Before novelty: what is new and slides away is not found again.
+    seen = {ranked.loc[best, "stack_id"]}
+    selected = select_candidates(ranked, 2, trained=seen, diversity=False)
+    assert selected["stack_id"].iloc[0] == ranked.loc[best, "stack_id"]
+    assert selected["stack_id"].iloc[1] == ranked["stack_id"].iloc[0]
+    targets = {"gap_ev": [1.0, 3.0]}
+    said = [describe_candidate(row, targets, 60) for row in selected.to_dict("records")]
+    assert "no registry it may slide into predicted to bind clearly more" in said[0]
+    assert "another registry predicted to bind by 8.0 meV/Å² more" in said[1]
 
 
 def test_exploration_takes_the_uncertain_that_may_hit(scored):

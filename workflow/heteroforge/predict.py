@@ -13,9 +13,8 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from types import MappingProxyType
 
 import pandas as pd
 from tqdm import tqdm
@@ -23,14 +22,14 @@ from tqdm import tqdm
 from heteroforge.io import InputError, write_table
 from heteroforge.models.property_prediction import (
     STACK_PROPERTIES,
-    WITHOUT_SPIN_ORBIT,
     KnownLayers,
     Predictor,
+    by_level,
     load_predictor,
 )
 from heteroforge.models.structure_files import ReadStructure, read_structures
 from heteroforge.sources import Candidate, bundled, read_library
-from heteroforge.sources.published_tables import PROTOCOL, read_c2db, read_hetml
+from heteroforge.sources.published_tables import read_c2db, read_hetml
 from heteroforge.structures import Monolayer, StructureError
 
 __all__ = ["MODEL", "known_layers", "main", "predict_structures"]
@@ -68,7 +67,7 @@ def _layers_of(folder: Path):
     if (folder / "monolayers.parquet").is_file():
         library = read_library(folder / "monolayers.extxyz", folder / "monolayers.parquet")
         for name, layer in library.monolayers.items():
-            yield name, layer, _by_level(library.table.loc[name].to_dict())
+            yield name, layer, by_level(library.table.loc[name].to_dict())
     elif (folder / "monolayers.csv").is_file():
         yield from _usable(bundled.read_candidates(folder))
     elif (folder / "c2db").is_dir() or (folder / "hetml").is_dir():
@@ -87,17 +86,7 @@ def _usable(candidates: Iterable[Candidate]):
         except StructureError:
             continue
         row = dict(candidate.properties) | {"protocol": candidate.protocol}
-        yield candidate.material, layer, _by_level(row, candidate.without_spin_orbit)
-
-
-def _by_level(row: dict, without_spin_orbit: Mapping = MappingProxyType({})) -> dict:
-    """A layer's row with gap and edges under the names that tell whether spin–orbit is in them.
-
-    It is in those of C2DB, and not in those of this project's own DFT.
-    """
-    if row.get("protocol") != PROTOCOL:
-        without_spin_orbit = {key: row.pop(key, None) for key in WITHOUT_SPIN_ORBIT}
-    return row | {WITHOUT_SPIN_ORBIT[key]: v for key, v in without_spin_orbit.items()}
+        yield candidate.material, layer, by_level(row, candidate.without_spin_orbit)
 
 
 def predict_structures(

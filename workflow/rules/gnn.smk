@@ -80,6 +80,7 @@ rule train_fast_predictor:
         labels=rules.collect_labels.output.labels,
         members=expand(rules.train_gnn_member.output.model, member=MEMBERS),
         calibration=rules.evaluate_gnn.output.calibration,
+        published=PUBLISHED_MODEL,
     output:
         model=f"{GNN}/fast_predictor.pt",
     log:
@@ -102,7 +103,7 @@ rule train_fast_predictor:
 rule predict:
     input:
         structures=config["prediction"]["structures"] or [],
-        model="resources/models/bilayers.pt",
+        model=PUBLISHED_MODEL,
         library=rules.build_library.output,
     output:
         table=f"{RESULTS}/prediction/predictions.csv",

@@ -1,5 +1,7 @@
-# Rules of the stage labels: what DFT and physics baselines say of stacks.
+# Rules of the stage labels: what DFT, published DFT and physics say of stacks.
 LABELS = f"{RESULTS}/labels"
+# What published bilayers teach: made by tests/benchmarks/published_bilayers.py
+PUBLISHED_MODEL = "resources/models/bilayers.pt"
 
 
 localrules:
@@ -17,10 +19,11 @@ rule collect_labels:
             for name in config["labels"]["from_campaigns"]
         ],
         own=[config["labels"]["table"]] if config["labels"]["table"] else [],
+        published=PUBLISHED_MODEL,
     output:
         labels=f"{LABELS}/labels.parquet",
         picture=report(
-            f"{LABELS}/baseline_and_dft.png",
+            f"{LABELS}/predicted_and_dft.png",
             caption="../report/caption.rst",
             category="4. labels",
         ),

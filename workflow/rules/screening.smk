@@ -41,6 +41,7 @@ rule screen_stacks:
         scored=expand(rules.score_samples.output.scored, shard=SHARDS),
         members=expand(rules.train_gnn_member.output.model, member=MEMBERS),
         calibration=rules.evaluate_gnn.output.calibration,
+        published=PUBLISHED_MODEL,
     output:
         ranked=f"{SCREENING}/ranked.parquet",
         rejected=f"{SCREENING}/rejected.csv",

@@ -1,10 +1,11 @@
-"""DFT labels of all sources, and physics baselines of these and of the training stacks."""
+"""DFT labels of all sources, and what physics and published DFT say of the stacks."""
 
 import pandas as pd
 from tqdm import tqdm
 
 from heteroforge.io import log_to, read_table, write_table
 from heteroforge.labels import baseline_labels, campaign_labels, user_labels
+from heteroforge.models.published import PublishedModel, published_labels
 from heteroforge.report.figures import save
 from heteroforge.report.labels import labels_figure
 from heteroforge.sources import read_library
@@ -31,7 +32,9 @@ stacks = [
     Stack.from_json(text, library.monolayers)
     for text in tqdm(specifications, unit=" stacks", mininterval=5)
 ]
-labels = pd.concat([*tables, baseline_labels(stacks, library.table)], ignore_index=True)
+published = PublishedModel.load(snakemake.input.published, library)
+tables += [baseline_labels(stacks, library.table), published_labels(stacks, published)]
+labels = pd.concat(tables, ignore_index=True)
 write_table(snakemake.output.labels, labels)
 save(labels_figure(labels), snakemake.output.picture)
 counts = labels.groupby("fidelity")["stack_id"].nunique().to_dict()

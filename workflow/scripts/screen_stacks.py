@@ -4,6 +4,7 @@ import pandas as pd
 
 from heteroforge.io import log_to, read_json, read_table, write_json, write_table
 from heteroforge.models.property_training import PropertyData, load_member
+from heteroforge.models.published import PublishedModel
 from heteroforge.screening import screen
 from heteroforge.screening.control import draw_control
 from heteroforge.sources import read_library
@@ -30,6 +31,7 @@ screened = screen(
     control=control,
     models=[load_member(path)[0] for path in snakemake.input.members],
     calibration=read_json(snakemake.input.calibration),
+    published=PublishedModel.load(snakemake.input.published, library),
     data=PropertyData.from_tables(training_stacks, labels, library.monolayers, library.table, seed),
     targets=snakemake.params.targets,
     labelled=labelled,

@@ -11,6 +11,7 @@ from heteroforge.models.property_training import (
     pair_of,
     predict,
 )
+from heteroforge.models.published import PublishedModel
 from heteroforge.models.stack_inputs import describe_stacks
 from heteroforge.sources import read_library
 
@@ -21,7 +22,8 @@ library = read_library(snakemake.input.structures, snakemake.input.table)
 data = PropertyData.read(snakemake.input.stacks, snakemake.input.labels, library, seed)
 models = [load_member(path)[0] for path in snakemake.input.members]
 calibration = read_json(snakemake.input.calibration)
-predicted = predict(data.stacks, library.table, models, calibration, data, seed)
+published = PublishedModel.load(snakemake.input.published, library)
+predicted = predict(data.stacks, library.table, models, calibration, data, published, seed)
 predictor = FastPredictor.of(
     describe_stacks(data.stacks, library.table),
     predicted,

@@ -13,6 +13,7 @@ from ase import Atoms
 
 from heteroforge.dft import submissions
 from heteroforge.dft.calculations import Calculator
+from heteroforge.dft.registries import compare_registries
 from heteroforge.dft.running import Launcher, OutOfTime
 from heteroforge.dft.scratch import remove_save
 from heteroforge.dft.steps import (
@@ -142,6 +143,7 @@ class Verification:
             self.relax()
             self.density()
             self.bands()
+            self.registries()
             self.response()
             result = self.collect(self.layers())
         except BaseException:
@@ -250,6 +252,22 @@ class Verification:
         if self.settings["mobility"]:
             self._step("strain", ["bands"], response)
 
+    def registries(self) -> None:
+        """The other registries of high symmetry, where the campaign asks for them."""
+
+        def compare(candidate: dict, relax: dict) -> dict:
+            found = compare_registries(
+                lambda name: self.calculator(f"registries/{name}"),
+                Stack.from_dict(candidate["specification"]),
+                relax["scan"],
+                relax["scan_height_a"],
+            )
+            attempts = [attempt for entry in found for attempt in entry.pop("attempts")]
+            return {"registries": found, "attempts": attempts}
+
+        if self.settings["registries"]:
+            self._step("registries", ["candidate", "relax"], compare)
+
     def layers(self) -> list[dict]:
         """Each layer alone: in the stack's cell and free; [] where an earlier step failed."""
 
@@ -274,7 +292,12 @@ class Verification:
         """All numbers, and whether they meet the targets."""
 
         def collect(
-            candidate: dict, relax: dict, scf: dict, bands: dict, strain: dict | None = None
+            candidate: dict,
+            relax: dict,
+            scf: dict,
+            bands: dict,
+            strain: dict | None = None,
+            registries: dict | None = None,
         ) -> dict:
             broken = [layer for layer in layers if layer["status"] != "done"]
             if broken:
@@ -282,23 +305,25 @@ class Verification:
             stack = Stack.from_dict(candidate["specification"])
             atoms = self.relaxed()
             found = read_json(self.file("bands.json"))
-            numbers = assemble(stack, atoms, relax, scf, found, layers, strain)
+            slid = (registries or {}).get("registries")
+            numbers = assemble(stack, atoms, relax, scf, found, layers, strain, slid)
             target = inside_targets(numbers, self.targets)
             with atomic_path(self.file("relaxed.cif")) as path:
                 atoms.write(path, format="cif")
-            steps = [relax, scf, bands, *([strain] if strain else []), *layers]
+            steps = [relax, scf, bands, *filter(None, (strain, registries)), *layers]
             return {
                 "status": "verified",
                 "properties": {k: {"value": v, "unit": UNITS[k]} for k, v in numbers.items()},
                 "target": target,
                 "meets_target": all(t["inside"] for t in target.values()),
                 "layers": layers,
+                "registries": slid,
                 "attempts": [a for step in steps for a in step.get("attempts", [])],
                 **relax["provenance"],
                 "versions": provenance(),
             }
 
-        needs = [*_STEPS, *(["strain"] if self.settings["mobility"] else [])]
+        needs = [*_STEPS, *(name for name, key in _OPTIONAL.items() if self.settings[key])]
         outcome = run_step(self.file("result.json"), self._needs(needs), collect)
         if outcome["status"] == "skipped":  # an earlier step failed: so did the candidate
             outcome["status"] = "failed"
@@ -353,6 +378,8 @@ class Verification:
         return "layers"
 
 
+# Steps that a campaign may ask for, by the setting that does.
+_OPTIONAL = {"strain": "mobility", "registries": "registries"}
 # Result files of the steps that every candidate has, in order.
 _STEPS = {
     "candidate": "candidate.json",

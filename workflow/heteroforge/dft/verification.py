@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 from ase.neighborlist import neighbor_list
-from scipy.interpolate import CubicHermiteSpline
 
 from heteroforge.dft.calculations import Bands, Calculator, cell_for_truncation, with_height
 from heteroforge.dft.electronic import (
@@ -22,6 +21,7 @@ from heteroforge.dft.electronic import (
     band_edges,
 )
 from heteroforge.dft.outputs import PwResult
+from heteroforge.dft.registries import lowest_point
 from heteroforge.dft.strain import STRAIN_UNITS, strain_response, strained
 from heteroforge.features import facing_levels
 from heteroforge.io import read_json, write_json
@@ -66,6 +66,8 @@ UNITS = {
     "binding_energy_mev_a2": "meV/Å²",
     "strain_energy_mev_a2": "meV/Å²",
     "net_energy_mev_a2": "meV/Å²",
+    "energy_above_best_registry_mev_a2": "meV/Å²",
+    "best_registry": "",
     "interlayer_gap_a": "Å",
     "interlayer_gaps_a": "Å",
     "electron_mass_m0": "m₀",
@@ -92,17 +94,18 @@ def relax_stack(calculator: Calculator, atoms: Atoms) -> dict:
         `atoms` (relaxed, in a cell of the height it needs), `registry_shift_a` (how far a layer
         slid over the one below it at most), `layer_deformation_a` (how far an atom moved within
         its layer at most), `ionic_steps`, `energy_drop_ev` (from the start structure to the
-        relaxed one), `scan` (shift in Å, energy in eV, slope in eV/Å).
+        relaxed one), `scan` (shift in Å, energy in eV, slope in eV/Å), `scan_height_a` of its cell.
     """
     start = atoms
     layers = int(atoms.arrays["layer"].max()) + 1
     scan: list = []
+    height = None
     if layers > 1:
         # One height for all energies of the scan and the relaxation after it.
-        height = cell_for_truncation(_opened(atoms, SCAN_ROOM_A)).cell.array[2, 2]
+        height = float(cell_for_truncation(_opened(atoms, SCAN_ROOM_A)).cell.array[2, 2])
         start = with_height(atoms, height)
         scan = calculator.scan_gap(start)
-        start = with_height(_opened(start, lowest_shift_a(scan)), height)
+        start = with_height(_opened(start, lowest_point(scan)[0]), height)
     result = calculator.relax(start)
     before = next((e for shift, e, _ in scan if shift == 0.0), result.first_energy_ev)
     return {
@@ -112,22 +115,9 @@ def relax_stack(calculator: Calculator, atoms: Atoms) -> dict:
         "ionic_steps": result.ionic_steps,
         "energy_drop_ev": before - result.energy_ev,
         "scan": scan,
+        "scan_height_a": height,
         "converged": result.converged,
     }
-
-
-def lowest_shift_a(scan: list[tuple[float, float, float]]) -> float:
-    """Shift of lowest energy in a scan: minimum of the cubic Hermite spline through energies and
-    slopes, an end of the range where the energy still falls there.
-
-    Args:
-        scan: shift (Å), energy (eV) and slope (eV/Å) per point, by shift.
-    """
-    shifts, energies, slopes = np.array(scan).T
-    if len(scan) == 1:
-        return float(shifts[0])
-    fine = np.linspace(shifts[0], shifts[-1], 2001)
-    return float(fine[CubicHermiteSpline(shifts, energies, slopes)(fine).argmin()])
 
 
 def _opened(atoms: Atoms, shift_a: float) -> Atoms:
@@ -365,13 +355,15 @@ def assemble(
     bands: dict,
     layers: list[dict],
     response: dict | None = None,
+    registries: list[dict] | None = None,
 ) -> dict:
     """All numbers of a verified stack; units in UNITS.
 
     Binding energy = (Σ E(layer alone, in the stack's cell) − E(stack)) / area, positive when
     bound; strain energy = Σ (E(layer in the stack's cell) − E(layer free)) / area; net = binding −
     strain. Band edges are the extremes over mesh and path, against the mean of both vacuum levels.
-    Of the response to strain, where it was not computed, nothing is known.
+    Of the response to strain and of other registries, where they were not computed, nothing is
+    known.
     """
     area = stack.area_a2
     vbm = max(bands["vbm_ev"], density["mesh_vbm_ev"])
@@ -422,6 +414,7 @@ def assemble(
         "binding_energy_mev_a2": binding if len(layers) > 1 else None,
         "strain_energy_mev_a2": strain,
         "net_energy_mev_a2": None if strain is None or len(layers) < 2 else binding - strain,
+        **_best_registry(stack, registries),
         "interlayer_gap_a": float(np.mean(gaps)) if gaps else None,
         "interlayer_gaps_a": [round(g, 4) for g in gaps],
         "electron_mass_m0": bands.get("masses", {}).get("electron_mass_m0"),
@@ -434,3 +427,14 @@ def assemble(
         "energy_drop_ev": relaxation["energy_drop_ev"],
         **{name: (response or {}).get(name) for name in STRAIN_UNITS},
     }
+
+
+def _best_registry(stack: Stack, registries: list[dict] | None) -> dict:
+    """The registry of lowest energy among the stack's own and those it may slide into."""
+    above = best = None
+    if registries:
+        lowest = registries[0]
+        own = lowest["energy_mev_a2"] >= 0.0
+        above = 0.0 if own else -lowest["energy_mev_a2"]
+        best = stack.stacking(0) if own else lowest["stacking"]
+    return {"energy_above_best_registry_mev_a2": above, "best_registry": best}

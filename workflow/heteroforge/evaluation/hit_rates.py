@@ -32,7 +32,7 @@ def hit_rates(selected: pd.DataFrame, results: Sequence[dict]) -> pd.DataFrame:
     computed = {r["slot"]: r for r in results if r["status"] in ("verified", "failed")}
     given = selected.reindex(columns=["slot", "role", "is_control"])
     groups = {
-        "selected": given["role"].fillna("exploitation") == "exploitation",
+        "selected": given["role"].astype(object).fillna("exploitation") == "exploitation",
         "random": given["is_control"].eq(True).fillna(False).astype(bool),
     }
     rows = []

@@ -7,6 +7,7 @@ from heteroforge.features.monolayers import (
 )
 from heteroforge.features.stacks import (
     facing_levels,
+    ionic_binding_mev_a2,
     stack_descriptor_table,
     stack_descriptors,
 )
@@ -15,6 +16,7 @@ __all__ = [
     "ELECTRONIC",
     "descriptor_table",
     "facing_levels",
+    "ionic_binding_mev_a2",
     "stack_descriptor_table",
     "stack_descriptors",
     "structural_descriptors",

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from heteroforge.io import InputError, read_table
@@ -23,6 +24,7 @@ COLUMNS = [
     "fidelity",
     "source",
     "protocol",
+    "std",  # of a value that is predicted
 ]
 
 SLID_A = 0.3
@@ -52,7 +54,7 @@ def baseline_labels(stacks: Sequence[Stack], table: pd.DataFrame) -> pd.DataFram
                 rows.append(
                     [key, specification, name, value, LABELLED[name], "baseline", "physics", ""]
                 )
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return pd.DataFrame(rows, columns=COLUMNS[:-1]).assign(std=np.nan)
 
 
 def user_labels(
@@ -106,7 +108,7 @@ def user_labels(
             [stack.key(), stack.to_json(), name, float(value), LABELLED[name], "dft", origin,
              protocol]
         )  # fmt: skip
-    return pd.DataFrame(rows, columns=COLUMNS), foreign
+    return pd.DataFrame(rows, columns=COLUMNS[:-1]).assign(std=np.nan), foreign
 
 
 def campaign_labels(
@@ -133,7 +135,7 @@ def campaign_labels(
                     [stack.key(), stack.to_json(), name, float(row[name]), unit, "dft", str(path),
                      row["protocol"]]
                 )  # fmt: skip
-    return pd.DataFrame(rows, columns=COLUMNS), foreign
+    return pd.DataFrame(rows, columns=COLUMNS[:-1]).assign(std=np.nan), foreign
 
 
 def _stack(specification: str, monolayers: Mapping[str, Monolayer]) -> Stack | None:

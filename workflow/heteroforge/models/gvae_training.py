@@ -40,7 +40,7 @@ __all__ = [
 # The weight of the Kullback–Leibler term rises over this share of the epochs.
 ANNEALED_SHARE = 0.4
 FREE_BITS = 0.02
-# Fewest stacks with both fidelities for which baselines are shifted to DFT.
+# Fewest stacks with both fidelities for which the others are shifted to DFT.
 FEWEST_COMMON = 5
 
 
@@ -85,22 +85,22 @@ class TrainedGVAE:
 def best_labels(
     labels: pd.DataFrame, stack_ids: Sequence[str], properties: Sequence[str]
 ) -> np.ndarray:
-    """The best known value of each property (stacks, p): DFT, or else a baseline shifted to it.
+    """The best known value of each property (stacks, p): DFT, or else what published DFT says.
 
-    The shift is the mean difference over stacks that have both, where there are a few of them.
+    That is shifted by the mean difference over stacks that have both, where a few have.
     """
     tables = {}
-    for fidelity in ("baseline", "dft"):
+    for fidelity in ("published", "dft"):
         part = labels[labels["fidelity"] == fidelity]
         table = part.pivot_table(
             index="stack_id", columns="property", values="value", aggfunc="mean"
         )
         tables[fidelity] = table.reindex(columns=list(properties))
-    common = tables["baseline"].index.intersection(tables["dft"].index)
-    difference = tables["dft"].loc[common] - tables["baseline"].loc[common]
+    common = tables["published"].index.intersection(tables["dft"].index)
+    difference = tables["dft"].loc[common] - tables["published"].loc[common]
     shift = difference.mean().where(difference.count() >= FEWEST_COMMON, 0.0).fillna(0.0)
-    baseline = (tables["baseline"] + shift).reindex(stack_ids)
-    return tables["dft"].reindex(stack_ids).combine_first(baseline)[list(properties)].to_numpy(
+    published = (tables["published"] + shift).reindex(stack_ids)
+    return tables["dft"].reindex(stack_ids).combine_first(published)[list(properties)].to_numpy(
         dtype=float
     )  # fmt: skip
 

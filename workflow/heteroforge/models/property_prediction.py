@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -24,7 +25,6 @@ from scipy.sparse.csgraph import connected_components
 
 from heteroforge.features import stack_descriptors, structural_descriptors
 from heteroforge.features.elements import element_data
-from heteroforge.features.stacks import share_one_cell
 from heteroforge.models.calibration import calibrate, calibrated_std
 from heteroforge.models.property_surrogate import (
     Surrogate,
@@ -34,7 +34,9 @@ from heteroforge.models.property_surrogate import (
 )
 from heteroforge.models.stack_inputs import fast_baselines
 from heteroforge.models.training import load_model, save_model
+from heteroforge.sources.published_tables import PROTOCOL
 from heteroforge.structures import Monolayer, Stack
+from heteroforge.structures.matching import share_one_cell
 from heteroforge.structures.plane import minimum_image_distances
 
 __all__ = [
@@ -45,6 +47,7 @@ __all__ = [
     "Predictor",
     "as_read",
     "as_seen",
+    "by_level",
     "describe_with_knowledge",
     "layer_identity",
     "layer_inputs",
@@ -140,6 +143,21 @@ def polarity(monolayer: Monolayer) -> float:
     weight = np.array([site.electronegativity - 1e-3 * site.atomic_number for site in sites])
     heights = np.array(monolayer.heights)
     return float(np.sign(np.round((weight - weight.mean()) @ heights, 6)))
+
+
+def by_level(row: Mapping, without_spin_orbit: Mapping = MappingProxyType({})) -> dict:
+    """A library's row with gap and edges under the names that tell whether spin–orbit is in them.
+
+    It is in those of C2DB, and not in those of this project's own DFT.
+
+    Args:
+        row: values of a monolayer, with its `protocol`.
+        without_spin_orbit: gap and edges without it, of sources that have both.
+    """
+    row = dict(row)
+    if row.get("protocol") != PROTOCOL:
+        without_spin_orbit = {key: row.pop(key, None) for key in WITHOUT_SPIN_ORBIT}
+    return row | {WITHOUT_SPIN_ORBIT[key]: v for key, v in without_spin_orbit.items()}
 
 
 def as_seen(known: Mapping, own: Monolayer, seen: Monolayer) -> dict:

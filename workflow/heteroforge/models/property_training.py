@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,6 +25,7 @@ from heteroforge.models.property_network import (
     group_folds,
     pretrain,
 )
+from heteroforge.models.published import PublishedModel
 from heteroforge.models.stack_inputs import baseline_table, describe_stacks, reference_stack
 from heteroforge.models.training import (
     fingerprint,
@@ -50,11 +52,25 @@ __all__ = [
 
 PROPERTIES = ("gap_ev", "vbm_ev", "cbm_ev", "binding_energy_mev_a2", "interlayer_gap_a")
 # In the order in which a tie is decided: the simpler one first.
-PREDICTORS = ("baseline", "corrected_baseline", "mean", "boosting", "network")
+PREDICTORS = ("physics", "published", "corrected_published", "mean", "boosting", "network")
 FOLDS = 10
 # Fewer labels than this say nothing about which predictor is better.
 FEWEST_LABELS, FEWEST_PAIRS = 8, 4
 LARGEST_PRETRAINING_SET = 4000
+
+
+def _with_physics(
+    published: np.ndarray, std: np.ndarray, physics: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """What published DFT says and how surely, by physics where it says nothing.
+
+    How far physics baselines differ from each other stands for an error that nobody has measured.
+    """
+    known = np.isfinite(published)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of properties that are not known for any stack
+        width = np.nan_to_num(np.nanstd(physics, axis=0), nan=1.0)
+    return np.where(known, published, physics), np.where(known, std, width)
 
 
 def pair_of(stack: Stack) -> str:
@@ -69,14 +85,18 @@ class PropertyData:
     Attributes:
         stacks: (n), at their contact gaps.
         keys: their keys as labelled (n).
-        baselines: (n, properties), NaN where unknown.
+        physics: baselines by physics (n, properties), NaN where unknown.
+        baselines: what published DFT says, by physics where it says nothing (n, properties).
+        baseline_std: its standard deviation (n, properties).
         values: DFT (n, properties), NaN where unknown.
         descriptors: (n, columns), numeric.
     """
 
     stacks: list[Stack]
     keys: list[str]
+    physics: np.ndarray
     baselines: np.ndarray
+    baseline_std: np.ndarray
     values: np.ndarray
     descriptors: pd.DataFrame
 
@@ -89,7 +109,7 @@ class PropertyData:
         table: pd.DataFrame,
         seed: int,
     ) -> PropertyData:
-        """Collect all stacks with DFT labels and up to some thousands with baselines only.
+        """Collect all stacks with DFT labels and up to some thousands without.
 
         Args:
             training_stacks: `stack_id`, `specification`.
@@ -114,26 +134,35 @@ class PropertyData:
         if not chosen:
             raise StructureError("no stacks to learn from: training_stacks and labels are empty")
         tables = {}
-        for fidelity in ("baseline", "dft"):
+        for name, fidelity, column in (
+            ("physics", "baseline", "value"),
+            ("published", "published", "value"),
+            ("std", "published", "std"),
+            ("dft", "dft", "value"),
+        ):
             part = labels[labels["fidelity"] == fidelity]
-            tables[fidelity] = part.pivot_table(
-                index="stack_id", columns="property", values="value", aggfunc="mean"
+            table_of = part.pivot_table(
+                index="stack_id", columns="property", values=column, aggfunc="mean"
             ).reindex(index=chosen, columns=list(PROPERTIES))
+            tables[name] = table_of.to_numpy(dtype=float).copy()
         given = [Stack.from_json(specifications[key], monolayers) for key in chosen]
         stacks = [reference_stack(stack) for stack in given]
-        baselines = tables["baseline"].to_numpy(dtype=float).copy()
+        physics = tables["physics"]
         moved = [
             i
             for i, (one, other) in enumerate(zip(given, stacks, strict=True))
             if abs(one.thickness_a - other.thickness_a) > 1e-3
         ]
         # A relaxed stack's own baselines are those of another geometry.
-        baselines[moved] = baseline_table([stacks[i] for i in moved], table, PROPERTIES)
+        physics[moved] = baseline_table([stacks[i] for i in moved], table, PROPERTIES)
+        baselines, std = _with_physics(tables["published"], tables["std"], physics)
         return cls(
             stacks=stacks,
             keys=chosen,
+            physics=physics,
             baselines=baselines,
-            values=tables["dft"].to_numpy(dtype=float),
+            baseline_std=std,
+            values=tables["dft"],
             descriptors=describe_stacks(stacks, table),
         )
 
@@ -276,7 +305,7 @@ def _forward(model: PropertyNetwork, inputs: np.ndarray, baselines: np.ndarray) 
 def _simple_predictions(
     name: str,
     training: tuple[np.ndarray, np.ndarray, np.ndarray],
-    test: tuple[np.ndarray, np.ndarray],
+    test: tuple[np.ndarray, np.ndarray, np.ndarray],
     middle: np.ndarray,
     seed: int,
 ) -> np.ndarray:
@@ -285,15 +314,17 @@ def _simple_predictions(
     Args:
         name: one of `PREDICTORS`.
         training: baselines, descriptors and DFT values of the labelled stacks.
-        test: baselines and descriptors of the stacks to predict.
+        test: baselines, descriptors and physics baselines of the stacks to predict.
         middle: mean baseline per property, for unknown ones.
     """
     baselines, descriptors, values = training
     filled = np.where(np.isfinite(baselines), baselines, middle)
     test_filled = np.where(np.isfinite(test[0]), test[0], middle)
-    if name == "baseline":
+    if name == "physics":
+        return np.where(np.isfinite(test[2]), test[2], middle)
+    if name == "published":
         return test_filled
-    if name == "corrected_baseline":
+    if name == "corrected_published":
         slope, offset = correct_baseline(filled, values)
         return slope * test_filled + offset
     known = np.isfinite(values)
@@ -359,7 +390,7 @@ def evaluate(
             held_out[name][test] = _simple_predictions(
                 name,
                 (baselines[training], descriptors[training], values[training]),
-                (baselines[test], descriptors[test]),
+                (baselines[test], descriptors[test], data.physics[rows][test]),
                 middle,
                 seed,
             )
@@ -369,7 +400,10 @@ def evaluate(
     members = members.reshape(len(contents), *shape)
     held_out["network"] = members.mean(0) if len(rows) else np.full(shape, np.nan)
     held_out["network"][:, 0] = np.clip(held_out["network"][:, 0], 0.0, None)
-    spread = members.std(0, ddof=1) if len(contents) > 1 else np.zeros(shape)
+    spreads = {name: np.zeros(shape) for name in PREDICTORS}
+    spreads["published"] = spreads["corrected_published"] = data.baseline_std[rows]
+    if len(contents) > 1:
+        spreads["network"] = members.std(0, ddof=1)
     metrics: dict = {
         "split": f"leave pairs out, {len(np.unique(folds))} folds",
         "labelled_stacks": len(rows),
@@ -393,7 +427,9 @@ def evaluate(
                 }
         pairs = data.pairs[known]
         enough = known.sum() >= FEWEST_LABELS and len(set(pairs)) >= FEWEST_PAIRS
-        chosen = min(PREDICTORS, key=lambda p: errors[p]["mae"]) if enough else "corrected_baseline"
+        chosen = (
+            min(PREDICTORS, key=lambda p: errors[p]["mae"]) if enough else "corrected_published"
+        )
         entry = {
             "labels": int(known.sum()),
             "pairs": len(set(pairs)),
@@ -404,20 +440,17 @@ def evaluate(
             simpler = min(errors[p]["mae"] for p in PREDICTORS[:-1])
             entry["network_beats_baselines"] = bool(errors["network"]["mae"] < simpler)
             residual = held_out[chosen][known, j] - values[known, j]
-            ensemble = spread[known, j] if chosen == "network" else np.zeros(known.sum())
             calibration["properties"][name] = {
                 "predictor": chosen,
                 "calibrated": True,
-                **calibrate(residual, ensemble, pairs),
+                **calibrate(residual, spreads[chosen][known, j], pairs),
             }
         else:
-            # Nothing was validated: how far baselines differ from each other stands for the error.
-            column = data.baselines[:, j]
-            column = column[np.isfinite(column)]
+            # Nothing was validated here: what the published model says of itself stands.
             calibration["properties"][name] = {
                 "predictor": chosen,
                 "calibrated": False,
-                "floor": float(column.std()) if len(column) > 1 else 1.0,
+                "floor": 0.0,
                 "factors": [1.0, 1.645],
                 "coverage": [None, None],
             }
@@ -431,12 +464,9 @@ def evaluate(
                 "property": name,
                 "true": values[known, j],
                 "predicted": held_out[chosen][known, j],
-                "std": calibrated_std(
-                    calibration["properties"][name],
-                    spread[known, j] if chosen == "network" else np.zeros(known.sum()),
-                ),
+                "std": calibrated_std(calibration["properties"][name], spreads[chosen][known, j]),
                 **{p: held_out[p][known, j] for p in PREDICTORS},
-                "network_spread": spread[known, j],
+                "network_spread": spreads["network"][known, j],
             }
         )
         frames.append(frame)
@@ -457,6 +487,7 @@ def predict(
     models: Sequence[PropertyNetwork],
     calibration: Mapping,
     data: PropertyData,
+    published: PublishedModel,
     seed: int,
     batch_size: int = 512,
 ) -> pd.DataFrame:
@@ -468,6 +499,7 @@ def predict(
         models: the ensemble.
         calibration: of `evaluate`.
         data: the labels, to which the simple predictors are fitted.
+        published: the shipped model.
         seed: of boosting.
 
     Returns:
@@ -476,10 +508,15 @@ def predict(
     """
     chosen = {name: calibration["properties"][name]["predictor"] for name in PROPERTIES}
     stacks = [reference_stack(stack) for stack in stacks]
-    baselines = baseline_table(stacks, table, PROPERTIES)
+    baselines, baseline_std = published.predict(stacks)
+    physics = np.full_like(baselines, np.nan)
+    # Dispersion energies take time: only where they are asked for.
+    if "physics" in chosen.values() or np.isnan(baselines).any():
+        physics = baseline_table(stacks, table, PROPERTIES)
+        baselines, baseline_std = _with_physics(baselines, baseline_std, physics)
     descriptors = describe_stacks(stacks, table)[list(data.descriptors.columns)]
     results: dict[str, np.ndarray] = {}
-    spread = np.zeros((len(stacks), len(PROPERTIES)))
+    spreads = {"published": baseline_std, "corrected_published": baseline_std}
     if "network" in chosen.values():
         parts = []
         for start in range(0, len(stacks), batch_size):
@@ -495,7 +532,7 @@ def predict(
         members = np.concatenate(parts, axis=1)
         results["network"] = members.mean(0)
         if len(models) > 1:
-            spread = members.std(0, ddof=1)
+            spreads["network"] = members.std(0, ddof=1)
     labelled = data.labelled
     training = (
         data.baselines[labelled],
@@ -506,16 +543,16 @@ def predict(
         results[predictor] = _simple_predictions(
             predictor,
             training,
-            (baselines, descriptors.to_numpy()),
+            (baselines, descriptors.to_numpy(), physics),
             _middle(data.baselines),
             seed,
         )
     columns = {}
     for j, name in enumerate(PROPERTIES):
         scale = calibration["properties"][name]
-        own = spread[:, j] if chosen[name] == "network" else np.zeros(len(stacks))
+        own = spreads.get(chosen[name], np.zeros_like(baselines))
         columns[name] = results[chosen[name]][:, j]
-        columns[f"{name}_std"] = calibrated_std(scale, own)
+        columns[f"{name}_std"] = calibrated_std(scale, own[:, j])
     frame = pd.DataFrame(columns)
     # A gap is not negative, whatever the correction says.
     frame["gap_ev"] = frame["gap_ev"].clip(lower=0.0)

@@ -50,6 +50,8 @@ SHOWN_VALUES = (
     "binding_energy_mev_a2",
     "strain_energy_mev_a2",
     "net_energy_mev_a2",
+    "energy_above_best_registry_mev_a2",
+    "best_registry",
     "interlayer_gap_a",
     "magnetisation_bohr",
     "ionic_steps",

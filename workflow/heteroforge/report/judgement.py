@@ -53,7 +53,7 @@ def best_first(candidates: Sequence) -> list:
     def key(candidate) -> tuple:
         faces = () if candidate.stack is None else tuple(sorted(_faces(candidate.stack)))
         rivals = alike.get(faces, [])
-        slides = any(slides for _, slides in _better(candidate, rivals))
+        slides = any(slides for _, slides in _better(candidate, rivals)) or _slides(candidate)
         net = known_number(candidate, "net_energy_mev_a2") or 0.0
         several = len(doubts(candidate, rivals))
         return order[candidate.status], len(candidate.misses), slides, several, -net, candidate.slot
@@ -80,6 +80,12 @@ def _better(candidate, verified: Sequence) -> list[tuple]:
         if sorted(_faces(other.stack)) == names:
             found.append((net, other, _order(other.stack) == _order(candidate.stack)))
     return [(other, slides) for _, other, slides in sorted(found, key=lambda f: -f[0])]
+
+
+def _slides(candidate) -> bool:
+    """Whether another registry of the same layers was found clearly lower in energy."""
+    above = known_number(candidate, "energy_above_best_registry_mev_a2")
+    return above is not None and above >= CLOSE["meV/Å²"]
 
 
 def _faults_away(candidate, verified: Sequence) -> list:
@@ -164,6 +170,8 @@ def reasons(candidate, verified: Sequence = ()) -> list[str]:
         if len(others) > 1 and sum(n >= net for n in others) == 1:
             words += f", the most of the {len(others)} verified"
         found.append(words)
+    if known_number(candidate, "energy_above_best_registry_mev_a2") == 0.0:
+        found.append("no other registry of high symmetry is lower in energy")
     strain = candidate.stack.mismatch_percent if candidate.stack is not None else None
     if strain is not None:
         found.append(
@@ -232,6 +240,13 @@ def doubts(candidate, verified: Sequence = ()) -> list[str]:
             words += f", which misses {joined([quantity(n).words for n in other.misses])}"
         words += ": they may slide there" if slides else ": grown freely they prefer it"
         found.append(words)
+    if _slides(candidate):
+        above = known_number(candidate, "energy_above_best_registry_mev_a2")
+        best = str(candidate.computed.get("best_registry")).replace("'", "′")
+        found.append(
+            f"slid into registry {best} the layers lie {value_text('net_energy_mev_a2', above)} "
+            "lower in energy: what was computed here may not be what grows"
+        )
     for other in _faults_away(candidate, verified)[:1]:
         found.append(
             f"slot {other.slot}, the same layers bound nearly as strongly in another stacking, has "

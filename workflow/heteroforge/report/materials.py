@@ -13,7 +13,7 @@ __all__ = ["Material", "make_materials", "other_stackings", "stacking_text"]
 
 MOST_TOLD = 4  # other stackings named beside the best one
 NOT_COMPARED = (
-    "none was computed. Layers slide into the stacking of lowest energy, where gap, alignment and "
+    "none was verified. Layers slide into the stacking of lowest energy, where gap, alignment and "
     "binding may differ: compute others before you grow it; screening.diversity: false gives them "
     "slots."
 )
@@ -91,8 +91,9 @@ def other_stackings(material: Material) -> str:
     """
     if not material.others:
         stack = material.best.stack
-        slides = stack is not None and "stacking " in stacking_text(stack)
-        return NOT_COMPARED if slides else ""
+        if stack is None or "stacking " not in stacking_text(stack):
+            return ""
+        return _registries(material.best) or NOT_COMPARED
     told = [_other(material, other) for other in material.others[:MOST_TOLD]]
     if len(material.others) > MOST_TOLD:
         told.append(f"{number_text(len(material.others) - MOST_TOLD)} more below")
@@ -105,6 +106,21 @@ def other_stackings(material: Material) -> str:
         text += f" Over all of them: {quantity('gap_ev').words} {low} to {high}"
         text += f", alignment {joined(kinds)}." if kinds else "."
     return text
+
+
+def _registries(candidate) -> str:
+    """What DFT says of the registries that a candidate may slide into."""
+    found = candidate.result.get("registries")
+    if not found:
+        return ""
+    parts = [
+        f"{entry['stacking']} {entry['energy_mev_a2']:+.1f}".replace("'", "′").replace("-", "−")
+        for entry in found
+    ]
+    return (
+        f"slid into registry {joined(parts)}\u202fmeV/Å² against this one (layers as they are when "
+        "free); other orientations: not computed."
+    )
 
 
 def _other(material: Material, other) -> str:

@@ -44,7 +44,8 @@ _CAPTIONS = {
     "end left of the red mark may be chance.",
     "stacks/matches": "Which layers fit on which: smallest mismatch of a common cell; empty: none "
     "within the limits.",
-    "labels/baseline_and_dft": "What physics baselines say of stacks, and what DFT says.",
+    "labels/predicted_and_dft": "What physics and a model of published bilayers say of "
+    "stacks, and what DFT says.",
     "gvae/training": "Training curves of the generator.",
     "gnn/parity": "Predictions for pairs of layers left out of the training, against DFT. Bars: "
     "68 % intervals, of the widths that the screen uses.",
@@ -236,7 +237,7 @@ def _write_labels(campaign: Campaign, section: Section) -> None:
         f"{count_text(len(labels), 'value')} for "
         + count_text(labels["stack_id"].nunique(), "stack")
         + (f": {joined(parts)}." if parts else ".")
-        + " Models learn the difference between the baseline and DFT."
+        + " Models learn the difference between what published DFT says and this project's DFT."
     )
     groups = labels.groupby(["property", "fidelity"], sort=True)
     rows = []
@@ -255,7 +256,12 @@ def _write_labels(campaign: Campaign, section: Section) -> None:
 
 
 def _fidelity(name: object) -> str:
-    return {"baseline": "physics baseline", "dft": "DFT"}.get(str(name), str(name))
+    words = {
+        "baseline": "physics baseline",
+        "published": "a model of published DFT",
+        "dft": "DFT",
+    }
+    return words.get(str(name), str(name))
 
 
 def _write_gvae(campaign: Campaign, section: Section) -> None:
@@ -384,7 +390,13 @@ def _predictors_table(properties: Mapping, calibration: Mapping) -> Table:
 
 
 def _predictor_words(name: str) -> str:
-    words = {"baseline": "physics baseline", "boosting": "gradient boosting", "network": "GNN"}
+    words = {
+        "physics": "physics baseline",
+        "published": "published DFT",
+        "corrected_published": "published DFT, corrected",
+        "boosting": "gradient boosting",
+        "network": "GNN",
+    }
     return words.get(name, name.replace("_", " "))
 
 

@@ -66,6 +66,8 @@ _KNOWN = {
     "binding_energy_mev_a2": Quantity("binding energy", "meV/Å²", 1),
     "strain_energy_mev_a2": Quantity("strain energy", "meV/Å²", 1),
     "net_energy_mev_a2": Quantity("binding less strain", "meV/Å²", 1),
+    "energy_above_best_registry_mev_a2": Quantity("energy above its best registry", "meV/Å²", 1),
+    "best_registry": Quantity("registry of lowest energy"),
     "interlayer_gap_a": Quantity("interlayer gap", "Å", 2),
     "electron_mass_m0": Quantity("electron mass", "m₀", 2),
     "hole_mass_m0": Quantity("hole mass", "m₀", 2),

@@ -8,7 +8,7 @@ depend on the shard it is in.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,9 +18,11 @@ from tqdm import tqdm
 from heteroforge.models.property_network import PropertyNetwork
 from heteroforge.models.property_surrogate import FastPredictor
 from heteroforge.models.property_training import PROPERTIES, PropertyData, pair_of, predict
+from heteroforge.models.published import PublishedModel
 from heteroforge.screening.objectives import joint_probability, type_ii_probability
 from heteroforge.screening.selection import constraint_faults, rank_candidates
 from heteroforge.structures import Monolayer, Stack
+from heteroforge.structures.matching import other_registries
 
 __all__ = ["Screened", "score_samples", "screen"]
 
@@ -114,6 +116,7 @@ def screen(
     models: Sequence[PropertyNetwork],
     calibration: Mapping,
     data: PropertyData,
+    published: PublishedModel,
     targets: Mapping[str, Sequence[float | None]],
     labelled: Collection[str],
     trained: Collection[str],
@@ -128,7 +131,7 @@ def screen(
     Args:
         scored: of `score_samples`, all shards in order.
         monolayers, table: the library.
-        models, calibration, data: the property models; see `property_training.predict`.
+        models, calibration, data, published: the property models; see `property_training.predict`.
         targets: windows.
         labelled: keys of stacks with DFT labels.
         trained: keys of the stacks that the generator was trained on.
@@ -149,22 +152,26 @@ def screen(
     scored["probability"] = joint_probability(scored, targets, alignment)
     order = np.lexsort((scored["stack_id"].astype(str), -scored["probability"].round(6)))
     best = np.sort(order[:refined])
-    blocks = []
-    starts = range(0, len(best), BLOCK)
 
-    def predicted(specifications: pd.Series) -> tuple[list[Stack], pd.DataFrame]:
-        stacks = [Stack.from_json(text, monolayers) for text in specifications]
-        return stacks, predict(stacks, table, models, calibration, data, seed)
+    def models_say(stacks: Sequence[Stack], progress: bool = False) -> pd.DataFrame:
+        starts = range(0, len(stacks), BLOCK)
+        blocks = [
+            predict(stacks[i : i + BLOCK], table, models, calibration, data, published, seed)
+            for i in tqdm(starts, unit=" blocks", mininterval=5, disable=not progress)
+        ]
+        return pd.concat(blocks, ignore_index=True)
 
-    for start in tqdm(starts, unit=" blocks", mininterval=5, disable=not progress):
-        rows = best[start : start + BLOCK]
-        _, found = predicted(scored["specification"].iloc[rows])
-        found["type_ii_probability"] = scored["type_ii_probability"].to_numpy()[rows]
-        blocks.append(found.assign(probability=joint_probability(found, targets, alignment)))
-    if blocks:
+    if len(best):
+        found = models_say(_stacks(scored["specification"].iloc[best], monolayers), progress)
+        found["type_ii_probability"] = scored["type_ii_probability"].to_numpy()[best]
+        found["probability"] = joint_probability(found, targets, alignment)
         columns = [*PREDICTED, "probability"]
-        scored.loc[best, columns] = pd.concat(blocks)[columns].to_numpy()
+        scored.loc[best, columns] = found[columns].to_numpy()
     scored["is_refined"] = np.isin(np.arange(len(scored)), best)
+    scored["binding_below_best_registry_mev_a2"] = np.nan
+    scored.loc[best, "binding_below_best_registry_mev_a2"] = _below_best_registry(
+        scored.iloc[best], monolayers, lambda stacks: models_say(stacks, progress)
+    )
     funnel["refined"] = len(best)
     scored["is_labelled"] = scored["stack_id"].isin(set(labelled))
     scored["is_trained"] = scored["stack_id"].isin(set(trained))
@@ -172,9 +179,52 @@ def screen(
     funnel["likely"] = int((ranked["probability"] >= 0.5).sum())
     funnel["first_front"] = int((ranked["pareto_rank"] == 1).sum())
     if len(control):
-        stacks, found = predicted(control["specification"])
+        stacks = _stacks(control["specification"], monolayers)
+        found = models_say(stacks)
         spreads = (found[f"{edge}_ev_std"].to_numpy() for edge in ("vbm", "cbm"))
         found["type_ii_probability"] = type_ii_probability(stacks, table.to_dict("index"), *spreads)
         found["probability"] = joint_probability(found, targets, alignment)
         control = pd.concat([control, found[[*SCORED, "probability"]]], axis=1)
     return Screened(ranked, rejected, funnel, control)
+
+
+def _stacks(specifications: pd.Series, monolayers: Mapping[str, Monolayer]) -> list[Stack]:
+    return [Stack.from_json(text, monolayers) for text in specifications]
+
+
+def _below_best_registry(
+    samples: pd.DataFrame,
+    monolayers: Mapping[str, Monolayer],
+    models_say: Callable[[Sequence[Stack]], pd.DataFrame],
+) -> np.ndarray:
+    """How much less each stack is predicted to bind than the best it may slide into, meV/Å².
+
+    The other registries of high symmetry need not be among the samples. Zero for the best one and
+    for stacks without others, NaN where the registry itself is of no symmetry.
+
+    Args:
+        samples: refined ones, with their predictions.
+        models_say: predictions of any stacks.
+    """
+    binding = dict(zip(samples["stack_id"], samples["binding_energy_mev_a2"], strict=True))
+    families: dict[str, list[str]] = {}
+    missing: dict[str, Stack] = {}
+    symmetric = samples[samples["is_high_symmetry"].astype(bool)]
+    for key, stack in zip(
+        symmetric["stack_id"], _stacks(symmetric["specification"], monolayers), strict=True
+    ):
+        others = {other.key(): other for other in other_registries(stack)}
+        families[key] = list(others)
+        missing |= {k: other for k, other in others.items() if k not in binding}
+    if missing:
+        found = models_say(list(missing.values()))
+        binding |= dict(zip(missing, found["binding_energy_mev_a2"], strict=True))
+    return np.array(
+        [
+            max(binding[k] for k in (key, *families[key])) - binding[key]
+            if key in families
+            else np.nan
+            for key in samples["stack_id"]
+        ],
+        dtype=float,
+    )

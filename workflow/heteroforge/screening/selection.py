@@ -23,6 +23,9 @@ PROBABILITY_STEP = 0.02
 # Candidates within this of the best probability are about as good as the best: with some tens of
 # labels no calibration tells them apart.
 NEAR = 0.25
+# Registries whose predicted binding differs by less are about as likely: the one that is predicted
+# best is on average this far from the best (docs/prediction_accuracy.md).
+SAME_BINDING_MEV_A2 = 1.0
 # Fronts are drawn among this many of the likeliest; what lies behind is not near any.
 MOST_IN_FRONTS = 20000
 WORDS = {
@@ -145,15 +148,16 @@ def select_candidates(
     """Candidates for the DFT slots, at most `slots` rows, with `slot` and `role`.
 
     Rank decides, with these exceptions. A stack that DFT has labelled is never selected. Among
-    candidates about as probable as the best (within `NEAR`), those with registries of high
-    symmetry come first, others would slide when relaxed; among these, stacks that the generator
-    was not trained on. With `diversity` a set of layers gets a second slot only when no other
-    is about as probable. A share `exploration` of the slots goes to the stacks with the largest
-    uncertainty, among those that may hit.
+    candidates about as probable as the best (within `NEAR`), those come first that are predicted to
+    stay where they are: registries of high symmetry, and of those that layers may slide into the
+    one that binds most; among these, stacks that the generator was not trained on. With `diversity`
+    a set of layers gets a second slot only when no other is about as probable. A share
+    `exploration` of the slots goes to the stacks with the largest uncertainty, among those that may
+    hit.
 
     Args:
-        ranked: of `rank_candidates`, with `pair` (layers in any order), `is_high_symmetry` and
-            `<property>_std`.
+        ranked: of `rank_candidates`, with `pair` (layers in any order), `is_high_symmetry`,
+            `binding_below_best_registry_mev_a2` and `<property>_std`.
         labelled, trained: keys of stacks.
         fewest_probability: candidates below it are not selected.
     """
@@ -177,7 +181,12 @@ def select_candidates(
     near = open_to[open_to["probability"] >= best - NEAR]
     seen = near["stack_id"].isin(set(trained))
     symmetric = near["is_high_symmetry"].astype(bool)
-    preferred = pd.concat([near[symmetric & ~seen], near[symmetric & seen], near[~symmetric]])
+    stays = symmetric & ~(near["binding_below_best_registry_mev_a2"] > SAME_BINDING_MEV_A2)
+    slides = symmetric & ~stays
+    preferred = pd.concat(
+        [near[stays & ~seen], near[stays & seen], near[slides & ~seen], near[slides & seen]]
+        + [near[~symmetric]]
+    )
     passes = [True, False] if diversity else [False]
     for new_pairs in passes:
         take(preferred, slots - explored, "exploitation", new_pairs)
@@ -230,6 +239,12 @@ def describe_candidate(
         if row["role"] == "exploration"
         else f"rank {row['rank']} of {ranked}, Pareto front {row['pareto_rank']}"
     )
+    below = float(row["binding_below_best_registry_mev_a2"])
+    registry = ""
+    if below > SAME_BINDING_MEV_A2:
+        registry = f"another registry predicted to bind by {below:.1f} meV/Å² more, "
+    elif below >= 0.0:
+        registry = "no registry it may slide into predicted to bind clearly more, "
     novelty = (
         "not among the enumerated stacks"
         if row["is_novel"]
@@ -241,5 +256,5 @@ def describe_candidate(
     return (
         f"{row['formula']}: {text}; probability {row['probability']:.2f}, {why}; "
         f"{int(row['number_of_atoms'])} atoms, mismatch {row['mismatch_percent']:.2f} %, "
-        f"{novelty}, without a DFT label."
+        f"{registry}{novelty}, without a DFT label."
     )

@@ -33,7 +33,9 @@ __all__ = [
     "contact_gap_a",
     "enumerate_registries",
     "find_matches",
+    "other_registries",
     "rotation_axes",
+    "share_one_cell",
     "shared_cell",
     "stack_from_match",
     "stack_layers",
@@ -242,12 +244,11 @@ def contact_gap_a(stack: Stack, index: int) -> float:
 
     As `van_der_waals_gap_a`, for the atoms as they sit in the stack's cell.
     """
-    faces = []
-    for layer, top in ((stack.layers[index], True), (stack.layers[index + 1], False)):
-        species, fractional, heights = layer_sites(layer)
-        faces.append(_outermost(species, fractional @ stack.cell, heights, top))
+    cell = (stack.a, stack.b, stack.gamma_deg)
+    lower = _face_in_cell(stack.layers[index], True, *cell)
+    upper = _face_in_cell(stack.layers[index + 1], False, *cell)
     shift = np.array(stack.interfaces[index].offset)[None] @ stack.cell
-    return float(_contact_gaps(faces[0], faces[1], shift, stack.cell)[0])
+    return float(_contact_gaps(lower, upper, shift, stack.cell)[0])
 
 
 def rotation_axes(monolayer: Monolayer, order: int) -> np.ndarray:
@@ -295,6 +296,34 @@ def enumerate_registries(lower: Monolayer, upper: Monolayer) -> list[tuple[float
         break
     ordered = sorted(tuple(float(x) for x in row) for row in np.round(found, 6))
     return ordered
+
+
+def share_one_cell(below: Layer, above: Layer) -> bool:
+    """Whether the lattices of two layers coincide in the stack: one registry for all cells."""
+    if below.number_of_cells != above.number_of_cells:
+        return False
+    # U with S_above = S_below U takes one lattice to the other; its determinant is one here.
+    change = np.linalg.inv(np.array(below.supercell)) @ np.array(above.supercell)
+    return bool(np.abs(change - np.round(change)).max() < 1e-6)
+
+
+def other_registries(stack: Stack) -> list[Stack]:
+    """A bilayer slid into its other registries of high symmetry, at the gap where layers touch.
+
+    Those that are equal by symmetry come once. None for layers without a common cell, which meet
+    in all registries at once, and for more than two layers.
+    """
+    if stack.number_of_layers != 2 or not share_one_cell(*stack.layers):
+        return []
+    below, above = stack.layers
+    found: dict[str, Stack] = {stack.key(): stack}
+    for registry in enumerate_registries(below.monolayer, above.monolayer):
+        x, y = np.array(registry) @ np.linalg.inv(np.array(below.supercell))
+        interface = replace(stack.interfaces[0], offset=(float(x), float(y)))
+        slid = replace(stack, interfaces=(interface,))
+        slid = replace(slid, interfaces=(replace(interface, gap_a=contact_gap_a(slid, 0)),))
+        found.setdefault(slid.key(), slid)
+    return list(found.values())[1:]
 
 
 # --- superlattices --------------------------------------------------------------------------------
@@ -516,6 +545,14 @@ def _face(monolayer: Monolayer, top: bool):
     """As `_outermost`, for a free layer."""
     xy = np.array(monolayer.positions) @ monolayer.cell
     return _outermost(monolayer.species, xy, np.array(monolayer.heights), top)
+
+
+@lru_cache(maxsize=20000)
+def _face_in_cell(layer: Layer, top: bool, a: float, b: float, gamma_deg: float):
+    """As `_outermost`, for a layer as it sits in a stack's cell: many registries share one."""
+    species, fractional, heights = layer_sites(layer)
+    xy = fractional @ cell_from_parameters(a, b, gamma_deg)
+    return _outermost(species, xy, heights, top)
 
 
 def _outermost(species, xy: np.ndarray, heights: np.ndarray, top: bool):
