@@ -242,7 +242,7 @@ def _interface_values(stack: Stack, layers: list[dict[str, float]]) -> dict[str,
         rows.append(row)
     if not rows:
         return {}
-    return {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
+    return {key: float(sum(row[key] for row in rows) / len(rows)) for key in rows[0]}
 
 
 def ionic_binding_mev_a2(stack: Stack, index: int, gaps_a: Sequence[float]) -> np.ndarray:

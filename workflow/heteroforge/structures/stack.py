@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from math import gcd, isfinite, lcm
 
 import numpy as np
@@ -80,7 +81,8 @@ class Layer:
 
     @property
     def number_of_cells(self) -> int:
-        return int(round(np.linalg.det(np.array(self.supercell))))
+        (a, b), (c, d) = self.supercell
+        return int(a * d - b * c)
 
     @property
     def species(self) -> list[str]:
@@ -191,17 +193,15 @@ class Stack:
 
     def deformation(self, index: int) -> np.ndarray:
         """F (2, 2) that takes the free layer's supercell to the stack's cell (rows: x' = x F)."""
-        layer = self.layers[index]
-        free = np.array(layer.supercell) @ layer.monolayer.cell
-        return np.linalg.inv(free) @ self.cell
+        return _deformation(self.layers[index], self.a, self.b, self.gamma_deg)[0].copy()
 
     def strain(self, index: int) -> np.ndarray:
         """Symmetric in-plane strain (2, 2) of a layer, in its own frame, dimensionless."""
-        return polar_decomposition(self.deformation(index))[0]
+        return _deformation(self.layers[index], self.a, self.b, self.gamma_deg)[1].copy()
 
     def rotation_deg(self, index: int) -> float:
         """Angle from the stack's x axis to the layer's a axis, in degrees."""
-        return polar_decomposition(self.deformation(index))[1]
+        return _deformation(self.layers[index], self.a, self.b, self.gamma_deg)[2]
 
     def twist_deg(self, index: int) -> float:
         """Rotation of layer `index + 1` against layer `index`, in [0, 360) degrees."""
@@ -359,6 +359,16 @@ class Stack:
                 "Stack.to_json writes"
             ) from error
         return cls.from_dict(data, monolayers)
+
+
+@lru_cache(maxsize=20000)
+def _deformation(
+    layer: Layer, a: float, b: float, gamma_deg: float
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Deformation, strain and rotation in degrees of a layer in a cell, which many stacks share."""
+    free = np.array(layer.supercell) @ layer.monolayer.cell
+    deformation = np.linalg.inv(free) @ cell_from_parameters(a, b, gamma_deg)
+    return deformation, *polar_decomposition(deformation)
 
 
 def _layer(entry: Mapping, monolayers: Mapping[str, Monolayer] | None) -> Layer:
