@@ -157,6 +157,22 @@ def test_calibrated_intervals_cover_what_they_say():
     assert np.mean(coverage, axis=0) == pytest.approx([0.68, 0.90], abs=0.04)
 
 
+def test_a_calibration_of_before_counts_until_there_are_labels():
+    generator = np.random.default_rng(3)
+
+    def factors(n: int, scale: float, outliers: int = 0) -> np.ndarray:
+        residual = scale * generator.standard_normal(n)
+        residual[:outliers] = 4.0
+        groups = [f"g{i}" for i in range(n)]
+        return np.array(calibrate(residual, np.ones(n), groups, prior_labels=20)["factors"])
+
+    # A dozen of the size expected, one far off: intervals stay near those of a normal error.
+    assert factors(12, 0.8, outliers=1) == pytest.approx([1.0, 1.645], abs=0.4)
+    # Many that are twice as large decide alone; the floor is half their median.
+    wide = 2.0 / np.sqrt(1 + 0.67**2)
+    assert factors(2000, 2.0) == pytest.approx([wide, 1.645 * wide], rel=0.06)
+
+
 @pytest.fixture(scope="module")
 def published(small_monolayers, small_table) -> PublishedModel:
     table = small_table.assign(protocol="test")
@@ -228,7 +244,7 @@ def test_evaluation_stands_beside_baselines(members, published, small_table, tmp
 def test_another_predictor_takes_over_where_it_is_better_by_more_than_chance():
     pairs = np.array([f"p{i // 2}" for i in range(24)])
     ones = np.where(np.arange(24) % 3 == 0, 1.0, -1.0)
-    residuals = {name: ones for name in PREDICTORS}
+    residuals = dict.fromkeys(PREDICTORS, ones)
     assert _choose(residuals, pairs) == "published"  # none is better
     # Better for some pairs and worse for others: in the mean by 0.025, which is nothing.
     residuals["physics"] = ones * np.where(np.arange(24) % 4 < 2, 0.5, 1.45)

@@ -57,6 +57,9 @@ FOLDS = 10
 # Fewer labels than this say nothing about which predictor is better.
 FEWEST_LABELS, FEWEST_PAIRS = 8, 4
 LARGEST_PRETRAINING_SET = 4000
+# Labels of one's own that the published model's calibration, on thousands of bilayers of other
+# layers, is taken to be worth.
+CALIBRATED_BEFORE = 20
 
 
 def _with_physics(
@@ -441,10 +444,11 @@ def evaluate(
             simpler = min(errors[p]["mae"] for p in PREDICTORS[:-1])
             entry["network_beats_baselines"] = bool(errors["network"]["mae"] < simpler)
             residual = held_out[chosen][known, j] - values[known, j]
+            prior = CALIBRATED_BEFORE if chosen in ("published", "corrected_published") else 0
             calibration["properties"][name] = {
                 "predictor": chosen,
                 "calibrated": True,
-                **calibrate(residual, spreads[chosen][known, j], pairs),
+                **calibrate(residual, spreads[chosen][known, j], pairs, prior),
             }
         else:
             # Nothing was validated here: what the published model says of itself stands.
