@@ -1,6 +1,7 @@
 """Real pw.x on the smallest cells."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from ase import Atoms
 from heteroforge.dft import running
 from heteroforge.dft.calculations import Calculator, cell_for_truncation, with_height
 from heteroforge.dft.protocols import Protocol, Pseudopotentials
+from heteroforge.dft.registries import compare_registries
 from heteroforge.dft.running import (
     CalculationFailed,
     Launcher,
@@ -17,6 +19,8 @@ from heteroforge.dft.running import (
     run_pw,
 )
 from heteroforge.dft.verification import compute_density
+from heteroforge.structures import Monolayer, build
+from heteroforge.structures.matching import other_registries, stack_layers
 
 pytestmark = [
     pytest.mark.pw,
@@ -67,6 +71,40 @@ def test_boron_nitride_and_graphene(calculator):
     assert density["mesh_is_metal"]
     # Work function of graphene, PBE: 4.2–4.3 eV.
     assert -density["fermi_ev"] == pytest.approx(4.25, abs=0.15)
+
+
+def test_graphene_lies_lowest_with_carbon_above_boron(calculator):
+    """The order of the three registries on h-BN of G. Giovannetti et al., Phys. Rev. B 76, 073103
+    (2007): carbon above boron lowest, then carbon above nitrogen, then carbon above both."""
+    nitride = Monolayer.from_atoms(honeycomb("B", "N", 2.49), name="BN")
+    graphene = Monolayer.from_atoms(honeycomb("C", "C", 2.49), name="C")
+    on_top = max(
+        [(s := stack_layers([nitride, graphene])), *other_registries(s)],
+        key=lambda stack: stack.interfaces[0].gap_a,
+    )
+    coarse = replace(calculator("own").protocol, cutoff_ry=40.0)  # differences need no more
+
+    def run(name: str) -> Calculator:
+        return replace(calculator(name), protocol=coarse)
+
+    atoms = cell_for_truncation(build(on_top))
+    height = atoms.cell.array[2, 2] + 1.0
+    scan = run("own").scan_gap(with_height(atoms, height))
+    found = compare_registries(run, on_top, scan, height)
+    assert len(found) == 2
+    assert found[0]["energy_mev_a2"] < found[1]["energy_mev_a2"] < -0.1
+    lowest = next(s for s in other_registries(on_top) if s.key() == found[0]["stack_id"])
+    placed = build(lowest)
+    places = {
+        element: placed.get_scaled_positions()[np.array(placed.symbols) == element][:, :2]
+        for element in ("B", "N", "C")
+    }
+
+    def covered(element: str) -> bool:
+        apart = places["C"] - places[element]
+        return bool(np.abs(apart - np.round(apart)).max(axis=1).min() < 0.01)
+
+    assert covered("B") and not covered("N")
 
 
 def test_results_do_not_depend_on_the_vacuum(calculator):
