@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from candidates import candidate
 
+from heteroforge.report.cards import _values
 from heteroforge.report.trust import (
     HSE_OPENS_GAP_EV,
     HSE_PARTS_EDGES_EV,
@@ -32,6 +33,28 @@ def test_trust_compares_predictions_with_what_dft_found():
     assert gap_known.unseen == "0.12\u202feV in the mean (9 stacks)"
     assert gap_known.interval == "50\u202f% of them, 68\u202f% expected"
     assert gap_known.here == "0.20\u202feV in the mean of 2, 0.30\u202feV at worst"
+
+
+@pytest.mark.parametrize(
+    ("predicted", "told"),
+    [
+        ((2.3, 1.6, 1.7), "all predicted too large"),
+        ((1.9, 1.2, 1.1), "all predicted too small"),
+        ((2.3, 1.2, 1.7), "at worst"),
+    ],
+)
+def test_an_error_of_one_sign_is_told(predicted, told):
+    made = [candidate(0, gap_ev=2.0), candidate(1, gap_ev=1.5), candidate(2, gap_ev=1.4)]
+    for one, value in zip(made, predicted, strict=True):
+        one.predicted["gap_ev"] = value
+    assert trust_in_numbers({}, {}, made, ["gap_ev"])[0].here.endswith(told)
+
+
+def test_a_card_says_what_a_pbe_gap_is():
+    (value,) = [v for v in _values(candidate(gap_ev=2.0)) if v.label == "band gap"]
+    assert value.note.endswith("2.40 to 3.16\u202feV")
+    (metal,) = [v for v in _values(candidate(gap_ev=0.0)) if v.label == "band gap"]
+    assert metal.note == ""
 
 
 def test_how_much_hse_opens_gaps():

@@ -19,6 +19,7 @@ from heteroforge.report.campaign import Campaign, Candidate
 from heteroforge.report.judgement import doubts, known_number, reasons, why_undetermined
 from heteroforge.report.materials import Material, other_stackings, stacking_text
 from heteroforge.report.sections import Picture
+from heteroforge.report.trust import HSE_OPENS_GAP_EV
 from heteroforge.report.words import (
     chemical_formula,
     formula_text,
@@ -216,6 +217,13 @@ def _note(candidate: Candidate, name: str) -> str:
     """What a reader has to know to use the value, below it."""
     if name == "alignment" and candidate.computed.get(name) == "undetermined":
         return why_undetermined(candidate)
+    gap = known_number(candidate, name) if name == "gap_ev" else None
+    if gap:
+        _, low, _, high = HSE_OPENS_GAP_EV
+        return (
+            f"PBE; opened as HSE06 opens the middle half of known semiconductors: "
+            f"{value_text(name, gap + low, unit=False)} to {value_text(name, gap + high)}"
+        )
     step = known_number(candidate, "vacuum_step_ev")
     if step is None or abs(step) < _STEP_TOLD_EV:
         return ""

@@ -28,7 +28,7 @@ def labels_figure(labels: pd.DataFrame) -> Figure:
     """
     names = labels.groupby("stack_id")["specification"].first().map(stack_name)
     with style():
-        figure = Figure(figsize=(8.4, 3.2), layout="constrained")
+        figure = Figure(figsize=(8.4, 3.5), layout="constrained")
         for axes, (name, (method, label)) in zip(figure.subplots(1, 3), SHOWN.items(), strict=True):
             rows = labels[labels["property"] == name]
             wide = rows.pivot_table(index="stack_id", columns="fidelity", values="value")
@@ -52,7 +52,8 @@ def labels_figure(labels: pd.DataFrame) -> Figure:
                 error = (known["dft"] - known[fidelity]).abs().mean()
                 text = f"{words}: off by {error:.2g}"
                 axes.scatter(known[fidelity], known["dft"], s=15, lw=0, color=color, label=text)
-            axes.legend(loc="lower right", fontsize=7)
+            # Below the axes: points may lie anywhere.
+            axes.legend(loc="upper left", bbox_to_anchor=(-0.05, -0.18), fontsize=8)
             worst = (known["dft"] - known["published"]).abs().nlargest(NAMED).index
             # On two lines: the panels are narrow.
             texts = names[worst].map(formula_text).str.replace(" / ", " /\n")

@@ -93,9 +93,17 @@ def trust_in_numbers(
         ]
         here = "no candidate to compare"
         if pairs:
-            off = np.abs(np.subtract(*zip(*pairs, strict=True)))
+            difference = np.subtract(*zip(*pairs, strict=True))
+            off = np.abs(difference)
             worst = f", {_error(name, off.max())} at worst" if len(off) > 1 else ""
-            here = f"{_error(name, off.mean())} in the mean of {len(off)}{worst}"
+            side = ""
+            if len(off) > 2 and abs(np.sign(difference).sum()) == len(off):
+                side = (
+                    ", all predicted too large"
+                    if difference[0] > 0
+                    else ", all predicted too small"
+                )
+            here = f"{_error(name, off.mean())} in the mean of {len(off)}{worst}{side}"
         text = _LEFT_OUT[_KIND[name]].format(*HSE_OPENS_GAP_EV)
         rows.append(Trust(quantity(name).words, unseen, interval, here, text))
     return rows
