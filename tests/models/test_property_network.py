@@ -191,7 +191,7 @@ def tables(small_stacks, small_table, published):
         for name in PROPERTIES:
             shift = {"gap_ev": -0.2, "binding_energy_mev_a2": 4.0}.get(name, 0.1)
             value = own[name] + shift + 0.02 * generator.standard_normal()
-            rows.append([stack.key(), stack.to_json(), name, value, "", "dft", "test", "", np.nan])
+            rows.append([stack.key(), stack.to_json(), name, value, "", "dft", "test", ""])
     physics = baseline_labels(small_stacks, small_table)
     labels = pd.concat([labels, physics, pd.DataFrame(rows, columns=COLUMNS)], ignore_index=True)
     training = pd.DataFrame(

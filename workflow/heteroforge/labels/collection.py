@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from heteroforge.io import InputError, read_table
@@ -24,7 +23,6 @@ COLUMNS = [
     "fidelity",
     "source",
     "protocol",
-    "std",  # of a value that is predicted
 ]
 
 SLID_A = 0.3
@@ -54,7 +52,7 @@ def baseline_labels(stacks: Sequence[Stack], table: pd.DataFrame) -> pd.DataFram
                 rows.append(
                     [key, specification, name, value, LABELLED[name], "baseline", "physics", ""]
                 )
-    return pd.DataFrame(rows, columns=COLUMNS[:-1]).assign(std=np.nan)
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def user_labels(
@@ -108,7 +106,7 @@ def user_labels(
             [stack.key(), stack.to_json(), name, float(value), LABELLED[name], "dft", origin,
              protocol]
         )  # fmt: skip
-    return pd.DataFrame(rows, columns=COLUMNS[:-1]).assign(std=np.nan), foreign
+    return pd.DataFrame(rows, columns=COLUMNS), foreign
 
 
 def campaign_labels(
@@ -135,7 +133,7 @@ def campaign_labels(
                     [stack.key(), stack.to_json(), name, float(row[name]), unit, "dft", str(path),
                      row["protocol"]]
                 )  # fmt: skip
-    return pd.DataFrame(rows, columns=COLUMNS[:-1]).assign(std=np.nan), foreign
+    return pd.DataFrame(rows, columns=COLUMNS), foreign
 
 
 def _stack(specification: str, monolayers: Mapping[str, Monolayer]) -> Stack | None:

@@ -62,7 +62,7 @@ class PublishedModel:
 
 
 def published_labels(stacks: Sequence[Stack], model: PublishedModel) -> pd.DataFrame:
-    """Rows of the labels' table with fidelity `published`, one per stack and property.
+    """Rows of the labels' table with fidelity `published`, one per stack and property, with `std`.
 
     Args:
         stacks: any, each counted once; a layer alone has no row.
@@ -78,4 +78,4 @@ def published_labels(stacks: Sequence[Stack], model: PublishedModel) -> pd.DataF
                     [key, specification, name, values[i, j], LABELLED[name], "published",
                      "model of published bilayers", "", std[i, j]]
                 )  # fmt: skip
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return pd.DataFrame(rows, columns=[*COLUMNS, "std"])
