@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -21,9 +22,10 @@ from heteroforge.models.gvae import LibraryBatch, StackData
 from heteroforge.models.gvae_training import TrainedGVAE, encode_stacks
 from heteroforge.models.stack_inputs import at_contact_gaps
 from heteroforge.models.windows import window_probability
-from heteroforge.structures import Monolayer, Stack, StructureError, build
+from heteroforge.structures import Layer, Monolayer, Stack, StructureError
+from heteroforge.structures.build import layer_sites
 from heteroforge.structures.matching import enumerate_registries
-from heteroforge.structures.plane import minimum_image_distances
+from heteroforge.structures.plane import cell_from_parameters, minimum_image_distances
 
 __all__ = [
     "BLOCK_SIZE",
@@ -374,15 +376,20 @@ def validity(stack: Stack, limits: Limits) -> str:
     low, high = limits.gap_a
     if any(not low <= interface.gap_a <= high for interface in stack.interfaces):
         return "interlayer gap"
-    atoms = build(stack)
-    fractional = atoms.get_scaled_positions(wrap=False)[:, :2]
-    lateral = minimum_image_distances(fractional, fractional, stack.cell)
-    vertical = atoms.positions[:, 2][:, None] - atoms.positions[:, 2][None, :]
-    distance = np.sqrt(lateral**2 + vertical**2)
-    np.fill_diagonal(distance, np.inf)
-    if distance.min() < SHORTEST_DISTANCE_A:
-        return "atoms too near"
-    return ""
+    # Atoms of different layers are apart by the gap at least.
+    nearest = min(_shortest_a(layer, stack.a, stack.b, stack.gamma_deg) for layer in stack.layers)
+    return "atoms too near" if min(nearest, low) < SHORTEST_DISTANCE_A else ""
+
+
+@lru_cache(maxsize=20000)
+def _shortest_a(layer: Layer, a: float, b: float, gamma_deg: float) -> float:
+    """Shortest distance (Å) of two atoms of a perfect layer in a stack's cell."""
+    _, fractional, heights = layer_sites(layer)
+    lateral = minimum_image_distances(fractional, fractional, cell_from_parameters(a, b, gamma_deg))
+    distance = np.hypot(lateral, heights[:, None] - heights[None, :])
+    # An atom and its own image are a lattice vector apart.
+    np.fill_diagonal(distance, min(a, b))
+    return float(distance.min())
 
 
 def _unnamed(stack: Stack, new: Collection[str]) -> Stack:

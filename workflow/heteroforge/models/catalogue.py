@@ -156,10 +156,13 @@ class Catalogue:
 
     def stiffness_n_m(self, name: str) -> float | None:
         """In-plane stiffness of a monolayer where the table knows it."""
+        return self._stiffness_n_m.get(name)
+
+    @cached_property
+    def _stiffness_n_m(self) -> dict[str, float]:
         if self.properties is None or "stiffness_n_m" not in self.properties:
-            return None
-        value = self.properties["stiffness_n_m"].get(name)
-        return None if value is None or pd.isna(value) else float(value)
+            return {}
+        return self.properties["stiffness_n_m"].dropna().astype(float).to_dict()
 
     # --- pairs --------------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 """From a stack to atoms."""
 
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 from ase import Atoms
@@ -25,6 +26,12 @@ def cell_height_for_truncation_a(thickness_a: float) -> float:
 
 def layer_sites(layer: Layer) -> tuple[list[str], np.ndarray, np.ndarray]:
     """Species, fractional coordinates (n, 2) and heights (n) of a perfect layer's supercell."""
+    species, fractional, heights = _sites(layer)
+    return list(species), fractional.copy(), heights.copy()
+
+
+@lru_cache(maxsize=20000)
+def _sites(layer: Layer) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
     supercell = np.array(layer.supercell)
     points = lattice_points(supercell)
     base = np.array(layer.monolayer.positions)
@@ -32,7 +39,7 @@ def layer_sites(layer: Layer) -> tuple[list[str], np.ndarray, np.ndarray]:
     heights = np.tile(layer.monolayer.heights, len(points))
     if layer.flipped:
         heights = -heights
-    return list(layer.monolayer.species) * len(points), wrap(fractional), heights
+    return tuple(layer.monolayer.species) * len(points), wrap(fractional), heights
 
 
 def build(stack: Stack, vacuum_a: float = 15.0, cell_height_a: float | None = None) -> Atoms:

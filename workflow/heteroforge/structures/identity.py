@@ -46,7 +46,8 @@ class _Junction:
         lower, upper: index of the operation of each layer (n).
         number_of_upper: how many operations the upper layer has.
         to_grid: from the lower layer's fractional coordinates to grid steps (2, 2).
-        reduced, reduced_integers: reduced basis of the grid (2, 2), in Å and in grid steps.
+        reduced, reduced_integers: reduced basis of the grid (2, 2), in Å and in grid steps;
+            to_reduced: inverse of the latter.
         origin: registry of the layers' symmetry origins where that of their own ones is 0 (2).
     """
 
@@ -61,13 +62,14 @@ class _Junction:
     steps: int
     reduced: np.ndarray
     reduced_integers: np.ndarray
+    to_reduced: np.ndarray
     origin: np.ndarray
 
     def grid(self, registry: np.ndarray) -> np.ndarray:
         """The grid point nearest in the plane to a registry of the layers' own origins."""
         place = (registry + self.origin) @ self.to_grid
         # In the reduced basis, so that the choice does not depend on the description.
-        coordinates = place @ np.linalg.inv(self.reduced_integers)
+        coordinates = place @ self.to_reduced
         corner = np.floor(coordinates)
         near = corner + _CORNERS
         distance = (((near - coordinates) @ self.reduced) ** 2).sum(axis=1)
@@ -115,7 +117,7 @@ def _chain(stack: Stack) -> str:
         registry = np.array(interface.offset) @ np.array(lower.supercell)
         steps = junction.steps
         place = junction.grid(registry) + junction.shifts[candidates]
-        place = np.einsum("ni,nij->nj", place, junction.matrices[candidates]) % steps
+        place = (place[:, None, :] @ junction.matrices[candidates])[:, 0] % steps
         codes = place[:, 0] * steps + place[:, 1]
         least = int(codes.min())
         candidates = candidates[codes == least]
@@ -183,6 +185,7 @@ def _junction(
         steps=steps,
         reduced=reduced_integers @ grid,
         reduced_integers=reduced_integers,
+        to_reduced=np.linalg.inv(reduced_integers),
         origin=second.origin @ inverse / cells_top - first.origin,
     )
 

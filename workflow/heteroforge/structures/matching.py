@@ -283,6 +283,12 @@ def enumerate_registries(lower: Monolayer, upper: Monolayer) -> list[tuple[float
     axes get the four half-cell shifts. The first is (0, 0) wherever that is one of them. Some of
     them may be equal by symmetry: `Stack.key` tells.
     """
+    return list(_registries(lower, upper))
+
+
+@lru_cache(maxsize=20000)
+def _registries(lower: Monolayer, upper: Monolayer) -> tuple[tuple[float, float], ...]:
+    """As `enumerate_registries`: every stack of a pair asks for them."""
     halves = np.array([[0.0, 0.0], [0.5, 0.0], [0.0, 0.5], [0.5, 0.5]])
     found = halves
     for order in (3, 4, 2):
@@ -294,8 +300,7 @@ def enumerate_registries(lower: Monolayer, upper: Monolayer) -> list[tuple[float
             first = np.concatenate([first, rotation_axes(lower, 2)])
         found = _distinct((first[:, None, :] - second[None, :, :]).reshape(-1, 2))
         break
-    ordered = sorted(tuple(float(x) for x in row) for row in np.round(found, 6))
-    return ordered
+    return tuple(sorted(tuple(float(x) for x in row) for row in np.round(found, 6)))
 
 
 def share_one_cell(below: Layer, above: Layer) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from math import gcd, isfinite, lcm
 
 import numpy as np
@@ -292,6 +292,10 @@ class Stack:
         from layers and registry once a stack is relaxed. Layers are told apart by their names,
         unnamed ones by their geometry as described.
         """
+        return self._key
+
+    @cached_property
+    def _key(self) -> str:
         return stack_key(self)
 
     def to_dict(self, inline_monolayers: bool = True) -> dict:
