@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from heteroforge.dft.registries import compare_registries, lowest_point
+from heteroforge.dft.running import CalculationFailed
 from heteroforge.dft.verification import _best_registry
 from heteroforge.structures import Monolayer, build
 from heteroforge.structures.compare import interlayer_gaps_a
@@ -100,6 +101,32 @@ def test_registries_are_compared_each_at_its_best_distance(own):
     assert {e["stack_id"] for e in found} == {o.key() for o in other_registries(stack)}
 
 
+def test_a_registry_that_fails_does_not_cost_the_others(monkeypatch):
+    stack = stack_layers([honeycomb("Al", "N"), honeycomb("Si", "C")])
+    bad = other_registries(stack)[0].key()
+
+    class Calculator:
+        attempts = [{"step": "scan"}]
+
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def scan_gap(self, atoms):
+            if self.name == bad:
+                raise CalculationFailed("did not converge", self.attempts)
+            return [(0.0, -1.0, 0.0)]
+
+        def clean(self) -> None:
+            pass
+
+    good, failed = compare_registries(Calculator, stack, [(0.0, -0.9, 0.0)], 40.0)
+    assert good["energy_mev_a2"] == pytest.approx(-1e2 / stack.area_a2)
+    assert failed["stack_id"] == bad and failed["energy_mev_a2"] is None
+    assert failed["reason"] == "did not converge" and failed["attempts"]
+    # Nothing is asked of a layer alone, which has no scan either.
+    assert compare_registries(Calculator, stack_layers([honeycomb("Al", "N")]), [], 40.0) == []
+
+
 def test_the_result_names_the_lowest_registry():
     stack = stack_layers([honeycomb("Al", "N"), honeycomb("Si", "C")])
     lower = [{"stacking": "AB", "energy_mev_a2": -19.0}, {"stacking": "BA", "energy_mev_a2": 2.0}]
@@ -109,5 +136,9 @@ def test_the_result_names_the_lowest_registry():
     }
     assert _best_registry(stack, lower[1:])["best_registry"] == "AA"
     assert _best_registry(stack, lower[1:])["energy_above_best_registry_mev_a2"] == 0.0
+    failed = {"stacking": "BA'", "energy_mev_a2": None, "reason": "did not converge"}
+    assert _best_registry(stack, [lower[0], failed])["best_registry"] == "AB"
+    assert _best_registry(stack, [lower[1], failed])["best_registry"] is None
+    assert _best_registry(stack, [failed])["best_registry"] is None
     unknown = {"energy_above_best_registry_mev_a2": None, "best_registry": None}
     assert _best_registry(stack, None) == _best_registry(stack, []) == unknown

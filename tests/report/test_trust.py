@@ -9,6 +9,7 @@ from candidates import candidate
 
 from heteroforge.report.cards import _values
 from heteroforge.report.trust import (
+    HSE_OPENS_BY_GAP_EV,
     HSE_OPENS_GAP_EV,
     HSE_PARTS_EDGES_EV,
     MASSES_CHECKED,
@@ -52,7 +53,7 @@ def test_an_error_of_one_sign_is_told(predicted, told):
 
 def test_a_card_says_what_a_pbe_gap_is():
     (value,) = [v for v in _values(candidate(gap_ev=2.0)) if v.label == "band gap"]
-    assert value.note.endswith("2.40 to 3.16\u202feV")
+    assert value.note.endswith("2.40 to 3.02\u202feV")
     (metal,) = [v for v in _values(candidate(gap_ev=0.0)) if v.label == "band gap"]
     assert metal.note == ""
 
@@ -65,6 +66,12 @@ def test_how_much_hse_opens_gaps():
     number, *quartiles = HSE_OPENS_GAP_EV
     assert number == both.sum()
     assert opened.quantile([0.25, 0.5, 0.75]).tolist() == pytest.approx(quartiles, abs=0.006)
+    least = 0.0
+    for most, *ends in HSE_OPENS_BY_GAP_EV:
+        some = opened[(pbe[both] > least) & (pbe[both] <= most)]
+        assert len(some) > 100
+        assert some.quantile([0.25, 0.75]).tolist() == pytest.approx(ends, abs=0.006)
+        least = most
 
 
 def test_how_far_hse_moves_edges_apart():

@@ -82,6 +82,7 @@ def test_best_registry_is_looked_for_among_those_that_were_not_sampled(small_mon
             "stack_id": [stack.key() for stack in sampled],
             "specification": [stack.to_json() for stack in sampled],
             "is_high_symmetry": [True, True, False],
+            "number_of_layers": 2,
             "binding_energy_mev_a2": [10.0, 11.0, 50.0],
         }
     )
@@ -94,3 +95,6 @@ def test_best_registry_is_looked_for_among_those_that_were_not_sampled(small_mon
     found = _below_best_registry(samples, small_monolayers, models_say)
     assert found[:2] == pytest.approx([2.0, 1.0]) and np.isnan(found[2])
     assert asked == [stacks[2].key()]
+    # Of three layers the others are not looked for, and nothing is said.
+    three = _below_best_registry(samples.assign(number_of_layers=3), small_monolayers, models_say)
+    assert np.isnan(three).all()

@@ -16,7 +16,7 @@ __all__ = ["largest_stack", "memory_mb", "walltime_min"]
 
 # Core minutes of a candidate of four atoms; the cost grows with the square of the atoms (bands ×
 # plane waves grow with their square, k-points fall with their number, projections add one power).
-_CORE_MIN = {"quick": 12.0, "standard": 60.0, "precise": 240.0}
+_CORE_MIN = {"quick": 15.0, "standard": 75.0, "precise": 300.0}
 _OVERHEAD_MIN = 10.0  # start of the job, reading of files
 _PYTHON_MB = 1000
 _MB_PER_ATOM = 100

@@ -31,6 +31,7 @@ from heteroforge.dft.verification import (
     compute_strain_response,
     relax_layer,
     relax_stack,
+    scan_height_a,
     start_structure,
 )
 from heteroforge.io import (
@@ -260,7 +261,7 @@ class Verification:
                 lambda name: self.calculator(f"registries/{name}"),
                 Stack.from_dict(candidate["specification"]),
                 relax["scan"],
-                relax["scan_height_a"],
+                scan_height_a(read_frames(self.file("structure.extxyz"))[0]),
             )
             attempts = [attempt for entry in found for attempt in entry.pop("attempts")]
             return {"registries": found, "attempts": attempts}
@@ -369,7 +370,8 @@ class Verification:
 
     def _step_in_progress(self) -> str:
         """The first step without a finished outcome."""
-        for name, file in _STEPS.items():
+        asked = {n: f"{n}/result.json" for n, key in _OPTIONAL.items() if self.settings[key]}
+        for name, file in (_STEPS | asked).items():
             try:
                 if read_json(self.file(file))["status"] != "done":
                     return name

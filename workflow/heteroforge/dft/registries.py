@@ -9,6 +9,7 @@ import numpy as np
 from scipy.interpolate import CubicHermiteSpline
 
 from heteroforge.dft.calculations import Calculator, cell_for_truncation, with_height
+from heteroforge.dft.running import CalculationFailed
 from heteroforge.structures import Stack, build
 from heteroforge.structures.matching import contact_gap_a, other_registries
 
@@ -51,28 +52,37 @@ def compare_registries(
 
     Returns:
         Lowest first, per registry `stack_id`, `stacking`, `offset` (fractions of the stack's cell),
-        `gap_a` in Å and `energy_mev_a2`: negative where it is lower than the own one.
+        `gap_a` in Å, `energy_mev_a2`: negative where it is lower than the own one, and `attempts`.
+        One whose calculation failed comes last, with `reason` and None for both numbers: what is
+        known of the stack does not hang on it.
     """
+    others = other_registries(stack)
+    if not others:
+        return []
     shift, lowest = lowest_point(scan)
     # How much further than touching spheres the layers are in the own registry: a start for others.
     further = stack.interfaces[0].gap_a + shift - contact_gap_a(stack, 0)
     found = []
-    for other in other_registries(stack):
+    for other in others:
         gap = max(1.0, other.interfaces[0].gap_a + further)
         other = replace(other, interfaces=(replace(other.interfaces[0], gap_a=gap),))
         atoms = cell_for_truncation(build(other))
         run = calculator(other.key())
-        points = run.scan_gap(with_height(atoms, max(height_a, atoms.cell.array[2, 2])))
+        entry = {
+            "stack_id": other.key(),
+            "stacking": other.stacking(0),
+            "offset": list(other.interfaces[0].offset),
+            "gap_a": None,
+            "energy_mev_a2": None,
+        }
+        try:
+            points = run.scan_gap(with_height(atoms, max(height_a, atoms.cell.array[2, 2])))
+            moved, energy = lowest_point(points)
+            entry["gap_a"] = gap + moved
+            entry["energy_mev_a2"] = 1e3 * (energy - lowest) / stack.area_a2
+        except (CalculationFailed, ValueError) as error:
+            entry["reason"] = str(error)
+            print(f"registry {entry['stacking']}: {error}")
         run.clean()
-        moved, energy = lowest_point(points)
-        found.append(
-            {
-                "stack_id": other.key(),
-                "stacking": other.stacking(0),
-                "offset": list(other.interfaces[0].offset),
-                "gap_a": gap + moved,
-                "energy_mev_a2": 1e3 * (energy - lowest) / stack.area_a2,
-                "attempts": run.attempts,
-            }
-        )
-    return sorted(found, key=lambda entry: entry["energy_mev_a2"])
+        found.append(entry | {"attempts": run.attempts})
+    return sorted(found, key=lambda e: (e["energy_mev_a2"] is None, e["energy_mev_a2"] or 0.0))

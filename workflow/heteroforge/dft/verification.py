@@ -25,6 +25,7 @@ from heteroforge.dft.registries import lowest_point
 from heteroforge.dft.strain import STRAIN_UNITS, strain_response, strained
 from heteroforge.features import facing_levels
 from heteroforge.io import read_json, write_json
+from heteroforge.labels.collection import SLID_A
 from heteroforge.structures import Stack, build
 from heteroforge.structures.compare import (
     deformation_a,
@@ -42,6 +43,7 @@ __all__ = [
     "compute_strain_response",
     "relax_layer",
     "relax_stack",
+    "scan_height_a",
     "start_structure",
 ]
 
@@ -94,15 +96,14 @@ def relax_stack(calculator: Calculator, atoms: Atoms) -> dict:
         `atoms` (relaxed, in a cell of the height it needs), `registry_shift_a` (how far a layer
         slid over the one below it at most), `layer_deformation_a` (how far an atom moved within
         its layer at most), `ionic_steps`, `energy_drop_ev` (from the start structure to the
-        relaxed one), `scan` (shift in Å, energy in eV, slope in eV/Å), `scan_height_a` of its cell.
+        relaxed one), `scan` (shift in Å, energy in eV, slope in eV/Å).
     """
     start = atoms
     layers = int(atoms.arrays["layer"].max()) + 1
     scan: list = []
-    height = None
     if layers > 1:
         # One height for all energies of the scan and the relaxation after it.
-        height = float(cell_for_truncation(_opened(atoms, SCAN_ROOM_A)).cell.array[2, 2])
+        height = scan_height_a(atoms)
         start = with_height(atoms, height)
         scan = calculator.scan_gap(start)
         start = with_height(_opened(start, lowest_point(scan)[0]), height)
@@ -115,9 +116,13 @@ def relax_stack(calculator: Calculator, atoms: Atoms) -> dict:
         "ionic_steps": result.ionic_steps,
         "energy_drop_ev": before - result.energy_ev,
         "scan": scan,
-        "scan_height_a": height,
         "converged": result.converged,
     }
+
+
+def scan_height_a(atoms: Atoms) -> float:
+    """Height (Å) of the cell that a scan from these atoms takes place in."""
+    return float(cell_for_truncation(_opened(atoms, SCAN_ROOM_A)).cell.array[2, 2])
 
 
 def _opened(atoms: Atoms, shift_a: float) -> Atoms:
@@ -414,7 +419,8 @@ def assemble(
         "binding_energy_mev_a2": binding if len(layers) > 1 else None,
         "strain_energy_mev_a2": strain,
         "net_energy_mev_a2": None if strain is None or len(layers) < 2 else binding - strain,
-        **_best_registry(stack, registries),
+        # Of a stack that slid, gap and edges are those of another registry than was compared.
+        **_best_registry(stack, registries if relaxation["registry_shift_a"] <= SLID_A else None),
         "interlayer_gap_a": float(np.mean(gaps)) if gaps else None,
         "interlayer_gaps_a": [round(g, 4) for g in gaps],
         "electron_mass_m0": bands.get("masses", {}).get("electron_mass_m0"),
@@ -432,9 +438,10 @@ def assemble(
 def _best_registry(stack: Stack, registries: list[dict] | None) -> dict:
     """The registry of lowest energy among the stack's own and those it may slide into."""
     above = best = None
-    if registries:
-        lowest = registries[0]
-        own = lowest["energy_mev_a2"] >= 0.0
-        above = 0.0 if own else -lowest["energy_mev_a2"]
-        best = stack.stacking(0) if own else lowest["stacking"]
+    energies = [entry["energy_mev_a2"] for entry in registries or []]
+    # Unknown ones may be lower than the own; they cannot make a lower one higher.
+    if energies and (None not in energies or energies[0] is not None and energies[0] < 0.0):
+        own = energies[0] >= 0.0
+        above = 0.0 if own else -energies[0]
+        best = stack.stacking(0) if own else registries[0]["stacking"]
     return {"energy_above_best_registry_mev_a2": above, "best_registry": best}

@@ -274,7 +274,8 @@ def ionic_binding_mev_a2(stack: Stack, index: int, gaps_a: Sequence[float]) -> n
     return -1e3 / area * np.exp(-np.outer(gaps_a, lengths)) @ terms
 
 
-# Further ones weigh less than a hundredth at any gap of a van der Waals interface.
+# In cells about as long as wide, further ones weigh less than a hundredth at any gap of a van der
+# Waals interface. Along the long side of others some are left out: there it is a lower estimate.
 _RECIPROCAL = np.array([(i, j) for i in range(-2, 3) for j in range(-2, 3) if (i, j) != (0, 0)])
 
 

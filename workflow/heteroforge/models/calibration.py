@@ -19,7 +19,7 @@ PARTS = 50
 def calibrate(
     residuals: np.ndarray, spread: np.ndarray, groups: Sequence[str], prior_labels: int = 0
 ) -> dict:
-    """Scales that give predicted intervals their nominal coverage.
+    """Scales that give predicted intervals their nominal coverage, as far as labels tell.
 
     An interval at a level is ± factor · u with u² = spread² + floor²: the ensemble says where
     errors are larger, the floor (half the median error) what it cannot know. The factors are
@@ -38,7 +38,7 @@ def calibrate(
         floor, factors and coverage at `LEVELS`.
     """
     residuals, spread = np.abs(np.asarray(residuals)), np.asarray(spread)
-    # Residuals that a normal error of just this standard deviation would leave.
+    # Residuals over a standard deviation that is right, were the errors normal.
     expected = norm.ppf((1 + (np.arange(prior_labels) + 0.5) / max(prior_labels, 1)) / 2)
 
     def scales(rows: np.ndarray) -> tuple[float, list[float]]:

@@ -369,7 +369,8 @@ class Predictor:
             known: what is known of layers; without it all is predicted from their structure.
 
         Returns:
-            Per property `<property>` and `<property>_std`; `layers_known` (share of the layers
+            Per property `<property>` and `<property>_std` (the binding energy of all interfaces
+            together); `layers_known` (share of the layers
             whose gap is known); `spin_orbit`, whether gap and edges include spin–orbit coupling
             (those of equal layers do); and `outside_training`, what training has not seen, in
             words.
@@ -398,6 +399,10 @@ class Predictor:
             columns[name] = values[:, j]
             columns[f"{name}_std"] = std
         frame = pd.DataFrame(columns)
+        # Learned from bilayers and described by the mean interface: there are as many as there are.
+        interfaces = np.array([max(1, stack.number_of_layers - 1) for stack in stacks])
+        for name in ("binding_energy_mev_a2", "binding_energy_mev_a2_std"):
+            frame[name] = frame[name] * interfaces
         # A gap is not negative, and neither is the distance of two layers.
         for name in ("gap_ev", "interlayer_gap_a"):
             frame[name] = frame[name].clip(lower=0.0)

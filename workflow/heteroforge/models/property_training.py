@@ -58,8 +58,8 @@ FOLDS = 10
 FEWEST_LABELS, FEWEST_PAIRS = 8, 4
 LARGEST_PRETRAINING_SET = 4000
 # Labels of one's own that the published model's calibration, on thousands of bilayers of other
-# layers, is taken to be worth.
-CALIBRATED_BEFORE = 20
+# layers, is taken to be worth; it counts for less with each of them, and for nothing from here on.
+CALIBRATED_BEFORE, CALIBRATED_ANEW = 20, 60
 
 
 def _with_physics(
@@ -444,7 +444,9 @@ def evaluate(
             simpler = min(errors[p]["mae"] for p in PREDICTORS[:-1])
             entry["network_beats_baselines"] = bool(errors["network"]["mae"] < simpler)
             residual = held_out[chosen][known, j] - values[known, j]
-            prior = CALIBRATED_BEFORE if chosen in ("published", "corrected_published") else 0
+            prior = 0
+            if chosen in ("published", "corrected_published"):
+                prior = round(CALIBRATED_BEFORE * max(0.0, 1 - len(residual) / CALIBRATED_ANEW))
             calibration["properties"][name] = {
                 "predictor": chosen,
                 "calibrated": True,
@@ -479,16 +481,17 @@ def evaluate(
 
 
 def _choose(residuals: Mapping[str, np.ndarray], pairs: np.ndarray) -> str:
-    """The predictor with the smallest mean absolute error, where that is more than chance.
+    """The predictor with the smallest mean absolute error, where that is hardly chance.
 
     The published model has been measured on thousands of bilayers: another takes its place when it
-    is better by more than the standard error of the difference, each pair of layers counted once.
+    is better by more than two standard errors of the difference, each pair of layers counted once
+    (two, because it is the best of several that are compared).
     """
     error = {name: pd.Series(np.abs(r)).groupby(pairs).mean() for name, r in residuals.items()}
     mae = {name: float(np.abs(r).mean()) for name, r in residuals.items()}
     best = min(PREDICTORS, key=lambda name: mae[name])
     gain = error["published"] - error[best]
-    return best if gain.mean() > gain.std(ddof=1) / len(gain) ** 0.5 else "published"
+    return best if gain.mean() > 2 * gain.std(ddof=1) / len(gain) ** 0.5 else "published"
 
 
 def _middle(baselines: np.ndarray) -> np.ndarray:

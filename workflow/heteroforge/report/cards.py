@@ -19,7 +19,7 @@ from heteroforge.report.campaign import Campaign, Candidate
 from heteroforge.report.judgement import doubts, known_number, reasons, why_undetermined
 from heteroforge.report.materials import Material, other_stackings, stacking_text
 from heteroforge.report.sections import Picture
-from heteroforge.report.trust import HSE_OPENS_GAP_EV
+from heteroforge.report.trust import HSE_OPENS_BY_GAP_EV
 from heteroforge.report.words import (
     chemical_formula,
     formula_text,
@@ -219,9 +219,9 @@ def _note(candidate: Candidate, name: str) -> str:
         return why_undetermined(candidate)
     gap = known_number(candidate, name) if name == "gap_ev" else None
     if gap:
-        _, low, _, high = HSE_OPENS_GAP_EV
+        low, high = next((a, b) for most, a, b in HSE_OPENS_BY_GAP_EV if gap <= most)
         return (
-            f"PBE; opened as HSE06 opens the middle half of known semiconductors: "
+            "PBE; HSE06 puts the middle half of monolayers with such a gap at "
             f"{value_text(name, gap + low, unit=False)} to {value_text(name, gap + high)}"
         )
     step = known_number(candidate, "vacuum_step_ev")

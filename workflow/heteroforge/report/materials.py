@@ -93,6 +93,8 @@ def other_stackings(material: Material) -> str:
         stack = material.best.stack
         if stack is None or "stacking " not in stacking_text(stack):
             return ""
+        if material.best.result.get("registries") == []:
+            return ""  # there are none to slide into
         return _registries(material.best) or NOT_COMPARED
     told = [_other(material, other) for other in material.others[:MOST_TOLD]]
     if len(material.others) > MOST_TOLD:
@@ -111,8 +113,9 @@ def other_stackings(material: Material) -> str:
 def _registries(candidate) -> str:
     """What DFT says of the registries that a candidate may slide into."""
     found = candidate.result.get("registries")
-    if not found:
+    if not found or known_number(candidate, "energy_above_best_registry_mev_a2") is None:
         return ""
+    found = [entry for entry in found if entry["energy_mev_a2"] is not None]
     parts = [
         f"{entry['stacking']} {entry['energy_mev_a2']:+.1f}".replace("'", "′").replace("-", "−")
         for entry in found

@@ -18,6 +18,15 @@ __all__ = ["Trust", "trust_in_numbers", "trust_in_states"]
 # command and checks these and the next ones against the data.
 HSE_OPENS_GAP_EV = (1166, 0.40, 0.72, 1.16)
 
+# The quartiles by PBE gap: up to which gap, lower, upper.
+HSE_OPENS_BY_GAP_EV = (
+    (0.5, 0.19, 0.78),
+    (1.0, 0.31, 0.88),
+    (2.0, 0.40, 1.02),
+    (3.0, 0.67, 1.34),
+    (float("inf"), 1.02, 1.65),
+)
+
 # By how much the shifts of two of these monolayers from PBE to HSE06 differ in the median over
 # all pairs: number of monolayers, valence band maximum, conduction band minimum.
 HSE_PARTS_EDGES_EV = (1236, 0.41, 0.21)

@@ -200,7 +200,8 @@ def _below_best_registry(
     """How much less each stack is predicted to bind than the best it may slide into, meV/Å².
 
     The other registries of high symmetry need not be among the samples. Zero for the best one and
-    for stacks without others, NaN where the registry itself is of no symmetry.
+    for layers without a common cell, which meet in all registries; NaN where the registry itself is
+    of no symmetry, and for more than two layers, whose others are not looked for.
 
     Args:
         samples: refined ones, with their predictions.
@@ -209,7 +210,8 @@ def _below_best_registry(
     binding = dict(zip(samples["stack_id"], samples["binding_energy_mev_a2"], strict=True))
     families: dict[str, list[str]] = {}
     missing: dict[str, Stack] = {}
-    symmetric = samples[samples["is_high_symmetry"].astype(bool)]
+    known = samples["is_high_symmetry"].astype(bool) & (samples["number_of_layers"] == 2)
+    symmetric = samples[known]
     for key, stack in zip(
         symmetric["stack_id"], _stacks(symmetric["specification"], monolayers), strict=True
     ):
