@@ -14,10 +14,12 @@ from heteroforge.structures.matching import (
     contact_gap_a,
     enumerate_registries,
     find_matches,
+    other_registries,
     rotation_axes,
     shared_cell,
     stack_from_match,
     stack_layers,
+    turn_between,
     van_der_waals_gap_a,
 )
 from heteroforge.structures.plane import polar_decomposition
@@ -295,3 +297,26 @@ def test_repeating_the_cell_gives_the_same_layer(layers):
     matrix[:2, :2] = match.supercell_bottom
     repeated = make_supercell(layer.to_atoms(), matrix)
     assert periodic_rmsd_a(bottom, repeated) < 1e-6
+
+
+def test_registries_of_a_turned_layer_whose_origin_lies_off_its_axes():
+    """Moving a layer's origin off its axes must not change the stacks of high symmetry."""
+    on = Monolayer(("B", "N"), ((0.0, 0.0), (1 / 3, 2 / 3)), (0.0, 0.0), 2.5, 2.5, 120.0, "BN")
+    off = replace(on, positions=tuple((x + 0.1, y + 0.35) for x, y in on.positions))
+    turned = [((1, 0), (0, 1)), ((-1, 0), (0, -1))]
+    turn = turn_between(*turned)
+    assert turn == ((-1, 0), (0, -1))
+
+    def gaps(layer: Monolayer, turn: tuple) -> list[float]:
+        found = [
+            stack_layers([layer, layer], turned, registries=[registry]).interfaces[0].gap_a
+            for registry in enumerate_registries(layer, layer, turn)
+        ]
+        return sorted(found)
+
+    assert gaps(off, turn) == pytest.approx(gaps(on, turn), abs=1e-6)
+    assert gaps(off, ((1, 0), (0, 1))) != pytest.approx(gaps(on, turn), abs=1e-2)
+    stack = stack_layers([off, off], turned, registries=[enumerate_registries(off, off, turn)[0]])
+    assert len(other_registries(stack)) == 2
+    # Layers without a common cell meet in all registries: nothing is turned.
+    assert turn_between(((2, 1), (0, 1)), ((1, 0), (0, 1))) == ((1, 0), (0, 1))

@@ -15,7 +15,7 @@ from heteroforge.models.gvae import LibraryBatch, StackData
 from heteroforge.models.gvae_training import TrainedGVAE, encode_stacks
 from heteroforge.models.stack_inputs import at_contact_gaps
 from heteroforge.structures import Stack, StructureError
-from heteroforge.structures.matching import enumerate_registries
+from heteroforge.structures.matching import enumerate_registries, turn_between
 
 __all__ = [
     "Reconstruction",
@@ -102,9 +102,9 @@ def reconstruction_table(
         errors, met = [0.0], True
         for i, (one, other) in enumerate(zip(code.registries, found.registries, strict=True)):
             errors.append(float(_apart(np.array(one), np.array(other))))
-            named = np.array(
-                enumerate_registries(stack.layers[i].monolayer, stack.layers[i + 1].monolayer)
-            )
+            below, above = stack.layers[i : i + 2]
+            turn = turn_between(below.supercell, above.supercell)
+            named = np.array(enumerate_registries(below.monolayer, above.monolayer, turn))
             true = _apart(named, np.array(one))
             if true.min() < REGISTRY_TOLERANCE:
                 met &= int(true.argmin()) == int(_apart(named, np.array(other)).argmin())

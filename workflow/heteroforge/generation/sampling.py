@@ -24,7 +24,7 @@ from heteroforge.models.stack_inputs import at_contact_gaps
 from heteroforge.models.windows import window_probability
 from heteroforge.structures import Layer, Monolayer, Stack, StructureError
 from heteroforge.structures.build import layer_sites
-from heteroforge.structures.matching import enumerate_registries
+from heteroforge.structures.matching import enumerate_registries, turn_between
 from heteroforge.structures.plane import cell_from_parameters, minimum_image_distances
 
 __all__ = [
@@ -332,13 +332,15 @@ def sample_shard(
 def snap_registry(code: StackCode, catalogue: Catalogue) -> StackCode:
     """The code with registries that are almost of high symmetry made exactly that."""
     registries = []
-    for registry, lower, upper in zip(
-        code.registries, code.entries[:-1], code.entries[1:], strict=True
+    for registry, lower, upper, chosen in zip(
+        code.registries, code.entries[:-1], code.entries[1:], code.matches, strict=True
     ):
+        match = catalogue.candidates(lower, upper)[chosen]
         named = np.array(
             enumerate_registries(
                 catalogue.monolayers[catalogue.entries[lower][0]],
                 catalogue.monolayers[catalogue.entries[upper][0]],
+                turn_between(match.supercell_bottom, match.supercell_top),
             )
         )
         difference = np.array(registry) - named
@@ -353,9 +355,9 @@ def snap_registry(code: StackCode, catalogue: Catalogue) -> StackCode:
 def is_high_symmetry(stack: Stack) -> bool:
     """Whether every registry is one of high symmetry: extrema and saddles of the energy."""
     for i in range(stack.number_of_layers - 1):
-        named = np.array(
-            enumerate_registries(stack.layers[i].monolayer, stack.layers[i + 1].monolayer)
-        )
+        below, above = stack.layers[i : i + 2]
+        turn = turn_between(below.supercell, above.supercell)
+        named = np.array(enumerate_registries(below.monolayer, above.monolayer, turn))
         difference = np.array(stack.registry(i)) - named
         if np.abs(difference - np.round(difference)).max(axis=1).min() > 0.01:
             return False

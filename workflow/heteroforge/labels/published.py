@@ -80,7 +80,7 @@ def read_hetml_stacks(folder: str | Path) -> Iterator[PublishedStack]:
             stacks = [
                 stack_layers(both, [TURNS[0], turn], [registry])
                 for turn in TURNS
-                for registry in enumerate_registries(*both)
+                for registry in enumerate_registries(*both, turn)
             ]
             orders[pair] = sorted(stacks, key=lambda stack: stack.interfaces[0].gap_a)
         values = {

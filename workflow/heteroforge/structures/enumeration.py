@@ -16,6 +16,7 @@ from heteroforge.structures.matching import (
     find_matches,
     stack_from_match,
     stack_layers,
+    turn_between,
 )
 from heteroforge.structures.monolayer import Monolayer, StructureError
 from heteroforge.structures.stack import Layer, Stack
@@ -87,7 +88,8 @@ def enumerate_bilayers(
     """
     cells = Layer(bottom, match.supercell_bottom).number_of_cells
     small = cells == 1 and Layer(top, match.supercell_top).number_of_cells == 1
-    registries = enumerate_registries(bottom, top) if small else [(0.0, 0.0)]
+    turn = turn_between(match.supercell_bottom, match.supercell_top)
+    registries = enumerate_registries(bottom, top, turn) if small else [(0.0, 0.0)]
     faces = [(False,) if m.has_equal_faces else (False, True) for m in (bottom, top)]
     for registry in registries:
         for flipped in itertools.product(*faces):

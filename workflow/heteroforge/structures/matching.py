@@ -39,6 +39,7 @@ __all__ = [
     "shared_cell",
     "stack_from_match",
     "stack_layers",
+    "turn_between",
     "van_der_waals_gap_a",
 ]
 
@@ -274,7 +275,21 @@ def rotation_axes(monolayer: Monolayer, order: int) -> np.ndarray:
     return _distinct(np.concatenate(places))
 
 
-def enumerate_registries(lower: Monolayer, upper: Monolayer) -> list[tuple[float, float]]:
+UNTURNED = ((1, 0), (0, 1))
+
+
+def turn_between(lower_supercell: Sequence, upper_supercell: Sequence) -> tuple:
+    """U (2, 2) with S_upper = S_lower U where two layers share one cell, else `UNTURNED`."""
+    change = np.linalg.inv(np.array(lower_supercell)) @ np.array(upper_supercell)
+    whole = np.round(change).astype(int)
+    if np.abs(change - whole).max() > 1e-6 or abs(round(float(np.linalg.det(whole)))) != 1:
+        return UNTURNED
+    return tuple(tuple(row) for row in whole.tolist())
+
+
+def enumerate_registries(
+    lower: Monolayer, upper: Monolayer, turn: tuple = UNTURNED
+) -> list[tuple[float, float]]:
     """High-symmetry registries of two layers with equal cells, as fractions of the lower cell.
 
     Registries that put a rotation axis of the upper layer on one of the lower layer: three for
@@ -282,12 +297,16 @@ def enumerate_registries(lower: Monolayer, upper: Monolayer) -> list[tuple[float
     rectangular and all other ones, whose two-fold axes lie half a cell apart. Layers without
     axes get the four half-cell shifts. The first is (0, 0) wherever that is one of them. Some of
     them may be equal by symmetry: `Stack.key` tells.
+
+    Args:
+        turn: of `turn_between`, by which the upper layer's axes are turned where its origin is
+            not on one of them.
     """
-    return list(_registries(lower, upper))
+    return list(_registries(lower, upper, turn))
 
 
 @lru_cache(maxsize=20000)
-def _registries(lower: Monolayer, upper: Monolayer) -> tuple[tuple[float, float], ...]:
+def _registries(lower: Monolayer, upper: Monolayer, turn: tuple) -> tuple[tuple[float, float], ...]:
     """As `enumerate_registries`: every stack of a pair asks for them."""
     halves = np.array([[0.0, 0.0], [0.5, 0.0], [0.0, 0.5], [0.5, 0.5]])
     found = halves
@@ -298,6 +317,8 @@ def _registries(lower: Monolayer, upper: Monolayer) -> tuple[tuple[float, float]
         if order == 4:
             # Two-fold axes of square layers lie between the four-fold ones.
             first = np.concatenate([first, rotation_axes(lower, 2)])
+        # From the upper layer's cell to the lower one's: p C_upper = p U⁻¹ C_lower.
+        second = second @ np.linalg.inv(np.array(turn))
         found = _distinct((first[:, None, :] - second[None, :, :]).reshape(-1, 2))
         break
     return tuple(sorted(tuple(float(x) for x in row) for row in np.round(found, 6)))
@@ -322,7 +343,8 @@ def other_registries(stack: Stack) -> list[Stack]:
         return []
     below, above = stack.layers
     found: dict[str, Stack] = {stack.key(): stack}
-    for registry in enumerate_registries(below.monolayer, above.monolayer):
+    turn = turn_between(below.supercell, above.supercell)
+    for registry in enumerate_registries(below.monolayer, above.monolayer, turn):
         x, y = np.array(registry) @ np.linalg.inv(np.array(below.supercell))
         interface = replace(stack.interfaces[0], offset=(float(x), float(y)))
         slid = replace(stack, interfaces=(interface,))
