@@ -51,8 +51,8 @@ def fingerprint(stack: Stack) -> tuple | None:
     pairs = [
         sorted(
             (
-                (below[i], round(-heights[0][i], 0)),
-                (above[j], round(heights[1][j], 0)),
+                (below[i], round(abs(heights[0][i]))),
+                (above[j], round(abs(heights[1][j]))),
             )
         )
         + [round(float(apart[i, j]), 1)]
