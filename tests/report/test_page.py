@@ -6,18 +6,21 @@ import json
 import re
 import shutil
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import ase.io
 import numpy as np
 import pandas as pd
 import pytest
 from campaign_files import CONFIGURATION, HOSTILE, TARGETS, write_campaign
+from candidates import candidate
 from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Structure
 from pymatgen.io.ase import AseAtomsAdaptor
 
 from heteroforge.io import read_json, read_table, write_json, write_table, write_text
 from heteroforge.report import Campaign, make_page, write_report
+from heteroforge.report.page import _advice
 from heteroforge.report.status import read_status
 from heteroforge.report.tables import make_table
 
@@ -360,3 +363,13 @@ def test_input_of_pw_x_names_no_folder_of_the_machine(campaign_folder):
 def test_page_without_libraries_offers_nothing_that_cannot_work(html):
     assert 'class="turn" data-scene="slot-0-scene" hidden' in html
     assert "dataTables" not in html
+
+
+@pytest.mark.parametrize("above", [19.0, 0.4])
+def test_a_lower_registry_is_the_first_thing_to_do(above):
+    found = candidate(3, energy_above_best_registry_mev_a2=above, best_registry="AB'")
+    campaign = SimpleNamespace(
+        number_selected=1, candidates=[found], verified=[found], name="demo", configuration={}
+    )
+    told = "\n".join(_advice(campaign, []))
+    assert ("slot 3 another registry" in told) == (above > 1.0)

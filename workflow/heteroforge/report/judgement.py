@@ -23,6 +23,7 @@ __all__ = [
     "layer_order",
     "protocol_name",
     "reasons",
+    "slides_away",
     "why_undetermined",
 ]
 
@@ -53,7 +54,7 @@ def best_first(candidates: Sequence) -> list:
     def key(candidate) -> tuple:
         faces = () if candidate.stack is None else tuple(sorted(_faces(candidate.stack)))
         rivals = alike.get(faces, [])
-        slides = any(slides for _, slides in _better(candidate, rivals)) or _slides(candidate)
+        slides = any(slides for _, slides in _better(candidate, rivals)) or slides_away(candidate)
         net = known_number(candidate, "net_energy_mev_a2") or 0.0
         several = len(doubts(candidate, rivals))
         return order[candidate.status], len(candidate.misses), slides, several, -net, candidate.slot
@@ -82,7 +83,7 @@ def _better(candidate, verified: Sequence) -> list[tuple]:
     return [(other, slides) for _, other, slides in sorted(found, key=lambda f: -f[0])]
 
 
-def _slides(candidate) -> bool:
+def slides_away(candidate) -> bool:
     """Whether another registry of the same layers was found clearly lower in energy."""
     above = known_number(candidate, "energy_above_best_registry_mev_a2")
     return above is not None and above >= CLOSE["meV/Å²"]
@@ -240,7 +241,7 @@ def doubts(candidate, verified: Sequence = ()) -> list[str]:
             words += f", which misses {joined([quantity(n).words for n in other.misses])}"
         words += ": they may slide there" if slides else ": grown freely they prefer it"
         found.append(words)
-    if _slides(candidate):
+    if slides_away(candidate):
         above = known_number(candidate, "energy_above_best_registry_mev_a2")
         best = str(candidate.computed.get("best_registry")).replace("'", "′")
         found.append(

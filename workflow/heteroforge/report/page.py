@@ -16,7 +16,7 @@ from heteroforge.report import figures
 from heteroforge.report.campaign import Campaign, Candidate
 from heteroforge.report.cards import make_card, shortlist_card
 from heteroforge.report.comparison import comparison_table
-from heteroforge.report.judgement import heavy_elements, protocol_name
+from heteroforge.report.judgement import heavy_elements, protocol_name, slides_away
 from heteroforge.report.materials import Material, make_materials
 from heteroforge.report.sections import STAGES, Picture, stage_sections
 from heteroforge.report.status import StageStatus
@@ -25,6 +25,7 @@ from heteroforge.report.trust import trust_in_numbers, trust_in_states
 from heteroforge.report.words import (
     count_text,
     formula_text,
+    joined,
     number_text,
     quantity,
     target_sentence,
@@ -291,6 +292,14 @@ def _advice(
             "`dft/slots_*.json` and run `snakemake --cores all dft`: what is finished is kept."
         )
     verified = campaign.verified
+    sliding = [number_text(c.slot) for c in verified if slides_away(c)]
+    if sliding:
+        advice.append(
+            f"In {'slot' if len(sliding) == 1 else 'slots'} {joined(sliding)} another registry of "
+            "the same layers is clearly lower in energy. Verify that one before you grow them: "
+            "gap, alignment and binding here are not its own. `screening.diversity: false` gives "
+            "slots to several stackings of the same layers."
+        )
     if verified and not any(c.meets_targets for c in verified):
         advice.append(
             "No verified stack meets all targets. The DFT values teach the next campaign: "
