@@ -6,8 +6,9 @@ Run from the project's folder (some minutes, one thread):
         [--campaigns results/*]
 
 Of bundled stacks, and with `--data` of HetML's heterobilayers and of BiDB's homobilayers: those
-that are held by dispersion, and those whose layers are bonded in DFT. These start from touching
-spheres. Verified candidates of campaigns start from the gap that they were sampled with.
+that are held by dispersion, those whose layers are bonded in DFT, and those of which another
+stacking, into which they may slide, is lower. These start from touching spheres. Verified
+candidates of campaigns start from the gap that they were sampled with.
 """
 
 import argparse
@@ -22,13 +23,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "workflow"))
 
 from heteroforge.io import read_json
 from heteroforge.labels.published import read_bidb_stacks, read_hetml_stacks
-from heteroforge.screening.force_field import ForceField, Limits, closest_contact, relax
+from heteroforge.screening.force_field import ForceField, Limits, relax, relax_with_others
 from heteroforge.sources.library import read_library
 from heteroforge.structures import Stack, build
-from heteroforge.structures.matching import contact_gap_a
+from heteroforge.structures.compare import closest_contact
+from heteroforge.structures.matching import contact_gap_a, other_registries
 
 ROOT = Path(__file__).resolve().parents[2]
-LIMITS = Limits(0.05, 100, 1.1, 6.0, 1.0)
+LIMITS = Limits(0.05, 100, 1.2, 6.0, 1.0)
 
 
 def bundled() -> list[tuple[Stack, float, float]]:
@@ -93,6 +95,68 @@ def verified(folders: list[Path]) -> list[tuple[Stack, float, float]]:
     return list(found.values())
 
 
+def families(data: Path, number: int, random) -> list[dict]:
+    """Published stackings that slide into each other: the lowest by DFT, and one that is higher.
+
+    Half of the families have a lowest stacking that is bonded by its contact ratio, as far as there
+    are so many.
+    """
+    groups: dict[str, dict] = {}
+    table = pd.read_csv(data / "bidb" / "bilayers.csv")
+    small = table[table["Number of atoms"] <= 8]
+    for entry in read_bidb_stacks(data, list(small["name"])):
+        if "binding_energy_mev_a2" not in entry.values:
+            continue
+        stack = entry.stack
+        family = min([stack.key(), *(other.key() for other in other_registries(stack))])
+        groups.setdefault(f"{entry.layers[0]} {family}", {})[stack.key()] = entry
+    found: dict[bool, list[dict]] = {True: [], False: []}
+    for entries in groups.values():
+        order = sorted(entries.values(), key=lambda e: -e.values["binding_energy_mev_a2"])
+        if len(order) < 2:
+            continue
+        best, *others = order
+        other = others[random.integers(len(others))]
+        lead = best.values["binding_energy_mev_a2"] - other.values["binding_energy_mev_a2"]
+        ratio = closest_contact(build(best.stack))[0] or 9.0
+        ratio_asked = closest_contact(build(other.stack))[0] or 9.0
+        row = {"stack": other.stack, "lead": lead, "ratio": ratio, "ratio_asked": ratio_asked}
+        found[ratio < LIMITS.minimum_contact_ratio].append(row)
+    chosen = []
+    for rows, most in ((found[True], number // 2), (found[False], number)):
+        picked = random.permutation(len(rows))[
+            : most - (len(chosen) if rows is found[False] else 0)
+        ]
+        chosen += [rows[i] for i in picked]
+    return chosen
+
+
+def measure_sliding(rows: list[dict], field: ForceField) -> None:
+    """Whether the force field knows that a stacking slides into one that bonds."""
+    for row in rows:
+        found = relax_with_others(touching(row["stack"]), field, LIMITS)
+        row |= {"outcome": found["outcome"], "reason": found["reason"]}
+        print("   ", row["stack"].formula, {k: row[k] for k in ("lead", "ratio", "ratio_asked")},
+              row["outcome"], row["reason"], flush=True)  # fmt: skip
+    table = pd.DataFrame(rows)
+    bonded = table["ratio"] < LIMITS.minimum_contact_ratio
+    for words, part in (("bonded by DFT", table[bonded]), ("not bonded", table[~bonded])):
+        print(f"lowest stacking {words}: {part['outcome'].value_counts().to_dict()}")
+
+
+def contacts(data: Path) -> None:
+    """Binding of published bilayers by how near two atoms of different layers come."""
+    rows = [
+        (closest_contact(build(p.stack))[0], p.values.get("binding_energy_mev_a2"))
+        for p in read_bidb_stacks(data)
+        if p.values
+    ]
+    table = pd.DataFrame(rows, columns=["ratio", "binding"]).astype(float).dropna()
+    bins = [0.0, 1.1, 1.2, 1.25, 1.3, 1.4, 1.5, 1.7, 9.0]
+    grouped = table.groupby(pd.cut(table["ratio"], bins), observed=True)["binding"]
+    print(grouped.describe(percentiles=[0.1, 0.5, 0.9]).round(1).to_string(), flush=True)
+
+
 def touching(stack: Stack) -> Stack:
     """The stack with the gaps at which its spheres touch."""
     interfaces = (
@@ -136,6 +200,8 @@ def main() -> None:
         measure("campaigns", verified(options.campaigns), field)
     if options.data is not None:
         random = np.random.default_rng(options.seed)
+        contacts(options.data)
+        measure_sliding(families(options.data, options.number, random), field)
         for name, stacks in (
             ("BiDB, bonded", bidb(options.data, options.number, options.seed, True)),
             ("HetML", hetml(options.data, options.number, random)),

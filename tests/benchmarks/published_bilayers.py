@@ -1,7 +1,7 @@
 """Errors on published bilayers beside simple predictors, and the model that ships.
 
-Run from the project's folder (some minutes, one thread), always whole: it starts from the published
-tables, keeps nothing between runs, and writes the model and the page about it together.
+Run from the project's folder (most of an hour, one thread), always whole: it starts from the
+published tables, keeps nothing between runs, and writes the model and the page about it together.
 
     nice -n 19 python tests/benchmarks/published_bilayers.py --data ../shared/data \\
         --model resources/models/bilayers.pt --output docs/prediction_accuracy.md
@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "workflow"))
 
 from heteroforge.io import write_text
 from heteroforge.labels.published import read_bidb_stacks, read_hetml_stacks
+from heteroforge.models.graph_surrogate import GraphSettings, pooled, train_graph_surrogate
 from heteroforge.models.property_prediction import (
     LAYER_PROPERTIES,
     STACK_PROPERTIES,
@@ -30,6 +31,7 @@ from heteroforge.models.property_prediction import (
     as_read,
     as_seen,
     describe_with_knowledge,
+    graphs_of,
     save_predictor,
     train_predictor,
 )
@@ -47,6 +49,7 @@ UNITS = ("eV", "eV", "eV", "meV/Å²", "Å")
 TITLES = ("gap", "VBM (−IE)", "CBM (−EA)", "binding energy", "interlayer distance")
 # Of the ensembles on some hundred bilayers.
 SMALL = {"steps": 500, "batch_size": 128}
+SMALL_GRAPHS = {"epochs": 100}
 NOTHING = dict.fromkeys(LAYER_PROPERTIES, float("nan"))
 
 
@@ -82,8 +85,8 @@ def boosted(x, baselines, values, outside) -> np.ndarray:
     return total / count[:, None]
 
 
-def compare(descriptors, values, groups, folds: int, **options) -> tuple[pd.DataFrame, np.ndarray]:
-    """Mean absolute errors of all predictors on one split, and the ensemble's errors."""
+def compare(descriptors, graphs, values, groups, folds: int) -> tuple[pd.DataFrame, np.ndarray]:
+    """Mean absolute errors of all predictors on one split, and predictions of the last."""
     x, baselines = descriptors.to_numpy(dtype=float), fast_baselines(descriptors)
     outside = folds_of_stacks(groups, folds, SEED)
     mean, count = np.zeros_like(values), np.zeros(len(values))
@@ -94,11 +97,18 @@ def compare(descriptors, values, groups, folds: int, **options) -> tuple[pd.Data
     settings = SurrogateSettings(
         tuple(descriptors.columns), STACK_PROPERTIES, folds=folds, repeats=4
     )
-    _, network, _ = train_surrogate(settings, x, baselines, values, groups, seed=SEED, **options)
+    _, *network = train_surrogate(settings, x, baselines, values, groups, seed=SEED, **SMALL)
+    settings = GraphSettings(tuple(descriptors.columns), STACK_PROPERTIES, folds=folds)
+    _, *of_atoms = train_graph_surrogate(
+        settings, graphs, x, baselines, values, groups, seed=SEED, **SMALL_GRAPHS
+    )
+    both, _ = pooled(tuple(network), tuple(of_atoms))
     predictions = {"mean": mean / count[:, None], "physics baseline": baselines.copy()}
     predictions["physics baseline"][:, 3] = np.nan
     predictions["gradient boosting"] = boosted(x, baselines, values, outside)
-    predictions["network"] = network
+    predictions["network on descriptors"] = network[0]
+    predictions["graph network"] = of_atoms[0]
+    predictions["both networks"] = both
     errors = {name: np.abs(p - values) for name, p in predictions.items()}
     with np.errstate(invalid="ignore"):
         rows = {
@@ -108,7 +118,7 @@ def compare(descriptors, values, groups, folds: int, **options) -> tuple[pd.Data
             ]
             for name, e in errors.items()
         }
-    return pd.DataFrame(rows, index=TITLES).T, network
+    return pd.DataFrame(rows, index=TITLES).T, both
 
 
 def markdown(table: pd.DataFrame) -> str:
@@ -283,6 +293,7 @@ def report(monolayers, properties, published, model: Path | None) -> str:
         [entry.layers for entry in published],
         [entry.layer_gap_ev for entry in published],
         seed=SEED,
+        progress=True,
     )
     if model is not None:
         model.parent.mkdir(parents=True, exist_ok=True)
@@ -292,6 +303,7 @@ def report(monolayers, properties, published, model: Path | None) -> str:
     pairs = [("|".join(sorted(entry.layers)),) for entry in some]
     of_layers = [entry.layers for entry in some]
     known = known_descriptors(some, monolayers, properties)
+    graphs = graphs_of([entry.stack for entry in some])
     parts = []
     for title, descriptors, groups, folds in (
         ("pairs not seen", known, pairs, 5),
@@ -299,16 +311,16 @@ def report(monolayers, properties, published, model: Path | None) -> str:
         ("entries not seen", known, [(entry.name,) for entry in some], 5),
         ("pairs not seen, layers from structure", unknown_descriptors(some, predictor), pairs, 5),
     ):
-        table, network = compare(descriptors, values[hetero], groups, folds, **SMALL)
+        table, network = compare(descriptors, graphs, values[hetero], groups, folds)
         print(title, table.round(3).to_string(), sep="\n", flush=True)
         parts += [f"## HetML, {title} ({len(some)} heterobilayers)", markdown(table)]
         if title == "pairs not seen":
             errors = by_kind(some, network - values[hetero], known, properties)
             parts += ["## HetML, pairs not seen, by kind", markdown(errors)]
     less = inputs_left_out(some, monolayers, properties, values[hetero], pairs)
-    parts += ["## HetML, pairs not seen, without an input", markdown(less)]
+    parts += ["## HetML, pairs not seen, without an input (network on descriptors)", markdown(less)]
     curve = learning_curve(known, values[hetero], of_layers)
-    parts += ["## HetML, learning curve (layers not seen)", markdown(curve)]
+    parts += ["## HetML, learning curve (layers not seen, network on descriptors)", markdown(curve)]
 
     held_out["source"] = np.tile([entry.source for entry in published], 2)
     own_gap = np.tile([entry.layer_gap_ev for entry in published], 2)
@@ -316,13 +328,20 @@ def report(monolayers, properties, published, model: Path | None) -> str:
         for kind, words in (("known", "as published"), ("predicted", "predicted from structure")):
             chosen = (held_out["source"] == source) & (held_out["knowledge"] == kind)
             part = held_out[chosen]
-            rows: dict[str, list[float]] = {"mean": [], "physics baseline": [], "network": []}
+            predictors = {
+                "network on descriptors": "from_descriptors",
+                "graph network": "from_atoms",
+                "both networks (shipped)": "predicted",
+            }
+            rows: dict[str, list[float]] = {"mean": [], "physics baseline": []}
+            rows |= {words_of: [] for words_of in predictors}
             for name in STACK_PROPERTIES:
                 true = part[f"{name}_true"]
                 rows["mean"].append((true - true.mean()).abs().mean())
                 base = (part[f"{name}_baseline"] - true).abs().mean()
                 rows["physics baseline"].append(np.nan if name == "binding_energy_mev_a2" else base)
-                rows["network"].append((part[f"{name}_predicted"] - true).abs().mean())
+                for words_of, column in predictors.items():
+                    rows[words_of].append((part[f"{name}_{column}"] - true).abs().mean())
             if source == "BiDB" and kind == "known":
                 own = np.abs(own_gap[chosen] - part["gap_ev_true"]).mean()
                 rows["gap of the monolayer in BiDB"] = [own, *[np.nan] * 4]
@@ -367,10 +386,10 @@ tests/benchmarks/published_bilayers.py --data ../shared/data --model resources/m
 Mean absolute errors, all on what the predictor has not seen. The physics baseline is Anderson's
 rule with published edges of the layers, vacuum steps and deformation potentials, and the gap at
 which van der Waals spheres touch; trees and networks learn the difference to it from the same
-descriptors. "Entries not seen" is the random split of other publications, where the other registry
-of a pair has been seen as a rule. "Layers from structure" is the shipped command without tables of
-layers: what the layers' networks, which have seen these layers, tell takes the place of published
-values."""
+descriptors, the graph network (DGL) from atoms and contacts as well. "Entries not seen" is the
+random split of other publications, where the other registry of a pair has been seen as a rule.
+"Layers from structure" is the shipped command without tables of layers: what the layers' networks,
+which have seen these layers, tell takes the place of published values."""
 
 
 if __name__ == "__main__":

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from heteroforge.dft.registries import compare_registries, lowest_point
+from heteroforge.dft.registries import RESOLVED_MEV_A2, compare_registries, preferred
 from heteroforge.dft.running import CalculationFailed
-from heteroforge.dft.verification import _best_registry
-from heteroforge.structures import Monolayer, build
+from heteroforge.dft.scan import lowest_point, next_shift
+from heteroforge.dft.verification import _registry
+from heteroforge.structures import Monolayer
 from heteroforge.structures.compare import interlayer_gaps_a
 from heteroforge.structures.matching import (
     find_matches,
@@ -58,87 +59,125 @@ def test_a_single_point_is_the_lowest():
     assert lowest_point([(0.3, -1.0, 0.2)]) == (0.3, -1.0)
 
 
+def scan(depth_ev: float, best_a: float, gap_a: float, area_a2: float) -> list:
+    """Of a Morse curve, with the steps of `next_shift`."""
+    points, shift = [], 0.0
+    while shift is not None:
+        decay = np.exp(-1.5 * (gap_a + shift - best_a))
+        energy = depth_ev * ((1 - decay) ** 2 - 1)
+        points.append((shift, energy, depth_ev * 3 * decay * (1 - decay)))
+        shift = next_shift(points, area_a2)
+        assert len(points) < 9
+    return sorted(points)
+
+
+@pytest.mark.parametrize("depth_ev", [0.02, 0.15, 0.6])
+@pytest.mark.parametrize("away_a", [-0.7, -0.3, -0.02, 0.0, 0.2, 0.6, 1.3])
+def test_a_scan_finds_the_lowest_point_with_few_energies(depth_ev, away_a):
+    """Weakly and strongly bound honeycombs, from too near and from far away."""
+    area = 8.3
+    points = scan(depth_ev, 3.0, 3.0 + away_a, area)
+    shift, energy = lowest_point(points)
+    assert len(points) <= (4 if abs(away_a) < 0.5 else 6)
+    assert 1e3 * abs(energy + depth_ev) / area < 0.15
+    assert shift == pytest.approx(-away_a, abs=0.08)
+
+
+PLACES = [(0.0, 0.0), (1 / 3, 2 / 3), (2 / 3, 1 / 3)]
+
+
+class MorseCalculator:
+    """A curve per registry of AlN on SiC."""
+
+    depth_ev, best_a = [0.05, 0.30, 0.12], [3.7, 2.6, 3.3]
+    attempts = [{"step": "scan"}]
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def scan_gap(self, atoms):
+        metal, silicon = (list(atoms.symbols).index(symbol) for symbol in ("Al", "Si"))
+        apart = atoms.positions[silicon] - atoms.positions[metal]
+        apart = np.array(PLACES) - (apart @ np.linalg.inv(atoms.cell.array))[:2]
+        which = int(np.abs(apart - np.round(apart)).sum(1).argmin())
+        (gap,) = interlayer_gaps_a(atoms)
+        return scan(self.depth_ev[which], self.best_a[which], gap, 8.3)
+
+    def clean(self) -> None:
+        pass
+
+
 @pytest.mark.parametrize("own", [0, 1, 2])
 def test_registries_are_compared_each_at_its_best_distance(own):
-    """A Morse curve per registry: depths and distances come back, whichever is the stack's own."""
-    places = [(0.0, 0.0), (1 / 3, 2 / 3), (2 / 3, 1 / 3)]
-    depth_ev, best_a = [0.05, 0.30, 0.12], [3.7, 2.6, 3.3]
+    """Depths and distances come back whichever was asked for, and the deepest is taken."""
     stack = stack_layers(
-        [honeycomb("Al", "N"), honeycomb("Si", "C")], registries=[places[own]], gaps_a=[3.4]
+        [honeycomb("Al", "N"), honeycomb("Si", "C")], registries=[PLACES[own]], gaps_a=[3.4]
     )
-
-    class Calculator:
-        attempts = [{"step": "scan"}]
-
-        def __init__(self, name: str) -> None:
-            self.name = name
-
-        def scan_gap(self, atoms, step_a=0.3):
-            metal, silicon = (list(atoms.symbols).index(symbol) for symbol in ("Al", "Si"))
-            apart = atoms.positions[silicon] - atoms.positions[metal]
-            shift = (apart @ np.linalg.inv(atoms.cell.array))[:2]
-            apart = np.array(places) - shift
-            which = int(np.abs(apart - np.round(apart)).sum(1).argmin())
-            (gap,) = interlayer_gaps_a(atoms)
-            points = []
-            for place in np.arange(-5, 6) * step_a:
-                decay = np.exp(-1.5 * (gap + place - best_a[which]))
-                energy = depth_ev[which] * ((1 - decay) ** 2 - 1)
-                points.append((place, energy, depth_ev[which] * 3 * decay * (1 - decay)))
-            return points
-
-        def clean(self) -> None:
-            pass
-
-    scan = Calculator("own").scan_gap(build(stack, cell_height_a=40.0))
-    found = compare_registries(Calculator, stack, scan, 40.0)
-    others = [i for i in range(3) if i != own]
-    expected = sorted(
-        (1e3 * (depth_ev[own] - depth_ev[i]) / stack.area_a2, best_a[i]) for i in others
-    )
-    assert [e["energy_mev_a2"] for e in found] == pytest.approx([e for e, _ in expected], abs=0.1)
-    assert [e["gap_a"] for e in found] == pytest.approx([gap for _, gap in expected], abs=0.02)
-    assert {e["stack_id"] for e in found} == {o.key() for o in other_registries(stack)}
+    found = compare_registries(MorseCalculator, stack)
+    depth, best = MorseCalculator.depth_ev, MorseCalculator.best_a
+    expected = sorted((1e3 * (0.30 - depth[i]) / stack.area_a2, best[i]) for i in range(3))
+    assert [e["energy_mev_a2"] for e in found] == pytest.approx([e for e, _ in expected], abs=0.2)
+    assert [e["gap_a"] for e in found] == pytest.approx([gap for _, gap in expected], abs=0.05)
+    family = [stack, *other_registries(stack)]
+    assert {e["stack_id"] for e in found} == {one.key() for one in family}
+    assert [e["is_asked"] for e in found].count(True) == 1
+    taken = preferred(stack, found)
+    assert taken.key() == found[0]["stack_id"]
+    assert taken.interfaces[0].gap_a == pytest.approx(2.6, abs=0.05)
+    assert taken.layers == stack.layers
 
 
-def test_a_registry_that_fails_does_not_cost_the_others(monkeypatch):
-    stack = stack_layers([honeycomb("Al", "N"), honeycomb("Si", "C")])
-    bad = other_registries(stack)[0].key()
+def test_what_was_asked_for_stays_where_no_other_is_clearly_lower():
+    stack = stack_layers([honeycomb("Al", "N"), honeycomb("Si", "C")], registries=[PLACES[0]])
+    found = compare_registries(MorseCalculator, stack)
+    for entry in found:
+        entry["energy_mev_a2"] = 0.9 * RESOLVED_MEV_A2 if entry["is_asked"] else 0.0
+    assert preferred(stack, found).key() == stack.key()
+    for entry in found:
+        entry["energy_mev_a2"] *= 2
+    assert preferred(stack, sorted(found, key=lambda e: e["energy_mev_a2"])).key() != stack.key()
+    assert preferred(stack, []) is stack
 
-    class Calculator:
-        attempts = [{"step": "scan"}]
 
-        def __init__(self, name: str) -> None:
-            self.name = name
+def test_a_registry_that_fails_does_not_cost_the_others():
+    stack = stack_layers([honeycomb("Al", "N"), honeycomb("Si", "C")], registries=[PLACES[0]])
+    bad = {other_registries(stack)[0].key()}
 
+    class Calculator(MorseCalculator):
         def scan_gap(self, atoms):
-            if self.name == bad:
+            if self.name in bad:
                 raise CalculationFailed("did not converge", self.attempts)
-            return [(0.0, -1.0, 0.0)]
+            return super().scan_gap(atoms)
 
-        def clean(self) -> None:
-            pass
-
-    good, failed = compare_registries(Calculator, stack, [(0.0, -0.9, 0.0)], 40.0)
-    assert good["energy_mev_a2"] == pytest.approx(-1e2 / stack.area_a2)
-    assert failed["stack_id"] == bad and failed["energy_mev_a2"] is None
+    *good, failed = compare_registries(Calculator, stack)
+    assert len(good) == 2 and good[0]["energy_mev_a2"] == 0.0
+    assert failed["stack_id"] in bad and failed["energy_mev_a2"] is None
     assert failed["reason"] == "did not converge" and failed["attempts"]
-    # Nothing is asked of a layer alone, which has no scan either.
-    assert compare_registries(Calculator, stack_layers([honeycomb("Al", "N")]), [], 40.0) == []
+    bad |= {stack.key()}
+    known, *_ = found = compare_registries(Calculator, stack)
+    # Nothing is known of the one asked for: the one that is known is verified.
+    assert preferred(stack, found).key() == known["stack_id"]
+    bad |= {other.key() for other in other_registries(stack)}
+    with pytest.raises(CalculationFailed, match="no registry: did not converge"):
+        compare_registries(Calculator, stack)
+    # Nothing is asked of a layer alone.
+    assert compare_registries(Calculator, stack_layers([honeycomb("Al", "N")])) == []
 
 
-def test_the_result_names_the_lowest_registry():
-    stack = stack_layers([honeycomb("Al", "N"), honeycomb("Si", "C")])
-    lower = [{"stacking": "AB", "energy_mev_a2": -19.0}, {"stacking": "BA", "energy_mev_a2": 2.0}]
-    assert _best_registry(stack, lower) == {
-        "energy_above_best_registry_mev_a2": 19.0,
-        "best_registry": "AB",
+def test_the_result_names_the_registry_and_what_it_gains():
+    stack = stack_layers([honeycomb("Al", "N"), honeycomb("Si", "C")], registries=[PLACES[0]])
+    found = compare_registries(MorseCalculator, stack)
+    taken = preferred(stack, found)
+    gain = 1e3 * 0.25 / stack.area_a2
+    assert _registry(taken, found) == {
+        "registry": taken.stacking(0),
+        "registry_gain_mev_a2": pytest.approx(gain, abs=0.2),
     }
-    assert _best_registry(stack, lower[1:])["best_registry"] == "AA"
-    assert _best_registry(stack, lower[1:])["energy_above_best_registry_mev_a2"] == 0.0
-    failed = {"stacking": "BA'", "energy_mev_a2": None, "reason": "did not converge"}
-    assert _best_registry(stack, [lower[0], failed])["best_registry"] == "AB"
-    assert _best_registry(stack, [lower[1], failed])["best_registry"] is None
-    assert _best_registry(stack, [failed])["best_registry"] is None
-    unknown = {"energy_above_best_registry_mev_a2": None, "best_registry": None}
-    assert _best_registry(stack, None) == _best_registry(stack, []) == unknown
+    assert _registry(stack, found)["registry_gain_mev_a2"] == 0.0
+    for entry in found:
+        if entry["is_asked"]:
+            entry["energy_mev_a2"] = None
+    assert _registry(taken, found)["registry_gain_mev_a2"] is None
+    unknown = {"registry": None, "registry_gain_mev_a2": None}
+    assert _registry(stack, None) == unknown
+    assert _registry(stack, [])["registry_gain_mev_a2"] is None

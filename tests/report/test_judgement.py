@@ -32,16 +32,17 @@ def test_a_stack_that_may_slide_into_a_better_one_comes_last():
     assert "18.0\u202fmeV/Å² more in slot 0: grown freely they prefer it" in words
 
 
-def test_a_lower_registry_found_by_dft_is_a_doubt_and_none_a_reason():
-    slides = candidate(0, energy_above_best_registry_mev_a2=19.0, best_registry="AB'")
-    lowest = candidate(1, net_energy_mev_a2=10.0, energy_above_best_registry_mev_a2=0.0)
-    near = candidate(2, net_energy_mev_a2=9.0, energy_above_best_registry_mev_a2=0.4)
-    assert [c.slot for c in best_first([slides, lowest, near])] == [1, 2, 0]
-    (words,) = doubts(slides)
-    assert words.startswith("slid into registry AB′ the layers lie 19.0\u202fmeV/Å² lower")
-    assert not doubts(lowest) and not doubts(near)
-    told = "no other registry of high symmetry is lower in energy"
-    assert told in reasons(lowest) and told not in reasons(near) and told not in reasons(slides)
+def test_layers_that_bond_are_a_doubt_and_the_lowest_registry_a_reason():
+    bonded = candidate(0, closest_contact_ratio=1.13, net_energy_mev_a2=80.0)
+    slid = candidate(1, net_energy_mev_a2=10.0, registry_gain_mev_a2=19.0)
+    stayed = candidate(2, net_energy_mev_a2=9.0, registry_gain_mev_a2=0.0)
+    assert [c.slot for c in best_first([bonded, slid, stayed])] == [1, 2, 0]
+    (words,) = doubts(bonded)
+    assert words.startswith("the layers bond: two atoms across a gap are 1.13 of the sum")
+    assert not doubts(slid) and not doubts(stayed)
+    told = "no registry of high symmetry that it may slide into is clearly lower in energy"
+    assert told in reasons(stayed) and not any(told in words for words in reasons(bonded))
+    assert f"{told} (19.0\u202fmeV/Å² below the one selected)" in reasons(slid)
 
 
 def test_a_stacking_fault_away_from_another_alignment_is_a_doubt():

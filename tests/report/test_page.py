@@ -365,11 +365,11 @@ def test_page_without_libraries_offers_nothing_that_cannot_work(html):
     assert "dataTables" not in html
 
 
-@pytest.mark.parametrize("above", [19.0, 0.4])
-def test_a_lower_registry_is_the_first_thing_to_do(above):
-    found = candidate(3, energy_above_best_registry_mev_a2=above, best_registry="AB'")
+@pytest.mark.parametrize("ratio", [1.13, 1.5])
+def test_what_bonds_is_for_the_next_campaign_to_learn_from(ratio):
+    found = candidate(3, closest_contact_ratio=ratio)
     campaign = SimpleNamespace(
         number_selected=1, candidates=[found], verified=[found], name="demo", configuration={}
     )
     told = "\n".join(_advice(campaign, []))
-    assert ("slot 3 another registry" in told) == (above > 1.0)
+    assert ("slot 3 the layers bond" in told) == (ratio < 1.2)

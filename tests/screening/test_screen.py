@@ -8,7 +8,7 @@ from heteroforge.models.property_surrogate import FastPredictor
 from heteroforge.models.property_training import PROPERTIES, pair_of
 from heteroforge.models.stack_inputs import describe_stacks, fast_baselines
 from heteroforge.screening import score_samples
-from heteroforge.screening.screen import _below_best_registry
+from heteroforge.screening.screen import _registries
 from heteroforge.structures.matching import stack_layers
 
 LIMITS = {"maximum_atoms": 6, "maximum_mismatch_percent": 2.0, "minimum_materials": 2}
@@ -92,9 +92,12 @@ def test_best_registry_is_looked_for_among_those_that_were_not_sampled(small_mon
         asked.extend(stack.key() for stack in those)
         return pd.DataFrame({"binding_energy_mev_a2": [binding[s.key()] for s in those]})
 
-    found = _below_best_registry(samples, small_monolayers, models_say)
-    assert found[:2] == pytest.approx([2.0, 1.0]) and np.isnan(found[2])
+    found = _registries(samples, small_monolayers, models_say)
+    below = found["binding_below_best_registry_mev_a2"]
+    assert below[:2].tolist() == pytest.approx([2.0, 1.0]) and np.isnan(below[2])
+    # All three slide into each other, wherever they are found; the name is of the family.
+    assert found["sliding_family"].tolist() == [min(binding)] * 3
     assert asked == [stacks[2].key()]
     # Of three layers the others are not looked for, and nothing is said.
-    three = _below_best_registry(samples.assign(number_of_layers=3), small_monolayers, models_say)
-    assert np.isnan(three).all()
+    three = _registries(samples.assign(number_of_layers=3), small_monolayers, models_say)
+    assert three["binding_below_best_registry_mev_a2"].isna().all()

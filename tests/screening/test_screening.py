@@ -124,6 +124,7 @@ def scored() -> pd.DataFrame:
             "pair": [f"p{i % 5}" for i in range(n)],
             "is_high_symmetry": True,
             "binding_below_best_registry_mev_a2": 0.0,
+            "sliding_family": [f"f{i // 2}" for i in range(n)],
             "is_novel": False,
             "is_trained": False,
         }
@@ -197,6 +198,15 @@ def test_of_registries_that_slide_into_each_other_the_best_bound_comes_first(sco
     said = [describe_candidate(row, targets, 60) for row in selected.to_dict("records")]
     assert "no registry it may slide into predicted to bind clearly more" in said[0]
     assert "another registry predicted to bind by 8.0 meV/Å² more" in said[1]
+
+
+def test_what_slides_into_each_other_has_one_slot(scored):
+    ranked = rank_candidates(scored)
+    families = ranked.set_index("stack_id")["sliding_family"]
+    apart = select_candidates(ranked, 12, diversity=False, one_registry_each=True)
+    assert families[apart["stack_id"]].is_unique
+    together = select_candidates(ranked, 12, diversity=False)
+    assert not families[together["stack_id"]].is_unique
 
 
 def test_exploration_takes_the_uncertain_that_may_hit(scored):

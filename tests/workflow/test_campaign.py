@@ -140,9 +140,11 @@ def test_a_campaign_killed_at_every_stage_goes_on_and_ends_with_verified_candida
     changed = [path for path in before if after.get(path) != before[path]]
     changed = [path for path in changed if path.name != "submissions.json"]  # history: it grows
     assert not changed, f"made again after the kill: {changed}"
-    # And over all kills, no job that Snakemake saw finished was run a second time.
+    # And over all kills, no job that Snakemake saw finished was run a second time. (One that ended
+    # in the moment of a kill is not run again either, but Snakemake did not live to say so.)
     finished += finished_jobs(last.stdout + last.stderr)
-    assert planned and finished == planned
+    assert planned and not finished - planned
+    assert (planned - finished).total() < len(ONE_RULE_OF_EACH_STAGE)
 
     slot = project / "results" / "tiny" / "dft" / "slot_0"
     result = json.loads((slot / "result.json").read_text())

@@ -38,6 +38,7 @@ def bundled_stacks() -> pd.DataFrame:
             "binding_energy_mev_a2_std": 1.0,
             "mismatch_percent": 0.5,
             "binding_below_best_registry_mev_a2": 0.0,
+            "sliding_family": [stack.key() for stack in stacks],
         }
     )
     flags = dict.fromkeys(("is_labelled", "is_trained", "is_novel"), False)

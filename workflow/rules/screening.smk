@@ -111,6 +111,7 @@ rule select_candidates:
         },
         targets=config["targets"],
         slots=config["dft"]["slots"],
+        slides=config["dft"]["registries"],
     message:
         "Selecting candidates for DFT that hold together."
     script:

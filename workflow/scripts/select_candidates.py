@@ -22,6 +22,7 @@ selected, relaxed = fill_slots(
     ForceField if uses_force_field else None,
     Limits(**limits),
     most_per_slot,
+    slides=snakemake.params.slides,
     labelled=set(ranked.loc[ranked["is_labelled"], "stack_id"]),
     trained=set(ranked.loc[ranked["is_trained"], "stack_id"]),
     diversity=settings["diversity"],

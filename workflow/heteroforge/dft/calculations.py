@@ -21,6 +21,7 @@ from heteroforge.dft.electronic import (
 from heteroforge.dft.outputs import PwResult, planar_average, read_projections
 from heteroforge.dft.protocols import Protocol, Pseudopotentials, k_mesh
 from heteroforge.dft.running import PREFIX, Launcher, run_program, run_pw
+from heteroforge.dft.scan import next_shift
 from heteroforge.dft.scratch import remove_save
 from heteroforge.structures.build import cell_height_for_truncation_a
 
@@ -207,15 +208,14 @@ class Calculator:
             result.atoms.set_array("layer", layers)
         return result
 
-    def scan_gap(self, atoms: Atoms, step_a: float = 0.3, maximum_points: int = 9) -> list:
-        """Energies and forces over rigid shifts of the upper layers, until the lowest lies inside.
+    def scan_gap(self, atoms: Atoms, maximum_points: int = 9) -> list:
+        """Energies and slopes over rigid shifts of the upper layers, until the lowest is known.
 
-        Goes down the slope from the structure given, one step at a time; every interface of the
-        stack opens by the same shift.
+        Goes down the slope from the structure given (`next_shift`); every interface of the stack
+        opens by the same shift.
 
         Args:
             atoms: with the array `layer`, in a cell high enough for all shifts.
-            step_a: distance of the points in Å.
             maximum_points: energies computed at most.
 
         Returns:
@@ -223,17 +223,16 @@ class Calculator:
         """
         height = atoms.cell.array[2, 2]
         layers = atoms.arrays["layer"]
-        points: dict[int, tuple[float, float, float]] = {}
-        place = 0
-        while place not in points and len(points) < maximum_points:
+        area = abs(np.linalg.det(atoms.cell.array[:2, :2]))
+        points: list[tuple[float, float, float]] = []
+        shift: float | None = 0.0
+        while shift is not None and len(points) < maximum_points:
             moved = atoms.copy()
-            moved.positions[:, 2] += place * step_a * layers
-            result = self.scf(with_height(moved, height), name=f"scan_{place:+d}")
-            slope = -float(result.forces_ev_a[:, 2] @ layers)
-            points[place] = (place * step_a, result.energy_ev, slope)
-            # Downhill, until the way down is the way back: then the lowest lies in between.
-            place += 1 if slope < 0 else -1
-        return [points[place] for place in sorted(points)]
+            moved.positions[:, 2] += shift * layers
+            result = self.scf(with_height(moved, height), name=f"scan_{shift:+.2f}")
+            points.append((shift, result.energy_ev, -float(result.forces_ev_a[:, 2] @ layers)))
+            shift = next_shift(points, area)
+        return sorted(points)
 
     def vacuum(self, atoms: Atoms) -> tuple[dict[str, float], tuple[np.ndarray, np.ndarray]]:
         """Vacuum levels of the last density, and the planar average they were read from."""

@@ -13,7 +13,7 @@ from ase import Atoms
 
 from heteroforge.dft import submissions
 from heteroforge.dft.calculations import Calculator
-from heteroforge.dft.registries import compare_registries
+from heteroforge.dft.registries import compare_registries, preferred
 from heteroforge.dft.running import Launcher, OutOfTime
 from heteroforge.dft.scratch import remove_save
 from heteroforge.dft.steps import (
@@ -31,7 +31,6 @@ from heteroforge.dft.verification import (
     compute_strain_response,
     relax_layer,
     relax_stack,
-    scan_height_a,
     start_structure,
 )
 from heteroforge.io import (
@@ -141,10 +140,10 @@ class Verification:
         """All steps in order; returns the result, which is written too."""
         try:
             self.prepare(monolayers)
+            self.registries()
             self.relax()
             self.density()
             self.bands()
-            self.registries()
             self.response()
             result = self.collect(self.layers())
         except BaseException:
@@ -191,12 +190,30 @@ class Verification:
             writes=[self.file("structure.extxyz")],
         )
 
-    def relax(self) -> None:
-        """Interlayer scan and relaxation."""
+    def registries(self) -> None:
+        """The registry that is verified: the lowest one, where the campaign asks for it."""
 
-        def relax(candidate: dict) -> dict:
+        def compare(candidate: dict) -> dict:
+            stack = Stack.from_dict(candidate["specification"])
+            found = []
+            if self.settings["registries"]:
+                found = compare_registries(lambda n: self.calculator(f"registries/{n}"), stack)
+            attempts = [attempt for entry in found for attempt in entry.pop("attempts")]
+            return {
+                "specification": preferred(stack, found).to_dict(),
+                "registries": found,
+                "attempts": attempts,
+            }
+
+        self._step("registries", ["candidate"], compare, basis=self.settings["registries"])
+
+    def relax(self) -> None:
+        """Interlayer scan, where none was made for the registries, and relaxation."""
+
+        def relax(registries: dict) -> dict:
             calculator = self.calculator("relax")
-            found = relax_stack(calculator, read_frames(self.file("structure.extxyz"))[0])
+            start = start_structure(Stack.from_dict(registries["specification"]))
+            found = relax_stack(calculator, start, scan=not registries["registries"])
             calculator.clean()
             relaxed = found.pop("atoms")
             write_frames(self.file("relaxed.extxyz"), relaxed)
@@ -206,7 +223,7 @@ class Verification:
                 "provenance": calculator.provenance(relaxed.get_chemical_symbols()),
             }
 
-        self._step("relax", ["candidate"], relax, writes=["relaxed.extxyz"])
+        self._step("relax", ["registries"], relax, writes=["relaxed.extxyz"])
 
     def density(self) -> None:
         """Density, total energy and vacuum levels."""
@@ -253,27 +270,11 @@ class Verification:
         if self.settings["mobility"]:
             self._step("strain", ["bands"], response)
 
-    def registries(self) -> None:
-        """The other registries of high symmetry, where the campaign asks for them."""
-
-        def compare(candidate: dict, relax: dict) -> dict:
-            found = compare_registries(
-                lambda name: self.calculator(f"registries/{name}"),
-                Stack.from_dict(candidate["specification"]),
-                relax["scan"],
-                scan_height_a(read_frames(self.file("structure.extxyz"))[0]),
-            )
-            attempts = [attempt for entry in found for attempt in entry.pop("attempts")]
-            return {"registries": found, "attempts": attempts}
-
-        if self.settings["registries"]:
-            self._step("registries", ["candidate", "relax"], compare)
-
     def layers(self) -> list[dict]:
         """Each layer alone: in the stack's cell and free; [] where an earlier step failed."""
 
-        def relax(candidate: dict, relax: dict, layer: int) -> dict:
-            stack = Stack.from_dict(candidate["specification"])
+        def relax(registries: dict, relax: dict, layer: int) -> dict:
+            stack = Stack.from_dict(registries["specification"])
 
             def calculator(name: str) -> Calculator:
                 return self.calculator(f"layer_{layer}/{name}")
@@ -285,7 +286,7 @@ class Verification:
         if candidate["status"] != "done":
             return []
         return [
-            self._step(f"layer_{layer}", ["candidate", "relax"], partial(relax, layer=layer))
+            self._step(f"layer_{layer}", ["registries", "relax"], partial(relax, layer=layer))
             for layer in range(len(candidate["specification"]["layers"]))
         ]
 
@@ -294,31 +295,33 @@ class Verification:
 
         def collect(
             candidate: dict,
+            registries: dict,
             relax: dict,
             scf: dict,
             bands: dict,
             strain: dict | None = None,
-            registries: dict | None = None,
         ) -> dict:
             broken = [layer for layer in layers if layer["status"] != "done"]
             if broken:
                 raise ValueError(f"a layer alone: {broken[0]['reason']}")
-            stack = Stack.from_dict(candidate["specification"])
+            stack = Stack.from_dict(registries["specification"])
             atoms = self.relaxed()
             found = read_json(self.file("bands.json"))
-            slid = (registries or {}).get("registries")
-            numbers = assemble(stack, atoms, relax, scf, found, layers, strain, slid)
+            compared = registries["registries"]
+            numbers = assemble(stack, atoms, relax, scf, found, layers, strain, compared)
             target = inside_targets(numbers, self.targets)
             with atomic_path(self.file("relaxed.cif")) as path:
                 atoms.write(path, format="cif")
-            steps = [relax, scf, bands, *filter(None, (strain, registries)), *layers]
+            steps = [registries, relax, scf, bands, *filter(None, [strain]), *layers]
             return {
                 "status": "verified",
                 "properties": {k: {"value": v, "unit": UNITS[k]} for k, v in numbers.items()},
                 "target": target,
                 "meets_target": all(t["inside"] for t in target.values()),
                 "layers": layers,
-                "registries": slid,
+                "specification": stack.to_dict(),
+                "verified_stack_id": stack.key(),
+                "registries": compared,
                 "attempts": [a for step in steps for a in step.get("attempts", [])],
                 **relax["provenance"],
                 "versions": provenance(),
@@ -355,16 +358,17 @@ class Verification:
     def _needs(self, names) -> dict[str, Path]:
         return {name: self.file(_STEPS.get(name, f"{name}/result.json")) for name in names}
 
-    def _step(self, name: str, needs: list[str], compute, writes=()) -> dict:
+    def _step(self, name: str, needs: list[str], compute, writes=(), basis=None) -> dict:
         # The numbers depend on these settings, and not on how many processes computed them.
-        basis = {key: self.settings[key] for key in ("protocol", "pseudopotentials")}
+        rests_on = {key: self.settings[key] for key in ("protocol", "pseudopotentials")}
+        rests_on["own"] = basis
         if self.file("structure.extxyz").exists():
-            basis["cutoff_ry"] = protocol_for(self.settings, self.elements()).cutoff_ry
+            rests_on["cutoff_ry"] = protocol_for(self.settings, self.elements()).cutoff_ry
         return run_step(
             self.file(f"{name}/result.json"),
             self._needs(needs),
             compute,
-            basis=basis,
+            basis=rests_on,
             writes=[self.file(file) for file in writes],
         )
 
@@ -381,10 +385,11 @@ class Verification:
 
 
 # Steps that a campaign may ask for, by the setting that does.
-_OPTIONAL = {"strain": "mobility", "registries": "registries"}
+_OPTIONAL = {"strain": "mobility"}
 # Result files of the steps that every candidate has, in order.
 _STEPS = {
     "candidate": "candidate.json",
+    "registries": "registries/result.json",
     "relax": "relax/result.json",
     "scf": "scf/result.json",
     "bands": "bands/result.json",

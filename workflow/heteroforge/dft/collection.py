@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from heteroforge.dft.verification import UNITS
 from heteroforge.io import REMAKE, InputError, read_json
-from heteroforge.structures import Stack
+from heteroforge.structures import Monolayer, Stack
 
-__all__ = ["failed_table", "read_results", "results_table"]
+__all__ = ["failed_table", "read_results", "results_table", "verified_stacks", "with_predictions"]
 
 _KEYS = {
     "verified": ("slot", "stack_id", "specification", "properties", "meets_target", "protocol"),
     "failed": ("slot", "reason"),
     "empty": ("slot",),
 }
-_LEAD = ["slot", "stack_id", "specification", "formula", "number_of_layers", "number_of_atoms"]
+_LEAD = [
+    "slot",
+    "stack_id",
+    "verified_stack_id",
+    "specification",
+    "formula",
+    "number_of_layers",
+    "number_of_atoms",
+]
 
 
 def read_results(path: str | Path) -> list[dict]:
@@ -55,6 +63,7 @@ def results_table(results: Sequence[dict]) -> pd.DataFrame:
             {
                 "slot": result["slot"],
                 "stack_id": result["stack_id"],
+                "verified_stack_id": stack.key(),
                 "specification": json.dumps(result["specification"]),
                 "formula": stack.formula,
                 "number_of_layers": stack.number_of_layers,
@@ -65,6 +74,33 @@ def results_table(results: Sequence[dict]) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows, columns=[*_LEAD, *UNITS, "meets_target", "protocol"])
+
+
+def verified_stacks(
+    results: Sequence[dict], monolayers: Mapping[str, Monolayer]
+) -> dict[int, Stack]:
+    """By slot the stacks that DFT verified: in the registry that their layers slid into."""
+    return {
+        result["slot"]: Stack.from_dict(result["specification"], monolayers)
+        for result in results
+        if result["status"] == "verified"
+    }
+
+
+def with_predictions(results: Sequence[dict], predicted: pd.DataFrame) -> list[dict]:
+    """The results, verified ones with what the models say of the registry that was verified.
+
+    Args:
+        results: contents of the slots' `result.json`, whose predictions are the screen's.
+        predicted: `slot`, and `<property>` and `<property>_std` of the stack that was verified.
+    """
+    rows = {row.pop("slot"): row for row in predicted.to_dict("records")}
+    return [
+        result | {"predicted": result["predicted"] | rows[result["slot"]]}
+        if result["status"] == "verified" and result["slot"] in rows
+        else result
+        for result in results
+    ]
 
 
 def failed_table(results: Sequence[dict]) -> pd.DataFrame:

@@ -1,88 +1,101 @@
-"""Does a stack lie in the registry that its layers prefer? Energies of the others by DFT."""
+"""Which registry do the layers of a stack prefer? The one that is verified, found by DFT."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-import numpy as np
-from scipy.interpolate import CubicHermiteSpline
-
 from heteroforge.dft.calculations import Calculator, cell_for_truncation, with_height
 from heteroforge.dft.running import CalculationFailed
+from heteroforge.dft.scan import SCAN_ROOM_A, lowest_point, opened
 from heteroforge.structures import Stack, build
 from heteroforge.structures.matching import contact_gap_a, other_registries
 
-__all__ = ["compare_registries", "lowest_point"]
+__all__ = ["compare_registries", "preferred"]
+
+# Nearer than this, DFT of this kind does not tell which of two registries is lower.
+RESOLVED_MEV_A2 = 1.0
 
 
-def lowest_point(scan: Sequence[Sequence[float]]) -> tuple[float, float]:
-    """Shift (Å) and energy (eV) of the lowest point of a scan of the gap.
+def compare_registries(calculator: Callable[[str], Calculator], stack: Stack) -> list[dict]:
+    """Energies of a bilayer in its own registry and in the others, each at its best distance.
 
-    The minimum of the cubic Hermite spline through energies and slopes, an end of the range where
-    the energy still falls there.
-
-    Args:
-        scan: shift (Å), energy (eV) and slope (eV/Å) per point, by shift.
-    """
-    shifts, energies, slopes = np.array(scan).T
-    if len(shifts) == 1:
-        return float(shifts[0]), float(energies[0])
-    fine = np.linspace(shifts[0], shifts[-1], 2001)
-    curve = CubicHermiteSpline(shifts, energies, slopes)(fine)
-    return float(fine[curve.argmin()]), float(curve.min())
-
-
-def compare_registries(
-    calculator: Callable[[str], Calculator],
-    stack: Stack,
-    scan: Sequence[Sequence[float]],
-    height_a: float,
-) -> list[dict]:
-    """Energies of the other registries against the stack's own, each at its best distance.
-
-    Layers are held as they are when free, here and in the own registry, so that a registry in which
-    they buckle towards each other binds still more than this tells.
+    Layers are held as they are when free, so that a registry in which they buckle towards each
+    other binds still more than this tells.
 
     Args:
         calculator: gives a calculator for a subfolder.
-        stack: in its own registry, with the gap that `scan` starts from.
-        scan: of its own gap; see `Calculator.scan_gap`.
-        height_a: of the cell of that scan.
+        stack: as it was asked for.
 
     Returns:
         Lowest first, per registry `stack_id`, `stacking`, `offset` (fractions of the stack's cell),
-        `gap_a` in Å, `energy_mev_a2`: negative where it is lower than the own one, and `attempts`.
-        One whose calculation failed comes last, with `reason` and None for both numbers: what is
-        known of the stack does not hang on it.
+        `is_asked`, `gap_a` in Å, `energy_mev_a2` above the lowest, `scan` (of `scan_gap`) and
+        `attempts`. One whose calculation failed comes last, with `reason` and None for both
+        numbers. Empty where there are no others: layers without a common cell, one layer, or more
+        than two.
+
+    Raises:
+        CalculationFailed: all registries failed.
     """
     others = other_registries(stack)
     if not others:
         return []
-    shift, lowest = lowest_point(scan)
-    # How much further than touching spheres the layers are in the own registry: a start for others.
-    further = stack.interfaces[0].gap_a + shift - contact_gap_a(stack, 0)
-    found = []
-    for other in others:
-        gap = max(1.0, other.interfaces[0].gap_a + further)
-        other = replace(other, interfaces=(replace(other.interfaces[0], gap_a=gap),))
-        atoms = cell_for_truncation(build(other))
-        run = calculator(other.key())
+    family = [stack, *others]
+    # One height, so that all energies have one basis.
+    height = max(
+        cell_for_truncation(opened(build(one), SCAN_ROOM_A)).cell.array[2, 2] for one in family
+    )
+    found: list[dict] = []
+    further = 0.0
+    for one in family:
+        # How much further than touching spheres the first one lies is a start for the others.
+        gap = max(1.0, one.interfaces[0].gap_a + (0.0 if one is stack else further))
+        at_gap = replace(one, interfaces=(replace(one.interfaces[0], gap_a=gap),))
+        run = calculator(one.key())
         entry = {
-            "stack_id": other.key(),
-            "stacking": other.stacking(0),
-            "offset": list(other.interfaces[0].offset),
+            "stack_id": one.key(),
+            "stacking": one.stacking(0),
+            "offset": list(one.interfaces[0].offset),
+            "is_asked": one is stack,
             "gap_a": None,
-            "energy_mev_a2": None,
+            "energy_ev": None,
         }
         try:
-            points = run.scan_gap(with_height(atoms, max(height_a, atoms.cell.array[2, 2])))
-            moved, energy = lowest_point(points)
+            entry["scan"] = run.scan_gap(with_height(build(at_gap), height))
+            moved, entry["energy_ev"] = lowest_point(entry["scan"])
             entry["gap_a"] = gap + moved
-            entry["energy_mev_a2"] = 1e3 * (energy - lowest) / stack.area_a2
+            if one is stack:
+                further = entry["gap_a"] - contact_gap_a(stack, 0)
         except (CalculationFailed, ValueError) as error:
             entry["reason"] = str(error)
             print(f"registry {entry['stacking']}: {error}")
         run.clean()
         found.append(entry | {"attempts": run.attempts})
+    known = [entry["energy_ev"] for entry in found if entry["energy_ev"] is not None]
+    if not known:
+        attempts = [attempt for entry in found for attempt in entry["attempts"]]
+        raise CalculationFailed(f"no registry: {found[0]['reason']}", attempts)
+    for entry in found:
+        energy = entry.pop("energy_ev")
+        above = None if energy is None else 1e3 * (energy - min(known)) / stack.area_a2
+        entry["energy_mev_a2"] = above
     return sorted(found, key=lambda e: (e["energy_mev_a2"] is None, e["energy_mev_a2"] or 0.0))
+
+
+def preferred(stack: Stack, registries: Sequence[dict]) -> Stack:
+    """The stack in the registry that its layers slide into, at its best distance.
+
+    The one that was asked for stays where no other is lower by more than DFT resolves.
+
+    Args:
+        stack: as it was asked for.
+        registries: of `compare_registries`.
+    """
+    asked = next((entry for entry in registries if entry["is_asked"]), None)
+    if asked is None:
+        return stack
+    best = registries[0]
+    if asked["energy_mev_a2"] is not None and asked["energy_mev_a2"] <= RESOLVED_MEV_A2:
+        best = asked
+    interface = replace(stack.interfaces[0], offset=tuple(best["offset"]), gap_a=best["gap_a"])
+    return replace(stack, interfaces=(interface,))

@@ -21,13 +21,14 @@ from heteroforge.dft.electronic import (
     band_edges,
 )
 from heteroforge.dft.outputs import PwResult
-from heteroforge.dft.registries import lowest_point
+from heteroforge.dft.scan import SCAN_ROOM_A, lowest_point, opened
 from heteroforge.dft.strain import STRAIN_UNITS, strain_response, strained
 from heteroforge.features import facing_levels
 from heteroforge.io import read_json, write_json
 from heteroforge.labels.collection import SLID_A
 from heteroforge.structures import Stack, build
 from heteroforge.structures.compare import (
+    closest_contact,
     deformation_a,
     interlayer_gaps_a,
     layer_deformation_a,
@@ -43,11 +44,9 @@ __all__ = [
     "compute_strain_response",
     "relax_layer",
     "relax_stack",
-    "scan_height_a",
     "start_structure",
 ]
 
-SCAN_ROOM_A = 0.6  # a scan may open each interface by this much within its cell
 RECONSTRUCTED_A = 0.1  # beyond, a layer in the stack is no longer the layer that was put there
 
 UNITS = {
@@ -68,8 +67,9 @@ UNITS = {
     "binding_energy_mev_a2": "meV/Å²",
     "strain_energy_mev_a2": "meV/Å²",
     "net_energy_mev_a2": "meV/Å²",
-    "energy_above_best_registry_mev_a2": "meV/Å²",
-    "best_registry": "",
+    "registry": "",
+    "registry_gain_mev_a2": "meV/Å²",
+    "closest_contact_ratio": "",
     "interlayer_gap_a": "Å",
     "interlayer_gaps_a": "Å",
     "electron_mass_m0": "m₀",
@@ -89,8 +89,13 @@ def start_structure(stack: Stack) -> Atoms:
     return cell_for_truncation(build(stack))
 
 
-def relax_stack(calculator: Calculator, atoms: Atoms) -> dict:
+def relax_stack(calculator: Calculator, atoms: Atoms, scan: bool = True) -> dict:
     """Interlayer scan (for two or more layers), then relaxation of the positions.
+
+    Args:
+        calculator: of the folder.
+        atoms: of `start_structure`.
+        scan: whether to look for the best distance first; False where it is known.
 
     Returns:
         `atoms` (relaxed, in a cell of the height it needs), `registry_shift_a` (how far a layer
@@ -100,35 +105,24 @@ def relax_stack(calculator: Calculator, atoms: Atoms) -> dict:
     """
     start = atoms
     layers = int(atoms.arrays["layer"].max()) + 1
-    scan: list = []
-    if layers > 1:
+    points: list = []
+    if scan and layers > 1:
         # One height for all energies of the scan and the relaxation after it.
-        height = scan_height_a(atoms)
+        height = cell_for_truncation(opened(atoms, SCAN_ROOM_A)).cell.array[2, 2]
         start = with_height(atoms, height)
-        scan = calculator.scan_gap(start)
-        start = with_height(_opened(start, lowest_point(scan)[0]), height)
+        points = calculator.scan_gap(start)
+        start = with_height(opened(start, lowest_point(points)[0]), height)
     result = calculator.relax(start)
-    before = next((e for shift, e, _ in scan if shift == 0.0), result.first_energy_ev)
+    before = next((e for shift, e, _ in points if shift == 0.0), result.first_energy_ev)
     return {
         "atoms": result.atoms,
         "registry_shift_a": registry_shift_a(start, result.atoms),
         "layer_deformation_a": layer_deformation_a(start, result.atoms),
         "ionic_steps": result.ionic_steps,
         "energy_drop_ev": before - result.energy_ev,
-        "scan": scan,
+        "scan": points,
         "converged": result.converged,
     }
-
-
-def scan_height_a(atoms: Atoms) -> float:
-    """Height (Å) of the cell that a scan from these atoms takes place in."""
-    return float(cell_for_truncation(_opened(atoms, SCAN_ROOM_A)).cell.array[2, 2])
-
-
-def _opened(atoms: Atoms, shift_a: float) -> Atoms:
-    moved = atoms.copy()
-    moved.positions[:, 2] += shift_a * atoms.arrays["layer"]
-    return moved
 
 
 def edges_against_vacuum(result: PwResult, vacuum_ev: float) -> BandEdges:
@@ -419,8 +413,8 @@ def assemble(
         "binding_energy_mev_a2": binding if len(layers) > 1 else None,
         "strain_energy_mev_a2": strain,
         "net_energy_mev_a2": None if strain is None or len(layers) < 2 else binding - strain,
-        # Of a stack that slid, gap and edges are those of another registry than was compared.
-        **_best_registry(stack, registries if relaxation["registry_shift_a"] <= SLID_A else None),
+        **_registry(stack, registries if relaxation["registry_shift_a"] <= SLID_A else None),
+        "closest_contact_ratio": closest_contact(atoms)[0],
         "interlayer_gap_a": float(np.mean(gaps)) if gaps else None,
         "interlayer_gaps_a": [round(g, 4) for g in gaps],
         "electron_mass_m0": bands.get("masses", {}).get("electron_mass_m0"),
@@ -435,13 +429,16 @@ def assemble(
     }
 
 
-def _best_registry(stack: Stack, registries: list[dict] | None) -> dict:
-    """The registry of lowest energy among the stack's own and those it may slide into."""
-    above = best = None
-    energies = [entry["energy_mev_a2"] for entry in registries or []]
-    # Unknown ones may be lower than the own; they cannot make a lower one higher.
-    if energies and (None not in energies or energies[0] is not None and energies[0] < 0.0):
-        own = energies[0] >= 0.0
-        above = 0.0 if own else -energies[0]
-        best = stack.stacking(0) if own else registries[0]["stacking"]
-    return {"energy_above_best_registry_mev_a2": above, "best_registry": best}
+def _registry(stack: Stack, registries: list[dict] | None) -> dict:
+    """Name of the verified registry, and how far it lies below the one that was asked for.
+
+    Of a stack that slid on relaxation neither is known.
+    """
+    name = gain = None
+    if registries is not None and stack.number_of_layers == 2:
+        name = stack.stacking(0)
+        energies = {entry["is_asked"]: entry["energy_mev_a2"] for entry in registries}
+        verified = [e for e in registries if np.allclose(e["offset"], stack.interfaces[0].offset)]
+        if energies.get(True) is not None and verified:
+            gain = energies[True] - verified[0]["energy_mev_a2"]
+    return {"registry": name, "registry_gain_mev_a2": gain}

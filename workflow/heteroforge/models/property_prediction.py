@@ -21,18 +21,27 @@ from types import MappingProxyType
 import numpy as np
 import pandas as pd
 import spglib
+import torch
 from scipy.sparse.csgraph import connected_components
+from torch import nn
 
 from heteroforge.features import stack_descriptors, structural_descriptors
 from heteroforge.features.elements import element_data
+from heteroforge.graphs import GraphStore, stack_graph
 from heteroforge.models.calibration import calibrate, calibrated_std
+from heteroforge.models.graph_surrogate import (
+    GraphSettings,
+    GraphSurrogate,
+    pooled,
+    train_graph_surrogate,
+)
 from heteroforge.models.property_surrogate import (
     Surrogate,
     SurrogateSettings,
     folds_of_stacks,
     train_surrogate,
 )
-from heteroforge.models.stack_inputs import fast_baselines
+from heteroforge.models.stack_inputs import at_contact_gaps, fast_baselines
 from heteroforge.models.training import load_model, save_model
 from heteroforge.sources.published_tables import PROTOCOL
 from heteroforge.structures import Monolayer, Stack
@@ -49,6 +58,7 @@ __all__ = [
     "as_seen",
     "by_level",
     "describe_with_knowledge",
+    "graphs_of",
     "layer_identity",
     "layer_inputs",
     "load_predictor",
@@ -76,6 +86,7 @@ EXTENSIVE = ("number_of_layers", "number_of_atoms", "area_a2", "number_of_defect
 # Layers of one composition and symmetry are one material if their cells agree this well.
 SAME_AREA, SAME_THICKNESS_A = 0.08, 0.3
 LOOSE_SYMMETRY_A = 0.1
+BLOCK = 256  # stacks whose graphs are in memory at a time
 COLUMN_A = 0.4  # sites nearer than this in the plane lie above each other
 ROWS, GROUPS = range(1, 8), range(1, 19)
 
@@ -250,6 +261,11 @@ def _complete(
 # --- stacks ---------------------------------------------------------------------------------------
 
 
+def graphs_of(stacks: Sequence[Stack]) -> GraphStore:
+    """Graphs of stacks at the gaps at which their layers touch."""
+    return GraphStore([stack_graph(at_contact_gaps(stack)) for stack in stacks])
+
+
 def describe_with_knowledge(
     stack: Stack, knowledge: Sequence[Mapping], predicted: Sequence[Mapping[str, float]]
 ) -> dict[str, float]:
@@ -332,11 +348,13 @@ def _renamed(monolayer: Monolayer, name: str) -> Monolayer:
 
 @dataclass
 class Predictor:
-    """Both models with what they were calibrated on.
+    """All models with what they were calibrated on.
 
     Attributes:
         layers: of layers alone.
-        stacks: of stacks.
+        stacks: of stacks, from descriptors.
+        atoms: of stacks, from their atoms and the same descriptors. A prediction is the mean of
+            both.
         calibration: per kind of knowledge (`known`, `predicted`) and property, of `calibrate`.
         elements, identities, pairs: what the training stacks hold.
         metrics: held-out errors, for people.
@@ -344,6 +362,7 @@ class Predictor:
 
     layers: Surrogate
     stacks: Surrogate
+    atoms: GraphSurrogate
     calibration: dict
     elements: frozenset[str]
     identities: frozenset[str]
@@ -388,7 +407,10 @@ class Predictor:
             for stack in stacks
         ]
         descriptors = pd.DataFrame(rows, columns=list(self.stacks.settings.inputs)).astype(float)
-        values, spread = self.stacks.predict(descriptors.to_numpy(), fast_baselines(descriptors))
+        x, baselines = descriptors.to_numpy(), fast_baselines(descriptors)
+        values, spread = pooled(
+            self.stacks.predict(x, baselines), self._predict_atoms(stacks, x, baselines)
+        )
         all_known = descriptors["gap_known"].to_numpy() == 1.0
         notes = [self._outside(stack) for stack in stacks]
         columns = {}
@@ -410,6 +432,19 @@ class Predictor:
         frame["spin_orbit"] = [len(_materials(stack)) == 1 for stack in stacks]
         frame["outside_training"] = notes
         return frame
+
+    def _predict_atoms(
+        self, stacks: Sequence[Stack], x: np.ndarray, baselines: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        # In blocks: graphs of large cells take memory.
+        mean = np.zeros((len(stacks), len(STACK_PROPERTIES)))
+        spread = mean.copy()
+        for start in range(0, len(stacks), BLOCK):
+            rows = slice(start, start + BLOCK)
+            mean[rows], spread[rows] = self.atoms.predict(
+                graphs_of(stacks[rows]), x[rows], baselines[rows]
+            )
+        return mean, spread
 
     def _outside(self, stack: Stack) -> str:
         notes = []
@@ -449,8 +484,10 @@ def train_predictor(
     seed: int,
     steps: int = 1500,
     layer_steps: int = 1500,
+    epochs: int = 25,
     width: int = 64,
     layer_width: int = 128,
+    progress: bool = False,
 ) -> tuple[Predictor, pd.DataFrame]:
     """Train on labelled stacks whose layers are partly known.
 
@@ -521,9 +558,10 @@ def train_predictor(
     settings = SurrogateSettings(
         tuple(descriptors.columns), STACK_PROPERTIES, repeats=4, width=width
     )
-    model, mean, spread = train_surrogate(
+    x = descriptors.to_numpy()
+    model, *of_descriptors = train_surrogate(
         settings,
-        descriptors.to_numpy(),
+        x,
         baselines,
         twice,
         groups,
@@ -532,6 +570,20 @@ def train_predictor(
         batch_size=512,
         weights=weights,
     )
+    atoms, *of_atoms = train_graph_surrogate(
+        GraphSettings(tuple(descriptors.columns), STACK_PROPERTIES, width=width),
+        graphs_of(stacks),
+        x,
+        baselines,
+        twice,
+        groups,
+        seed=seed,
+        epochs=epochs,
+        graph_of=np.tile(np.arange(len(stacks)), 2),
+        weights=weights,
+        progress=progress,
+    )
+    mean, spread = pooled(tuple(of_descriptors), tuple(of_atoms))
     kinds = np.repeat(["known", "predicted"], len(stacks))
     full = descriptors["gap_known"].to_numpy() == 1.0
     calibration: dict[str, dict] = {"known": {}, "predicted": {}}
@@ -549,6 +601,7 @@ def train_predictor(
     predictor = Predictor(
         layers=layers,
         stacks=model,
+        atoms=atoms,
         calibration=calibration,
         elements=frozenset(s for stack in stacks for s in stack.species),
         identities=frozenset(name for names in identities for name in names),
@@ -563,6 +616,8 @@ def train_predictor(
     for j, name in enumerate(STACK_PROPERTIES):
         table[f"{name}_true"] = twice[:, j]
         table[f"{name}_predicted"] = mean[:, j]
+        table[f"{name}_from_descriptors"] = of_descriptors[0][:, j]
+        table[f"{name}_from_atoms"] = of_atoms[0][:, j]
         table[f"{name}_baseline"] = baselines[:, j]
         table[f"{name}_spread"] = spread[:, j]
     return predictor, table
@@ -612,6 +667,8 @@ def save_predictor(path: str | Path, predictor: Predictor) -> None:
         settings=predictor.stacks.settings.to_dict(),
         layer_settings=predictor.layers.settings.to_dict(),
         layer_state=predictor.layers.state_dict(),
+        atom_settings=predictor.atoms.settings.to_dict(),
+        atom_state=_in_half(predictor.atoms),
         calibration=predictor.calibration,
         elements=sorted(predictor.elements),
         identities=sorted(predictor.identities),
@@ -627,7 +684,14 @@ def load_predictor(path: str | Path) -> Predictor:
     stacks.load_state_dict(content["state"])
     layers = Surrogate(SurrogateSettings.from_dict(content["layer_settings"]))
     layers.load_state_dict(content["layer_state"])
+    atoms = GraphSurrogate(GraphSettings.from_dict(content["atom_settings"]))
+    atoms.load_state_dict(content["atom_state"])
     sets = (frozenset(content[key]) for key in ("elements", "identities", "pairs"))
-    return Predictor(
-        layers.eval(), stacks.eval(), content["calibration"], *sets, metrics=content["metrics"]
-    )
+    models = (model.eval() for model in (layers, stacks, atoms))
+    return Predictor(*models, content["calibration"], *sets, metrics=content["metrics"])
+
+
+def _in_half(model: nn.Module) -> dict[str, torch.Tensor]:
+    """State with the weights in half precision, in which training leaves them."""
+    weights = {name: value.detach().half() for name, value in model.named_parameters()}
+    return model.state_dict() | weights

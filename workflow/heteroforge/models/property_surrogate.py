@@ -22,10 +22,12 @@ from heteroforge.models.training import load_model, save_model, seed_everything
 from heteroforge.structures import Stack
 
 __all__ = [
+    "Differences",
     "FastPredictor",
     "Surrogate",
     "SurrogateSettings",
     "folds_of_stacks",
+    "held_out",
     "train_surrogate",
 ]
 
@@ -75,23 +77,69 @@ class MemberLinear(nn.Module):
         return torch.baddbmm(self.bias, x, self.weight)
 
 
-class Surrogate(nn.Module):
-    """Networks that give the difference between properties and their baselines.
+class Differences(nn.Module):
+    """Scales of networks that give the difference between properties and their baselines.
 
     Columns that never vary in training count for nothing, unknown inputs for the mean.
+
+    Args:
+        inputs, outputs: numbers of columns.
     """
 
-    def __init__(self, settings: SurrogateSettings) -> None:
+    def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.settings = settings
-        members, width = settings.members, settings.width
-        inputs, outputs = len(settings.inputs), len(settings.properties)
         self.input_scale = Standard(inputs)
         self.register_buffer("varies", torch.ones(inputs))
         self.baseline_middle = Standard(outputs)
         self.difference_scale = Standard(outputs)
         # Lowest and highest differences seen: no prediction goes further than a little beyond.
         self.register_buffer("bounds", torch.zeros(2, outputs))
+
+    def fit_scales(
+        self, inputs: np.ndarray, baselines: np.ndarray, values: np.ndarray
+    ) -> np.ndarray:
+        """Take the scales of training data; returns the differences (n, outputs) to learn."""
+        self.input_scale.fit(inputs)
+        lowest, highest = _ends(inputs)
+        self.varies.copy_(torch.from_numpy((highest - lowest > 1e-9).astype(np.float32)))
+        self.baseline_middle.fit(baselines)
+        differences = values - self.fill(baselines)
+        self.difference_scale.fit(differences)
+        low, high = (np.where(np.isfinite(x), x, 0.0) for x in _ends(differences))
+        margin = 0.2 * (high - low)
+        self.bounds.copy_(torch.from_numpy(np.stack([low - margin, high + margin])))
+        return differences
+
+    def standardise(self, inputs: np.ndarray) -> torch.Tensor:
+        values = torch.from_numpy(np.asarray(inputs, dtype=np.float32))
+        return self.input_scale(values) * self.varies
+
+    def fill(self, baselines: np.ndarray) -> np.ndarray:
+        """Baselines (n, properties) with the mean in place of unknown ones."""
+        middle = self.baseline_middle.middle.numpy()
+        return np.where(np.isfinite(baselines), baselines, middle)
+
+    def restore(self, outputs: torch.Tensor) -> np.ndarray:
+        """Differences in the properties' units from standardised ones (..., properties)."""
+        found = self.difference_scale.inverse(outputs)
+        return torch.clamp(found, self.bounds[0], self.bounds[1]).numpy()
+
+
+def _ends(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Lowest and highest known value per column; infinite where none is known."""
+    known = np.isfinite(values)
+    low = np.where(known, values, np.inf).min(0, initial=np.inf)
+    return low, np.where(known, values, -np.inf).max(0, initial=-np.inf)
+
+
+class Surrogate(Differences):
+    """Networks on descriptors that give the difference between properties and their baselines."""
+
+    def __init__(self, settings: SurrogateSettings) -> None:
+        inputs, outputs = len(settings.inputs), len(settings.properties)
+        super().__init__(inputs, outputs)
+        self.settings = settings
+        members, width = settings.members, settings.width
         self.layers = nn.Sequential(
             MemberLinear(members, inputs, width),
             nn.SiLU(),
@@ -106,15 +154,6 @@ class Surrogate(nn.Module):
         """Standardised differences (members, n, properties) from standardised inputs."""
         return self.layers(inputs.expand(self.settings.members, -1, -1))
 
-    def standardise(self, inputs: np.ndarray) -> torch.Tensor:
-        values = torch.from_numpy(np.asarray(inputs, dtype=np.float32))
-        return self.input_scale(values) * self.varies
-
-    def fill(self, baselines: np.ndarray) -> np.ndarray:
-        """Baselines (n, properties) with the mean in place of unknown ones."""
-        middle = self.baseline_middle.middle.numpy()
-        return np.where(np.isfinite(baselines), baselines, middle)
-
     @torch.no_grad()
     def predict_members(
         self, inputs: np.ndarray, baselines: np.ndarray, batch_size: int = 8192
@@ -127,11 +166,7 @@ class Surrogate(nn.Module):
         """
         self.eval()
         parts = [
-            torch.clamp(
-                self.difference_scale.inverse(self(self.standardise(inputs[i : i + batch_size]))),
-                self.bounds[0],
-                self.bounds[1],
-            ).numpy()
+            self.restore(self(self.standardise(inputs[i : i + batch_size])))
             for i in range(0, max(len(inputs), 1), batch_size)
         ]
         return np.concatenate(parts, axis=1) + self.fill(baselines)[None]
@@ -154,6 +189,21 @@ def folds_of_stacks(groups: Sequence[Sequence[str]], folds: int, seed: int) -> n
     for i, group in enumerate(groups):
         outside[i, [fold_of[name] for name in group]] = True
     return outside
+
+
+def held_out(members: np.ndarray, outside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and spread (n, properties) over the members that left a row out.
+
+    Args:
+        members: predictions (folds · repeats, n, properties), members of a fold together.
+        outside: which folds leave a row out (n, folds).
+    """
+    repeats = len(members) // outside.shape[1]
+    hidden = np.repeat(outside, repeats, axis=1).T[:, :, None]
+    count = np.maximum(hidden.sum(0), 1)
+    mean = np.where(hidden, members, 0.0).sum(0) / count
+    squares = np.where(hidden, (members - mean) ** 2, 0.0).sum(0)
+    return mean, np.sqrt(squares / np.maximum(count - 1, 1))
 
 
 def train_surrogate(
@@ -184,22 +234,8 @@ def train_surrogate(
     generator = seed_everything(seed, 4 * 10**6)
     model = Surrogate(settings)
     values = np.asarray(values, dtype=float)
-    model.input_scale.fit(inputs)
-    known_inputs = np.isfinite(inputs)
-    highest = np.where(known_inputs, inputs, -np.inf).max(0, initial=-np.inf)
-    lowest = np.where(known_inputs, inputs, np.inf).min(0, initial=np.inf)
-    spread = highest - lowest
-    model.varies.copy_(torch.from_numpy((spread > 1e-9).astype(np.float32)))
-    model.baseline_middle.fit(baselines)
-    differences = values - model.fill(baselines)
-    model.difference_scale.fit(differences)
+    differences = model.fit_scales(inputs, baselines, values)
     known = np.isfinite(differences)
-    low = np.where(known, differences, np.inf).min(0, initial=np.inf)
-    high = np.where(known, differences, -np.inf).max(0, initial=-np.inf)
-    low, high = (np.where(np.isfinite(x), x, 0.0) for x in (low, high))
-    margin = 0.2 * (high - low)
-    model.bounds.copy_(torch.from_numpy(np.stack([low - margin, high + margin])))
-
     outside = folds_of_stacks(groups, settings.folds, seed)
     sees = torch.from_numpy(~np.repeat(outside, settings.repeats, axis=1).T)  # (members, n)
     x = model.standardise(inputs)
@@ -222,11 +258,7 @@ def train_surrogate(
         loss.backward()
         optimiser.step()
         schedule.step()
-    members = model.predict_members(inputs, baselines)
-    hidden = np.repeat(outside, settings.repeats, axis=1).T[:, :, None]
-    count = np.maximum(hidden.sum(0), 1)
-    mean = np.where(hidden, members, 0.0).sum(0) / count
-    spread = np.sqrt(np.where(hidden, (members - mean) ** 2, 0.0).sum(0) / np.maximum(count - 1, 1))
+    mean, spread = held_out(model.predict_members(inputs, baselines), outside)
     return model, mean, spread
 
 

@@ -17,6 +17,7 @@ import pyarrow.parquet
 from ase import Atoms
 
 from heteroforge.io import InputError, read_frames, read_json, read_table
+from heteroforge.labels import LABELLED
 from heteroforge.report.judgement import best_first
 from heteroforge.report.words import is_inside, stack_name
 from heteroforge.structures import Monolayer, Stack, StructureError
@@ -208,6 +209,7 @@ class Campaign:
         predicted = _rows_by_slot(self.table("screening/selected.csv"))
         computed = _rows_by_slot(self.table("dft/results.parquet"))
         failed = _rows_by_slot(self.table("dft/failed.csv"))
+        of_verified = _rows_by_slot(self.table("dft/predicted.csv"))
         results = {}
         for path in self.matching("dft/slot_*/result.json"):
             record = self.record(path)
@@ -222,7 +224,11 @@ class Campaign:
                 slot=slot,
                 status=_status(result, slot in computed, slot in failed),
                 reason=str(result.get("reason") or failed.get(slot, {}).get("reason") or ""),
-                predicted=predicted.get(slot) or _known(result.get("predicted") or {}),
+                predicted=_predicted(
+                    predicted.get(slot) or _known(result.get("predicted") or {}),
+                    of_verified.get(slot),
+                    result,
+                ),
                 computed=computed.get(slot, {}) or _computed(result),
                 result=result,
             )
@@ -330,6 +336,19 @@ def _rows_by_slot(table: pd.DataFrame | None) -> dict[int, dict]:
     if table is None or "slot" not in table:
         return {}
     return {int(row["slot"]): _known(row) for row in table.to_dict("records")}
+
+
+def _predicted(screened: dict, of_verified: dict | None, result: Mapping) -> dict:
+    """What was predicted of the stack that was verified, which may have slid since the screen."""
+    if of_verified is not None:
+        return screened | of_verified | {"stack_id": screened.get("stack_id")}
+    if result.get("verified_stack_id") in (None, result.get("stack_id")):
+        return screened
+    return {key: value for key, value in screened.items() if not _is_prediction(key)}
+
+
+def _is_prediction(column: str) -> bool:
+    return column.removesuffix("_std") in LABELLED
 
 
 def _status(result: Mapping, computed: bool, failed: bool) -> str:

@@ -17,13 +17,13 @@ from heteroforge.report.words import formula_text, joined, number_text, quantity
 
 __all__ = [
     "best_first",
+    "bonds",
     "doubts",
     "heavy_elements",
     "known_number",
     "layer_order",
     "protocol_name",
     "reasons",
-    "slides_away",
     "why_undetermined",
 ]
 
@@ -35,6 +35,9 @@ CLOSE = {"eV": 0.1, "meV/Å²": 1.0, "Å": 0.05}
 LARGE_STRAIN_SHARE = 0.2  # of the binding energy
 STACKING_FAULT_MEV_A2 = 5.0  # stackings this near in energy occur side by side
 SMALLEST_SLIDE_A = 0.005
+# Nearer than this share of covalent radii, published bilayers bind like bonded ones
+# (docs/learning.md).
+BONDED_CONTACT_RATIO = 1.2
 LARGE_SLIDE_A = 0.5  # a third of the way between neighbouring high-symmetry registries of MX2
 
 
@@ -54,7 +57,7 @@ def best_first(candidates: Sequence) -> list:
     def key(candidate) -> tuple:
         faces = () if candidate.stack is None else tuple(sorted(_faces(candidate.stack)))
         rivals = alike.get(faces, [])
-        slides = any(slides for _, slides in _better(candidate, rivals)) or slides_away(candidate)
+        slides = any(slides for _, slides in _better(candidate, rivals)) or bonds(candidate)
         net = known_number(candidate, "net_energy_mev_a2") or 0.0
         several = len(doubts(candidate, rivals))
         return order[candidate.status], len(candidate.misses), slides, several, -net, candidate.slot
@@ -83,10 +86,10 @@ def _better(candidate, verified: Sequence) -> list[tuple]:
     return [(other, slides) for _, other, slides in sorted(found, key=lambda f: -f[0])]
 
 
-def slides_away(candidate) -> bool:
-    """Whether another registry of the same layers was found clearly lower in energy."""
-    above = known_number(candidate, "energy_above_best_registry_mev_a2")
-    return above is not None and above >= CLOSE["meV/Å²"]
+def bonds(candidate) -> bool:
+    """Whether the layers are bonded rather than held by van der Waals forces."""
+    ratio = known_number(candidate, "closest_contact_ratio")
+    return ratio is not None and ratio < BONDED_CONTACT_RATIO
 
 
 def _faults_away(candidate, verified: Sequence) -> list:
@@ -171,8 +174,12 @@ def reasons(candidate, verified: Sequence = ()) -> list[str]:
         if len(others) > 1 and sum(n >= net for n in others) == 1:
             words += f", the most of the {len(others)} verified"
         found.append(words)
-    if known_number(candidate, "energy_above_best_registry_mev_a2") == 0.0:
-        found.append("no other registry of high symmetry is lower in energy")
+    gain = known_number(candidate, "registry_gain_mev_a2")
+    if gain is not None:
+        words = "no registry of high symmetry that it may slide into is clearly lower in energy"
+        if gain > CLOSE["meV/Å²"]:
+            words += f" ({value_text('registry_gain_mev_a2', gain)} below the one selected)"
+        found.append(words)
     strain = candidate.stack.mismatch_percent if candidate.stack is not None else None
     if strain is not None:
         found.append(
@@ -241,12 +248,11 @@ def doubts(candidate, verified: Sequence = ()) -> list[str]:
             words += f", which misses {joined([quantity(n).words for n in other.misses])}"
         words += ": they may slide there" if slides else ": grown freely they prefer it"
         found.append(words)
-    if slides_away(candidate):
-        above = known_number(candidate, "energy_above_best_registry_mev_a2")
-        best = str(candidate.computed.get("best_registry")).replace("'", "′")
+    if bonds(candidate):
+        ratio = known_number(candidate, "closest_contact_ratio")
         found.append(
-            f"slid into registry {best} the layers lie {value_text('net_energy_mev_a2', above)} "
-            "lower in energy: what was computed here may not be what grows"
+            f"the layers bond: two atoms across a gap are {number_text(ratio, 2)} of the sum of "
+            "their covalent radii apart, so this is no van der Waals stack"
         )
     for other in _faults_away(candidate, verified)[:1]:
         found.append(

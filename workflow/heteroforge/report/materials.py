@@ -113,17 +113,20 @@ def other_stackings(material: Material) -> str:
 def _registries(candidate) -> str:
     """What DFT says of the registries that a candidate may slide into."""
     found = candidate.result.get("registries")
-    if not found or known_number(candidate, "energy_above_best_registry_mev_a2") is None:
+    if not found or known_number(candidate, "registry_gain_mev_a2") is None:
         return ""
-    found = [entry for entry in found if entry["energy_mev_a2"] is not None]
+    own = candidate.computed.get("registry")
+    energies = {e["stacking"]: e["energy_mev_a2"] for e in found}
     parts = [
-        f"{entry['stacking']} {entry['energy_mev_a2']:+.1f}".replace("'", "′").replace("-", "−")
-        for entry in found
+        f"{name} {energy - (energies[own] or 0.0):+.1f}".replace("'", "′").replace("-", "−")
+        for name, energy in energies.items()
+        if energy is not None and name != own
     ]
-    return (
-        f"slid into registry {joined(parts)}\u202fmeV/Å² against this one (layers as they are when "
-        "free); other orientations: not computed."
-    )
+    failed = [name.replace("'", "′") for name, energy in energies.items() if energy is None]
+    text = f"registry {joined(parts)}\u202fmeV/Å² against this one (layers as they are when free)"
+    if failed:
+        text += f"; {joined(failed)}: not known, its calculation failed"
+    return text + "; other orientations: not computed."
 
 
 def _other(material: Material, other) -> str:

@@ -16,7 +16,7 @@ from heteroforge.report import figures
 from heteroforge.report.campaign import Campaign, Candidate
 from heteroforge.report.cards import make_card, shortlist_card
 from heteroforge.report.comparison import comparison_table
-from heteroforge.report.judgement import heavy_elements, protocol_name, slides_away
+from heteroforge.report.judgement import bonds, heavy_elements, protocol_name
 from heteroforge.report.materials import Material, make_materials
 from heteroforge.report.sections import STAGES, Picture, stage_sections
 from heteroforge.report.status import StageStatus
@@ -292,13 +292,12 @@ def _advice(
             "`dft/slots_*.json` and run `snakemake --cores all dft`: what is finished is kept."
         )
     verified = campaign.verified
-    sliding = [number_text(c.slot) for c in verified if slides_away(c)]
-    if sliding:
+    bonded = [number_text(c.slot) for c in verified if bonds(c)]
+    if bonded:
         advice.append(
-            f"In {'slot' if len(sliding) == 1 else 'slots'} {joined(sliding)} another registry of "
-            "the same layers is clearly lower in energy. Verify that one before you grow them: "
-            "gap, alignment and binding here are not its own. `screening.diversity: false` gives "
-            "slots to several stackings of the same layers."
+            f"In {'slot' if len(bonded) == 1 else 'slots'} {joined(bonded)} the layers bond, which "
+            "neither the force field nor the models had told. Name this campaign under "
+            "`labels.from_campaigns` of the next one, so that it learns of it."
         )
     if verified and not any(c.meets_targets for c in verified):
         advice.append(

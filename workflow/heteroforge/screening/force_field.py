@@ -16,31 +16,31 @@ import numpy as np
 import pandas as pd
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
-from ase.data import covalent_radii
-from ase.neighborlist import neighbor_list
 from ase.optimize import BFGS
 from ase.units import Bohr, Hartree
 
 from heteroforge.screening.selection import select_candidates
 from heteroforge.structures import Monolayer, Stack, build
 from heteroforge.structures.compare import (
+    closest_contact,
     interlayer_gaps_a,
     layer_deformation_a,
     registry_shift_a,
 )
+from heteroforge.structures.matching import other_registries
 
-__all__ = ["COLUMNS", "ForceField", "Limits", "closest_contact", "fill_slots", "relax"]
+__all__ = ["COLUMNS", "ForceField", "Limits", "fill_slots", "relax", "relax_with_others"]
 
 COLUMNS = [
     "stack_id", "formula", "outcome", "reason", "steps", "force_ev_a", "energy_drop_ev",
     "start_gap_a", "interlayer_gap_a", "contact_ratio", "layer_deformation_a", "registry_shift_a",
+    "energy_ev",
 ]  # fmt: skip
 # CHGNet knows the elements up to Pu; its training data, MPtrj, have none of these.
 _WITHOUT_PARAMETERS = {"Po", "At", "Rn", "Fr", "Ra"}
 _HIGHEST_NUMBER = 94
 _VACUUM_A = 15.0  # further than CHGNet sees (6 Å)
 _LONGEST_STEP_A = 0.1
-_REACH_A = 6.0  # contacts across a gap are looked for within
 
 
 @dataclass(frozen=True)
@@ -131,8 +131,8 @@ def relax(stack: Stack, calculator: Calculator, limits: Limits) -> dict:
         `reason`, empty when kept; `steps`, `force_ev_a` (largest at the end), `energy_drop_ev`,
         `start_gap_a` and `interlayer_gap_a` (means over interfaces), `contact_ratio` (shortest
         distance across a gap over the sum of covalent radii), `layer_deformation_a`,
-        `registry_shift_a`; these None where the force field failed. No exception of the force
-        field leaves this function.
+        `registry_shift_a`, `energy_ev` at the end; these None where the force field failed. No
+        exception of the force field leaves this function.
     """
     start = build(stack, vacuum_a=_VACUUM_A)
     atoms = start.copy()
@@ -160,6 +160,7 @@ def relax(stack: Stack, calculator: Calculator, limits: Limits) -> dict:
         "contact_ratio": ratio,
         "layer_deformation_a": layer_deformation_a(start, atoms),
         "registry_shift_a": registry_shift_a(start, atoms),
+        "energy_ev": float(atoms.get_potential_energy()),
     }
     if ratio is not None and ratio < limits.minimum_contact_ratio:
         fault = f"bonds across a gap: {contact}, {ratio:.2f} of the sum of covalent radii"
@@ -175,25 +176,23 @@ def relax(stack: Stack, calculator: Calculator, limits: Limits) -> dict:
     return found | {"outcome": "rejected", "reason": fault}
 
 
-def closest_contact(atoms: Atoms) -> tuple[float | None, str]:
-    """Shortest distance between atoms of two layers over the sum of their covalent radii.
+def relax_with_others(stack: Stack, calculator: Calculator, limits: Limits) -> dict:
+    """`relax`, and whether the layers bond in a registry that they may slide into.
 
-    Args:
-        atoms: with the array `layer`.
-
-    Returns:
-        The least ratio over all pairs (None where no two are within 6 Å), and the pair in words.
+    A stack that would be kept is rejected when another registry, lower in energy, bonds across the
+    gap: no barrier of a few meV/Å² keeps layers from sliding there.
     """
-    first, second, distance = neighbor_list("ijd", atoms, _REACH_A)
-    layers = atoms.arrays["layer"]
-    across = layers[first] < layers[second]
-    if not across.any():
-        return None, ""
-    radii = covalent_radii[atoms.numbers]
-    ratio = distance[across] / (radii[first[across]] + radii[second[across]])
-    least = int(ratio.argmin())
-    pair = [atoms[int(index[across][least])].symbol for index in (first, second)]
-    return float(ratio[least]), f"{'–'.join(pair)} {distance[across][least]:.2f} Å"
+    found = relax(stack, calculator, limits)
+    if found["outcome"] != "kept":
+        return found
+    for other in other_registries(stack):
+        slid = relax(other, calculator, limits)
+        lower = slid["energy_ev"] is not None and slid["energy_ev"] < found["energy_ev"]
+        ratio = slid["contact_ratio"]
+        if lower and ratio is not None and ratio < limits.minimum_contact_ratio:
+            reason = f"slides into {other.stacking(0)}: {slid['reason']}"
+            return found | {"outcome": "rejected", "reason": reason}
+    return found
 
 
 def fill_slots(
@@ -203,6 +202,8 @@ def fill_slots(
     calculator: Callable[[], Calculator] | None,
     limits: Limits,
     most_per_slot: int,
+    *,
+    slides: bool,
     **choice,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Candidates for the DFT slots that hold together when relaxed.
@@ -218,17 +219,20 @@ def fill_slots(
         monolayers: of the library.
         calculator: makes the force field; None: candidates are not relaxed.
         limits: criteria.
-        most_per_slot: relaxations per slot at most.
+        most_per_slot: candidates relaxed per slot at most.
+        slides: whether layers slide into their lowest registry before DFT. Then a stack is relaxed
+            in all of them, and those that slide into each other have one slot.
         choice: further arguments of `select_candidates`.
 
     Returns:
         The selection, and one row of COLUMNS per stack relaxed, in the order they were.
     """
     rows: dict[str, dict] = {}
+    judge = relax_with_others if slides else relax
     force_field = None
     open_to = ranked
     while True:
-        selected = select_candidates(open_to, slots, **choice)
+        selected = select_candidates(open_to, slots, one_registry_each=slides, **choice)
         new = selected[~selected["stack_id"].isin(rows.keys())]
         if calculator is None or new.empty:
             break
@@ -240,7 +244,10 @@ def fill_slots(
         for row in new.head(most_per_slot * slots - len(rows)).to_dict("records"):
             stack = Stack.from_json(row["specification"], monolayers)
             names = {"stack_id": row["stack_id"], "formula": stack.formula}
-            rows[row["stack_id"]] = names | relax(stack, force_field, limits)
+            rows[row["stack_id"]] = names | judge(stack, force_field, limits)
         faulty = [name for name, found in rows.items() if found["outcome"] != "kept"]
-        open_to = ranked[~ranked["stack_id"].isin(faulty)]
+        # What a stack slides into, those slide into that differ from it in registry alone.
+        kind = "sliding_family" if slides else "stack_id"
+        out = set(ranked.loc[ranked["stack_id"].isin(faulty), kind])
+        open_to = ranked[~ranked[kind].isin(out)]
     return selected, pd.DataFrame(list(rows.values()), columns=COLUMNS)

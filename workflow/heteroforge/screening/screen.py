@@ -168,10 +168,13 @@ def screen(
         columns = [*PREDICTED, "probability"]
         scored.loc[best, columns] = found[columns].to_numpy()
     scored["is_refined"] = np.isin(np.arange(len(scored)), best)
+    # Only refined ones are ever selected: of the others nobody asks what they slide into.
     scored["binding_below_best_registry_mev_a2"] = np.nan
-    scored.loc[best, "binding_below_best_registry_mev_a2"] = _below_best_registry(
+    scored["sliding_family"] = scored["stack_id"]
+    columns = ["binding_below_best_registry_mev_a2", "sliding_family"]
+    scored.loc[best, columns] = _registries(
         scored.iloc[best], monolayers, lambda stacks: models_say(stacks, progress)
-    )
+    )[columns].to_numpy()
     funnel["refined"] = len(best)
     scored["is_labelled"] = scored["stack_id"].isin(set(labelled))
     scored["is_trained"] = scored["stack_id"].isin(set(trained))
@@ -192,41 +195,40 @@ def _stacks(specifications: pd.Series, monolayers: Mapping[str, Monolayer]) -> l
     return [Stack.from_json(text, monolayers) for text in specifications]
 
 
-def _below_best_registry(
+def _registries(
     samples: pd.DataFrame,
     monolayers: Mapping[str, Monolayer],
     models_say: Callable[[Sequence[Stack]], pd.DataFrame],
-) -> np.ndarray:
-    """How much less each stack is predicted to bind than the best it may slide into, meV/Å².
-
-    The other registries of high symmetry need not be among the samples. Zero for the best one and
-    for layers without a common cell, which meet in all registries; NaN where the registry itself is
-    of no symmetry, and for more than two layers, whose others are not looked for.
+) -> pd.DataFrame:
+    """What the layers of bilayers slide into.
 
     Args:
         samples: refined ones, with their predictions.
         models_say: predictions of any stacks.
+
+    Returns:
+        In the order given, `sliding_family`, one name for all stacks that slide into each other;
+        and `binding_below_best_registry_mev_a2`, how much less a stack is predicted to bind than
+        the best it may slide into, which need not be among the samples: zero for the best and for
+        layers without a common cell, which meet in all registries; NaN where the registry itself is
+        of no symmetry, and for more than two layers, whose others are not looked for.
     """
     binding = dict(zip(samples["stack_id"], samples["binding_energy_mev_a2"], strict=True))
-    families: dict[str, list[str]] = {}
+    stacks = _stacks(samples["specification"], monolayers)
+    others = [{other.key(): other for other in other_registries(stack)} for stack in stacks]
+    symmetric = samples["is_high_symmetry"].astype(bool).to_numpy()
+    compared = symmetric & (samples["number_of_layers"] == 2).to_numpy()
     missing: dict[str, Stack] = {}
-    known = samples["is_high_symmetry"].astype(bool) & (samples["number_of_layers"] == 2)
-    symmetric = samples[known]
-    for key, stack in zip(
-        symmetric["stack_id"], _stacks(symmetric["specification"], monolayers), strict=True
-    ):
-        others = {other.key(): other for other in other_registries(stack)}
-        families[key] = list(others)
-        missing |= {k: other for k, other in others.items() if k not in binding}
+    for own in np.flatnonzero(compared):
+        missing |= {key: other for key, other in others[own].items() if key not in binding}
     if missing:
         found = models_say(list(missing.values()))
         binding |= dict(zip(missing, found["binding_energy_mev_a2"], strict=True))
-    return np.array(
-        [
-            max(binding[k] for k in (key, *families[key])) - binding[key]
-            if key in families
-            else np.nan
-            for key in samples["stack_id"]
-        ],
-        dtype=float,
-    )
+    rows = []
+    for key, slid, at_symmetry, known in zip(
+        samples["stack_id"], others, symmetric, compared, strict=True
+    ):
+        family = min([*slid, key]) if at_symmetry else min(slid, default=key)
+        below = max(binding[k] for k in (key, *slid)) - binding[key] if known else np.nan
+        rows.append((below, family))
+    return pd.DataFrame(rows, columns=["binding_below_best_registry_mev_a2", "sliding_family"])

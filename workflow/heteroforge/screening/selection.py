@@ -144,6 +144,7 @@ def select_candidates(
     diversity: bool = True,
     exploration: float = 0.0,
     fewest_probability: float = 0.0,
+    one_registry_each: bool = False,
 ) -> pd.DataFrame:
     """Candidates for the DFT slots, at most `slots` rows, with `slot` and `role`.
 
@@ -157,25 +158,31 @@ def select_candidates(
 
     Args:
         ranked: of `rank_candidates`, with `pair` (layers in any order), `is_high_symmetry`,
-            `binding_below_best_registry_mev_a2` and `<property>_std`.
+            `sliding_family`, `binding_below_best_registry_mev_a2` and `<property>_std`.
         labelled, trained: keys of stacks.
         fewest_probability: candidates below it are not selected.
+        one_registry_each: of stacks that slide into each other (`sliding_family`), one is enough.
     """
     open_to = ranked[
         ~ranked["stack_id"].isin(set(labelled)) & (ranked["probability"] > fewest_probability)
     ]
     explored = int(round(exploration * slots))
     pairs: set[str] = set()
+    families: set[str] = set()
     roles: dict[int, str] = {}
 
     def take(order: pd.DataFrame, number: int, role: str, new_pairs: bool) -> None:
-        for index, pair in zip(order.index, order["pair"], strict=True):
+        rows = zip(order.index, order["pair"], order["sliding_family"], strict=True)
+        for index, pair, family in rows:
             if list(roles.values()).count(role) >= number:
                 return
             if index in roles or (new_pairs and pair in pairs):
                 continue
+            if one_registry_each and family in families:
+                continue
             roles[index] = role
             pairs.add(pair)
+            families.add(family)
 
     best = open_to["probability"].max() if len(open_to) else 0.0
     near = open_to[open_to["probability"] >= best - NEAR]

@@ -2,17 +2,23 @@
 
 import numpy as np
 from ase import Atoms
+from ase.data import covalent_radii
+from ase.neighborlist import neighbor_list
 
 from heteroforge.structures.monolayer import in_plane
 from heteroforge.structures.plane import cell_parameters
 
 __all__ = [
+    "closest_contact",
     "deformation_a",
     "interlayer_gaps_a",
     "layer_deformation_a",
     "periodic_rmsd_a",
     "registry_shift_a",
 ]
+
+
+_REACH_A = 6.0  # contacts across a gap are looked for within
 
 
 def interlayer_gaps_a(atoms: Atoms) -> list[float]:
@@ -97,3 +103,24 @@ def periodic_rmsd_a(first: Atoms, second: Atoms, cell_tolerance: float = 1e-3) -
         vectors -= vectors.mean(axis=0)
         best = min(best, float(np.sqrt((vectors**2).sum(axis=1).mean())))
     return best
+
+
+def closest_contact(atoms: Atoms) -> tuple[float | None, str]:
+    """Shortest distance between atoms of two layers over the sum of their covalent radii.
+
+    Args:
+        atoms: with the array `layer`.
+
+    Returns:
+        The least ratio over all pairs (None where no two are within 6 Å), and the pair in words.
+    """
+    first, second, distance = neighbor_list("ijd", atoms, _REACH_A)
+    layers = atoms.arrays["layer"]
+    across = layers[first] < layers[second]
+    if not across.any():
+        return None, ""
+    radii = covalent_radii[atoms.numbers]
+    ratio = distance[across] / (radii[first[across]] + radii[second[across]])
+    least = int(ratio.argmin())
+    pair = [atoms[int(index[across][least])].symbol for index in (first, second)]
+    return float(ratio[least]), f"{'–'.join(pair)} {distance[across][least]:.2f} Å"
