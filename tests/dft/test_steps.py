@@ -10,8 +10,8 @@ import pytest
 from ase import Atoms
 
 from heteroforge.dft.calculations import Calculator
-from heteroforge.dft.registries import lowest_point
 from heteroforge.dft.running import CalculationFailed
+from heteroforge.dft.scan import lowest_point
 from heteroforge.dft.steps import inside_targets, run_step
 from heteroforge.io import read_json
 

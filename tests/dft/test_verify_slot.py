@@ -9,7 +9,12 @@ import pytest
 
 from heteroforge.dft import candidates, submissions
 from heteroforge.dft.candidates import Submission, verify_slot
-from heteroforge.dft.collection import read_results
+from heteroforge.dft.collection import (
+    read_results,
+    results_table,
+    verified_stacks,
+    with_predictions,
+)
 from heteroforge.dft.running import CalculationFailed, Launcher, OutOfTime
 from heteroforge.dft.scratch import place_save, remove_save
 from heteroforge.dft.verification import UNITS, Density
@@ -245,3 +250,35 @@ def test_results_of_another_form_are_told_by_file(tmp_path, content):
     path.write_text(content)
     with pytest.raises(InputError, match="slots_0-0.json: a .*delete it and run again"):
         read_results(path)
+
+
+def test_the_registry_that_layers_slide_into_is_verified(verify, fakes, monkeypatch):
+    """And the predictions that stand beside it are of that one."""
+    asked = verify()
+    assert asked["registries"] == [] and asked["verified_stack_id"] == asked["stack_id"]
+
+    def compare(calculator, stack):
+        lower = {"is_asked": False, "offset": [1 / 3, 2 / 3], "gap_a": 2.8, "energy_mev_a2": 0.0}
+        own = {"is_asked": True, "offset": [0.0, 0.0], "gap_a": 3.4, "energy_mev_a2": 30.0}
+        more = {"stack_id": "x", "stacking": "AB", "attempts": []}
+        return [lower | more, own | more]
+
+    monkeypatch.setattr(candidates, "compare_registries", compare)
+    fakes.ran.clear()
+    slid = verify(registries=True)
+    # A folder that was verified without the comparison is begun anew.
+    assert fakes.ran[0] == "relax_stack"
+    stack = Stack.from_dict(slid["specification"])
+    assert stack.interfaces[0].offset == pytest.approx((1 / 3, 2 / 3))
+    assert stack.interfaces[0].gap_a == 2.8
+    assert slid["stack_id"] == asked["stack_id"]
+    assert slid["verified_stack_id"] == stack.key() != slid["stack_id"]
+    table = results_table([slid | {"protocol": {"name": "quick"}}])
+    assert table.loc[0, "verified_stack_id"] == stack.key()
+    assert table.loc[0, "stack_id"] == asked["stack_id"]
+
+    predicted = pd.DataFrame([{"slot": 0, "stack_id": stack.key(), "gap_ev": 0.7}])
+    (shown,) = with_predictions([slid], predicted)
+    assert slid["predicted"]["gap_ev"] == 1.0 and shown["predicted"]["gap_ev"] == 0.7
+    layers = {layer.monolayer.name: layer.monolayer for layer in stack.layers}
+    assert verified_stacks([slid, {"status": "failed", "slot": 1}], layers)[0].key() == stack.key()

@@ -166,7 +166,7 @@ def test_a_campaign_outlives_what_happens_on_a_cluster(slurm, tmp_path):
     assert not [save for slot in table.index for save in (dft / f"slot_{slot}").rglob("save")]
     with (dft / "failed.csv").open(encoding="utf-8-sig") as handle:
         (failed,) = csv.DictReader(handle)
-    assert failed["slot"] == str(ALWAYS_KILLED) and failed["step"] == "relax"
+    assert failed["slot"] == str(ALWAYS_KILLED) and failed["step"] == "registries"
     assert "2 jobs ended before the calculation did" in failed["reason"]
 
     def history(slot: int) -> list[tuple[int, str | None]]:
