@@ -17,7 +17,7 @@ from tqdm import tqdm
 from heteroforge.graphs import GraphBatch, GraphStore
 from heteroforge.models.encoder import AtomEncoder, multilayer_perceptron
 from heteroforge.models.property_surrogate import Differences, folds_of_stacks, held_out
-from heteroforge.models.training import seed_everything
+from heteroforge.models.training import round_to_half, seed_everything
 
 __all__ = ["GraphSettings", "GraphSurrogate", "pooled", "train_graph_surrogate"]
 
@@ -203,8 +203,6 @@ def train_graph_surrogate(
             schedule.step()
             bar.update()
     bar.close()
-    # As files keep them: half the size, and what is told of the held-out is told of the file.
-    for weight in model.parameters():
-        weight.data = weight.data.half().float()
+    round_to_half(model)  # so that what is told of the held-out is told of the file
     members = model.predict_members(store, inputs, baselines, graph_of)
     return model, *held_out(members, outside)

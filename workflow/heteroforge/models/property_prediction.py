@@ -21,9 +21,7 @@ from types import MappingProxyType
 import numpy as np
 import pandas as pd
 import spglib
-import torch
 from scipy.sparse.csgraph import connected_components
-from torch import nn
 
 from heteroforge.features import stack_descriptors, structural_descriptors
 from heteroforge.features.elements import element_data
@@ -42,7 +40,7 @@ from heteroforge.models.property_surrogate import (
     train_surrogate,
 )
 from heteroforge.models.stack_inputs import at_contact_gaps, fast_baselines
-from heteroforge.models.training import load_model, save_model
+from heteroforge.models.training import half_state, load_model, save_model
 from heteroforge.sources.published_tables import PROTOCOL
 from heteroforge.structures import Monolayer, Stack
 from heteroforge.structures.matching import share_one_cell
@@ -664,11 +662,12 @@ def save_predictor(path: str | Path, predictor: Predictor) -> None:
     save_model(
         path,
         predictor.stacks,
+        state=half_state(predictor.stacks),
         settings=predictor.stacks.settings.to_dict(),
         layer_settings=predictor.layers.settings.to_dict(),
-        layer_state=predictor.layers.state_dict(),
+        layer_state=half_state(predictor.layers),
         atom_settings=predictor.atoms.settings.to_dict(),
-        atom_state=_in_half(predictor.atoms),
+        atom_state=half_state(predictor.atoms),
         calibration=predictor.calibration,
         elements=sorted(predictor.elements),
         identities=sorted(predictor.identities),
@@ -689,9 +688,3 @@ def load_predictor(path: str | Path) -> Predictor:
     sets = (frozenset(content[key]) for key in ("elements", "identities", "pairs"))
     models = (model.eval() for model in (layers, stacks, atoms))
     return Predictor(*models, content["calibration"], *sets, metrics=content["metrics"])
-
-
-def _in_half(model: nn.Module) -> dict[str, torch.Tensor]:
-    """State with the weights in half precision, in which training leaves them."""
-    weights = {name: value.detach().half() for name, value in model.named_parameters()}
-    return model.state_dict() | weights

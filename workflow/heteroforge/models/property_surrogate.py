@@ -18,7 +18,12 @@ from torch import nn
 
 from heteroforge.models.property_network import Standard, group_folds
 from heteroforge.models.stack_inputs import describe_stacks, fast_baselines
-from heteroforge.models.training import load_model, save_model, seed_everything
+from heteroforge.models.training import (
+    load_model,
+    round_to_half,
+    save_model,
+    seed_everything,
+)
 from heteroforge.structures import Stack
 
 __all__ = [
@@ -258,6 +263,7 @@ def train_surrogate(
         loss.backward()
         optimiser.step()
         schedule.step()
+    round_to_half(model)  # so that what is told of the held-out is told of the file
     mean, spread = held_out(model.predict_members(inputs, baselines), outside)
     return model, mean, spread
 
