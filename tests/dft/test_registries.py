@@ -59,52 +59,46 @@ def test_a_single_point_is_the_lowest():
     assert lowest_point([(0.3, -1.0, 0.2)]) == (0.3, -1.0)
 
 
-def scan(depth_ev: float, best_a: float, gap_a: float, area_a2: float) -> list:
+def scan(depth_ev, best_a, gap_a, area_a2, decay_per_a=1.5) -> list:
     """Of a Morse curve, with the steps of `next_shift`."""
     points, shift = [], 0.0
     while shift is not None:
-        decay = np.exp(-1.5 * (gap_a + shift - best_a))
+        decay = np.exp(-decay_per_a * (gap_a + shift - best_a))
         energy = depth_ev * ((1 - decay) ** 2 - 1)
-        points.append((shift, energy, depth_ev * 3 * decay * (1 - decay)))
+        points.append((shift, energy, 2 * decay_per_a * depth_ev * decay * (1 - decay)))
         shift = next_shift(points, area_a2)
         assert len(points) < 9
     return sorted(points)
 
 
 @pytest.mark.parametrize("depth_ev", [0.02, 0.15, 0.6])
+@pytest.mark.parametrize("decay_per_a", [1.5, 2.3])
 @pytest.mark.parametrize("away_a", [-0.7, -0.3, -0.02, 0.0, 0.2, 0.6, 1.3])
-def test_a_scan_finds_the_lowest_point_with_few_energies(depth_ev, away_a):
-    """Weakly and strongly bound honeycombs, from too near and from far away."""
+def test_a_scan_finds_the_lowest_point_with_few_energies(depth_ev, decay_per_a, away_a):
+    """Weakly and strongly bound honeycombs, soft and hard, from too near and from far away."""
     area = 8.3
-    points = scan(depth_ev, 3.0, 3.0 + away_a, area)
+    points = scan(depth_ev, 3.0, 3.0 + away_a, area, decay_per_a)
     shift, energy = lowest_point(points)
-    assert len(points) <= (4 if abs(away_a) < 0.5 else 6)
-    assert 1e3 * abs(energy + depth_ev) / area < 0.15
+    assert len(points) <= (4 if abs(away_a) < 0.5 else 7)
+    # A fifth of what DFT resolves, or less than a hundredth of the depth.
+    assert 1e3 * abs(energy + depth_ev) / area < max(0.2, 10 * depth_ev / area)
     assert shift == pytest.approx(-away_a, abs=0.08)
 
 
 PLACES = [(0.0, 0.0), (1 / 3, 2 / 3), (2 / 3, 1 / 3)]
 
 
-class MorseCalculator:
-    """A curve per registry of AlN on SiC."""
+DEPTH_EV, BEST_A = [0.05, 0.30, 0.12], [3.7, 2.6, 3.3]
 
-    depth_ev, best_a = [0.05, 0.30, 0.12], [3.7, 2.6, 3.3]
-    attempts = [{"step": "scan"}]
 
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def scan_gap(self, atoms):
-        metal, silicon = (list(atoms.symbols).index(symbol) for symbol in ("Al", "Si"))
-        apart = atoms.positions[silicon] - atoms.positions[metal]
-        apart = np.array(PLACES) - (apart @ np.linalg.inv(atoms.cell.array))[:2]
-        which = int(np.abs(apart - np.round(apart)).sum(1).argmin())
-        (gap,) = interlayer_gaps_a(atoms)
-        return scan(self.depth_ev[which], self.best_a[which], gap, 8.3)
-
-    def clean(self) -> None:
-        pass
+def morse(name: str, atoms) -> dict:
+    """Scan of a curve per registry of AlN on SiC."""
+    metal, silicon = (list(atoms.symbols).index(symbol) for symbol in ("Al", "Si"))
+    apart = atoms.positions[silicon] - atoms.positions[metal]
+    apart = np.array(PLACES) - (apart @ np.linalg.inv(atoms.cell.array))[:2]
+    which = int(np.abs(apart - np.round(apart)).sum(1).argmin())
+    (gap,) = interlayer_gaps_a(atoms)
+    return {"scan": scan(DEPTH_EV[which], BEST_A[which], gap, 8.3), "attempts": [{"step": "scan"}]}
 
 
 @pytest.mark.parametrize("own", [0, 1, 2])
@@ -113,9 +107,8 @@ def test_registries_are_compared_each_at_its_best_distance(own):
     stack = stack_layers(
         [honeycomb("Al", "N"), honeycomb("Si", "C")], registries=[PLACES[own]], gaps_a=[3.4]
     )
-    found = compare_registries(MorseCalculator, stack)
-    depth, best = MorseCalculator.depth_ev, MorseCalculator.best_a
-    expected = sorted((1e3 * (0.30 - depth[i]) / stack.area_a2, best[i]) for i in range(3))
+    found = compare_registries(morse, stack)
+    expected = sorted((1e3 * (0.30 - DEPTH_EV[i]) / stack.area_a2, BEST_A[i]) for i in range(3))
     assert [e["energy_mev_a2"] for e in found] == pytest.approx([e for e, _ in expected], abs=0.2)
     assert [e["gap_a"] for e in found] == pytest.approx([gap for _, gap in expected], abs=0.05)
     family = [stack, *other_registries(stack)]
@@ -129,7 +122,7 @@ def test_registries_are_compared_each_at_its_best_distance(own):
 
 def test_what_was_asked_for_stays_where_no_other_is_clearly_lower():
     stack = stack_layers([honeycomb("Al", "N"), honeycomb("Si", "C")], registries=[PLACES[0]])
-    found = compare_registries(MorseCalculator, stack)
+    found = compare_registries(morse, stack)
     for entry in found:
         entry["energy_mev_a2"] = 0.9 * RESOLVED_MEV_A2 if entry["is_asked"] else 0.0
     assert preferred(stack, found).key() == stack.key()
@@ -143,30 +136,33 @@ def test_a_registry_that_fails_does_not_cost_the_others():
     stack = stack_layers([honeycomb("Al", "N"), honeycomb("Si", "C")], registries=[PLACES[0]])
     bad = {other_registries(stack)[0].key()}
 
-    class Calculator(MorseCalculator):
-        def scan_gap(self, atoms):
-            if self.name in bad:
-                raise CalculationFailed("did not converge", self.attempts)
-            return super().scan_gap(atoms)
+    def some(name, atoms):
+        if name in bad:
+            return {"reason": "did not converge", "attempts": [{"step": "scan"}]}
+        return morse(name, atoms)
 
-    *good, failed = compare_registries(Calculator, stack)
+    *good, failed = compare_registries(some, stack)
     assert len(good) == 2 and good[0]["energy_mev_a2"] == 0.0
     assert failed["stack_id"] in bad and failed["energy_mev_a2"] is None
     assert failed["reason"] == "did not converge" and failed["attempts"]
     bad |= {stack.key()}
-    known, *_ = found = compare_registries(Calculator, stack)
+    known, *_ = found = compare_registries(some, stack)
     # Nothing is known of the one asked for: the one that is known is verified.
     assert preferred(stack, found).key() == known["stack_id"]
     bad |= {other.key() for other in other_registries(stack)}
     with pytest.raises(CalculationFailed, match="no registry: did not converge"):
-        compare_registries(Calculator, stack)
-    # Nothing is asked of a layer alone.
-    assert compare_registries(Calculator, stack_layers([honeycomb("Al", "N")])) == []
+        compare_registries(some, stack)
+
+
+def test_what_has_no_other_registries_is_told_from_what_nobody_looked_for():
+    layer = honeycomb("Al", "N")
+    assert compare_registries(morse, stack_layers([layer])) == []
+    assert compare_registries(morse, stack_layers([layer, layer, layer])) is None
 
 
 def test_the_result_names_the_registry_and_what_it_gains():
     stack = stack_layers([honeycomb("Al", "N"), honeycomb("Si", "C")], registries=[PLACES[0]])
-    found = compare_registries(MorseCalculator, stack)
+    found = compare_registries(morse, stack)
     taken = preferred(stack, found)
     gain = 1e3 * 0.25 / stack.area_a2
     assert _registry(taken, found) == {
@@ -179,5 +175,4 @@ def test_the_result_names_the_registry_and_what_it_gains():
             entry["energy_mev_a2"] = None
     assert _registry(taken, found)["registry_gain_mev_a2"] is None
     unknown = {"registry": None, "registry_gain_mev_a2": None}
-    assert _registry(stack, None) == unknown
-    assert _registry(stack, [])["registry_gain_mev_a2"] is None
+    assert _registry(stack, None) == _registry(stack, []) == unknown

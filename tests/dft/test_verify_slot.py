@@ -255,9 +255,9 @@ def test_results_of_another_form_are_told_by_file(tmp_path, content):
 def test_the_registry_that_layers_slide_into_is_verified(verify, fakes, monkeypatch):
     """And the predictions that stand beside it are of that one."""
     asked = verify()
-    assert asked["registries"] == [] and asked["verified_stack_id"] == asked["stack_id"]
+    assert asked["registries"] is None and asked["verified_stack_id"] == asked["stack_id"]
 
-    def compare(calculator, stack):
+    def compare(scan, stack):
         lower = {"is_asked": False, "offset": [1 / 3, 2 / 3], "gap_a": 2.8, "energy_mev_a2": 0.0}
         own = {"is_asked": True, "offset": [0.0, 0.0], "gap_a": 3.4, "energy_mev_a2": 30.0}
         more = {"stack_id": "x", "stacking": "AB", "attempts": []}
@@ -280,5 +280,6 @@ def test_the_registry_that_layers_slide_into_is_verified(verify, fakes, monkeypa
     predicted = pd.DataFrame([{"slot": 0, "stack_id": stack.key(), "gap_ev": 0.7}])
     (shown,) = with_predictions([slid], predicted)
     assert slid["predicted"]["gap_ev"] == 1.0 and shown["predicted"]["gap_ev"] == 0.7
+    assert with_predictions([slid], predicted.assign(stack_id="of before")) == [slid]
     layers = {layer.monolayer.name: layer.monolayer for layer in stack.layers}
     assert verified_stacks([slid, {"status": "failed", "slot": 1}], layers)[0].key() == stack.key()

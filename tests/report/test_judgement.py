@@ -38,7 +38,9 @@ def test_layers_that_bond_are_a_doubt_and_the_lowest_registry_a_reason():
     stayed = candidate(2, net_energy_mev_a2=9.0, registry_gain_mev_a2=0.0)
     assert [c.slot for c in best_first([bonded, slid, stayed])] == [1, 2, 0]
     (words,) = doubts(bonded)
-    assert words.startswith("the layers bond: two atoms across a gap are 1.13 of the sum")
+    assert words.startswith(
+        "the layers are as near as bonded ones: two atoms across a gap are 1.13"
+    )
     assert not doubts(slid) and not doubts(stayed)
     told = "no registry of high symmetry that it may slide into is clearly lower in energy"
     assert told in reasons(stayed) and not any(told in words for words in reasons(bonded))

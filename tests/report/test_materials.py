@@ -21,11 +21,10 @@ def test_stackings_and_turns_are_one_material_the_lowest_in_energy_first():
     assert told.startswith("slot 0 (stacking AA), bound by 3.0\u202fmeV/Å² less;")
     assert "slot 2 (stacking AA′, turned by 60°), bound by 18.0\u202fmeV/Å² less" in told
     assert other_stackings(found[0]).startswith("none was verified. Layers slide")
-    found[0].best.computed |= {"registry": "AA'", "registry_gain_mev_a2": 19.04}
     found[0].best.result["registries"] = [
-        {"stacking": "AA'", "energy_mev_a2": 0.0},
-        {"stacking": "BA'", "energy_mev_a2": 2.0},
-        {"stacking": "AB'", "energy_mev_a2": 19.04},
+        {"stacking": "AA'", "energy_mev_a2": 0.0, "offset": [0.0, 0.0]},
+        {"stacking": "BA'", "energy_mev_a2": 2.0, "offset": [2 / 3, 1 / 3]},
+        {"stacking": "AB'", "energy_mev_a2": 19.04, "offset": [1 / 3, 2 / 3]},
     ]
     assert other_stackings(found[0]).startswith(
         "registry BA′ +2.0 and AB′ +19.0\u202fmeV/Å² against this one"

@@ -170,6 +170,7 @@ class Judge:
         return dict.fromkeys(COLUMNS[4:]) | {
             "outcome": "rejected" if bad else "kept",
             "reason": "bonds" if bad else "",
+            "contact_ratio": 1.0 if bad else 1.6,
         }
 
 
@@ -223,11 +224,26 @@ def test_a_stack_is_rejected_that_slides_into_one_that_bonds(
 
     monkeypatch.setattr("heteroforge.screening.force_field.relax", judge)
     found = relax_with_others(stack, None, LIMITS)
-    assert found["outcome"] == outcome and found["contact_ratio"] == 1.6
+    assert found["outcome"] == outcome
+    assert found["contact_ratio"] == (1.0 if outcome == "rejected" else 1.6)
     if outcome == "rejected":
         assert (
             found["reason"].startswith("slides into ") and "bonds across a gap" in found["reason"]
         )
+
+
+def test_a_stack_that_bonds_itself_is_kept_where_it_slides_out_of_it(stack, monkeypatch):
+    def judge(one, calculator, limits):
+        bonded = one is stack
+        return {
+            "outcome": "rejected" if bonded else "kept",
+            "reason": "bonds across a gap: B–C 1.70 Å" if bonded else "",
+            "energy_ev": -1.0 if bonded else -2.0,
+            "contact_ratio": 1.0 if bonded else 1.6,
+        }
+
+    monkeypatch.setattr("heteroforge.screening.force_field.relax", judge)
+    assert relax_with_others(stack, None, LIMITS)["outcome"] == "kept"
 
 
 @pytest.mark.slow

@@ -195,17 +195,27 @@ class Verification:
 
         def compare(candidate: dict) -> dict:
             stack = Stack.from_dict(candidate["specification"])
-            found = []
-            if self.settings["registries"]:
-                found = compare_registries(lambda n: self.calculator(f"registries/{n}"), stack)
-            attempts = [attempt for entry in found for attempt in entry.pop("attempts")]
+            found = compare_registries(self._scan, stack) if self.settings["registries"] else None
+            attempts = [attempt for entry in found or [] for attempt in entry.pop("attempts")]
             return {
-                "specification": preferred(stack, found).to_dict(),
+                "specification": preferred(stack, found or []).to_dict(),
                 "registries": found,
                 "attempts": attempts,
             }
 
         self._step("registries", ["candidate"], compare, basis=self.settings["registries"])
+
+    def _scan(self, name: str, atoms: Atoms) -> dict:
+        """Interlayer scan of one registry; kept, so that a job that ends does not lose it."""
+
+        def scan() -> dict:
+            calculator = self.calculator(f"registries/{name}")
+            points = calculator.scan_gap(atoms)
+            calculator.clean()
+            return {"scan": points, "attempts": calculator.attempts}
+
+        geometry = [atoms.get_chemical_symbols(), atoms.cell.tolist(), atoms.positions.tolist()]
+        return self._step(f"registries/{name}", [], scan, basis=geometry)
 
     def relax(self) -> None:
         """Interlayer scan, where none was made for the registries, and relaxation."""

@@ -92,15 +92,14 @@ def with_predictions(results: Sequence[dict], predicted: pd.DataFrame) -> list[d
 
     Args:
         results: contents of the slots' `result.json`, whose predictions are the screen's.
-        predicted: `slot`, and `<property>` and `<property>_std` of the stack that was verified.
+        predicted: `slot`, `stack_id`, `<property>` and `<property>_std` of what was verified.
     """
-    rows = {row.pop("slot"): row for row in predicted.to_dict("records")}
-    return [
-        result | {"predicted": result["predicted"] | rows[result["slot"]]}
-        if result["status"] == "verified" and result["slot"] in rows
-        else result
-        for result in results
-    ]
+    rows = {(row["slot"], row.pop("stack_id")): row for row in predicted.to_dict("records")}
+    found = []
+    for result in results:
+        row = rows.get((result.get("slot"), result.get("verified_stack_id")), {})
+        found.append(result | {"predicted": result["predicted"] | row} if row else result)
+    return found
 
 
 def failed_table(results: Sequence[dict]) -> pd.DataFrame:

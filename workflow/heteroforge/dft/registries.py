@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from heteroforge.dft.calculations import Calculator, cell_for_truncation, with_height
+from ase import Atoms
+
+from heteroforge.dft.calculations import cell_for_truncation, with_height
 from heteroforge.dft.running import CalculationFailed
 from heteroforge.dft.scan import SCAN_ROOM_A, lowest_point, opened
 from heteroforge.structures import Stack, build
@@ -17,26 +19,29 @@ __all__ = ["compare_registries", "preferred"]
 RESOLVED_MEV_A2 = 1.0
 
 
-def compare_registries(calculator: Callable[[str], Calculator], stack: Stack) -> list[dict]:
+def compare_registries(scan: Callable[[str, Atoms], dict], stack: Stack) -> list[dict] | None:
     """Energies of a bilayer in its own registry and in the others, each at its best distance.
 
     Layers are held as they are when free, so that a registry in which they buckle towards each
     other binds still more than this tells.
 
     Args:
-        calculator: gives a calculator for a subfolder.
+        scan: scans the gap of a structure, under a name; returns `scan` (of `Calculator.scan_gap`)
+            and `attempts`, or `reason` and `attempts` where the calculation failed.
         stack: as it was asked for.
 
     Returns:
         Lowest first, per registry `stack_id`, `stacking`, `offset` (fractions of the stack's cell),
-        `is_asked`, `gap_a` in Å, `energy_mev_a2` above the lowest, `scan` (of `scan_gap`) and
-        `attempts`. One whose calculation failed comes last, with `reason` and None for both
-        numbers. Empty where there are no others: layers without a common cell, one layer, or more
-        than two.
+        `is_asked`, `gap_a` in Å, `energy_mev_a2` above the lowest, `scan` and `attempts`. One whose
+        calculation failed comes last, with `reason` and None for both numbers. Empty where there
+        are no others: layers without a common cell, or one layer. None for more than two layers,
+        whose others are not looked for.
 
     Raises:
         CalculationFailed: all registries failed.
     """
+    if stack.number_of_layers > 2:
+        return None
     others = other_registries(stack)
     if not others:
         return []
@@ -48,10 +53,11 @@ def compare_registries(calculator: Callable[[str], Calculator], stack: Stack) ->
     found: list[dict] = []
     further = 0.0
     for one in family:
-        # How much further than touching spheres the first one lies is a start for the others.
-        gap = max(1.0, one.interfaces[0].gap_a + (0.0 if one is stack else further))
+        # How much further than touching spheres the first one lies is a start for the others; not
+        # how much nearer where it bonds.
+        gap = max(1.0, one.interfaces[0].gap_a + (0.0 if one is stack else max(further, -0.5)))
         at_gap = replace(one, interfaces=(replace(one.interfaces[0], gap_a=gap),))
-        run = calculator(one.key())
+        outcome = scan(one.key(), with_height(build(at_gap), height))
         entry = {
             "stack_id": one.key(),
             "stacking": one.stacking(0),
@@ -59,18 +65,17 @@ def compare_registries(calculator: Callable[[str], Calculator], stack: Stack) ->
             "is_asked": one is stack,
             "gap_a": None,
             "energy_ev": None,
+            "attempts": outcome["attempts"],
         }
-        try:
-            entry["scan"] = run.scan_gap(with_height(build(at_gap), height))
-            moved, entry["energy_ev"] = lowest_point(entry["scan"])
-            entry["gap_a"] = gap + moved
+        if "scan" in outcome:
+            moved, entry["energy_ev"] = lowest_point(outcome["scan"])
+            entry |= {"scan": outcome["scan"], "gap_a": gap + moved}
             if one is stack:
                 further = entry["gap_a"] - contact_gap_a(stack, 0)
-        except (CalculationFailed, ValueError) as error:
-            entry["reason"] = str(error)
-            print(f"registry {entry['stacking']}: {error}")
-        run.clean()
-        found.append(entry | {"attempts": run.attempts})
+        else:
+            entry["reason"] = outcome["reason"]
+            print(f"registry {entry['stacking']}: {outcome['reason']}")
+        found.append(entry)
     known = [entry["energy_ev"] for entry in found if entry["energy_ev"] is not None]
     if not known:
         attempts = [attempt for entry in found for attempt in entry["attempts"]]

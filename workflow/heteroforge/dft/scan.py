@@ -31,18 +31,23 @@ def opened(atoms: Atoms, shift_a: float) -> Atoms:
 def lowest_point(scan: Sequence[Sequence[float]]) -> tuple[float, float]:
     """Shift (Å) and energy (eV) of the lowest point of a scan of the gap.
 
-    The minimum of the cubic Hermite spline through energies and slopes, an end of the range where
-    the energy still falls there.
+    Where the energy falls at one point and rises at the next, the minimum of the cubic between them
+    (by energies and slopes); where it does so nowhere, the lowest point there is. Elsewhere cubics
+    are not asked: between points on a repulsive wall they dip below any energy.
 
     Args:
         scan: shift (Å), energy (eV) and slope (eV/Å) per point, by shift.
     """
-    shifts, energies, slopes = np.array(scan).T
-    if len(shifts) == 1:
-        return float(shifts[0]), float(energies[0])
-    fine = np.linspace(shifts[0], shifts[-1], 2001)
-    curve = CubicHermiteSpline(shifts, energies, slopes)(fine)
-    return float(fine[curve.argmin()]), float(curve.min())
+    points = np.array(scan, dtype=float)
+    lowest = points[points[:, 1].argmin(), :2]
+    for pair in zip(points[:-1], points[1:], strict=True):
+        if pair[0][2] < 0.0 <= pair[1][2]:
+            shifts, energies, slopes = np.array(pair).T
+            fine = np.linspace(*shifts, 501)
+            curve = CubicHermiteSpline(shifts, energies, slopes)(fine)
+            if curve.min() < lowest[1]:
+                lowest = fine[curve.argmin()], curve.min()
+    return float(lowest[0]), float(lowest[1])
 
 
 def next_shift(points: Sequence[Sequence[float]], area_a2: float) -> float | None:

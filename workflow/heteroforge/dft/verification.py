@@ -34,6 +34,7 @@ from heteroforge.structures.compare import (
     layer_deformation_a,
     registry_shift_a,
 )
+from heteroforge.structures.matching import share_one_cell
 
 __all__ = [
     "Density",
@@ -432,10 +433,10 @@ def assemble(
 def _registry(stack: Stack, registries: list[dict] | None) -> dict:
     """Name of the verified registry, and how far it lies below the one that was asked for.
 
-    Of a stack that slid on relaxation neither is known.
+    Neither is known where registries were not compared, and of a stack that slid on relaxation.
     """
     name = gain = None
-    if registries is not None and stack.number_of_layers == 2:
+    if registries and share_one_cell(*stack.layers):
         name = stack.stacking(0)
         energies = {entry["is_asked"]: entry["energy_mev_a2"] for entry in registries}
         verified = [e for e in registries if np.allclose(e["offset"], stack.interfaces[0].offset)]

@@ -527,6 +527,10 @@ def predict(
         Per property `<property>` and `<property>_std`, half the width of the calibrated 68 %
         interval, or of the 90 % one over 1.645 where that is wider.
     """
+    if not stacks:
+        return pd.DataFrame(
+            columns=[f"{n}{s}" for n in PROPERTIES for s in ("", "_std")], dtype=float
+        )
     chosen = {name: calibration["properties"][name]["predictor"] for name in PROPERTIES}
     stacks = [reference_stack(stack) for stack in stacks]
     baselines, baseline_std = published.predict(stacks)

@@ -340,9 +340,10 @@ def _rows_by_slot(table: pd.DataFrame | None) -> dict[int, dict]:
 
 def _predicted(screened: dict, of_verified: dict | None, result: Mapping) -> dict:
     """What was predicted of the stack that was verified, which may have slid since the screen."""
-    if of_verified is not None:
+    verified = result.get("verified_stack_id")
+    if of_verified is not None and of_verified.get("stack_id") == verified:
         return screened | of_verified | {"stack_id": screened.get("stack_id")}
-    if result.get("verified_stack_id") in (None, result.get("stack_id")):
+    if verified in (None, result.get("stack_id")):
         return screened
     return {key: value for key, value in screened.items() if not _is_prediction(key)}
 

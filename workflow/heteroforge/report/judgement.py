@@ -87,7 +87,7 @@ def _better(candidate, verified: Sequence) -> list[tuple]:
 
 
 def bonds(candidate) -> bool:
-    """Whether the layers are bonded rather than held by van der Waals forces."""
+    """Whether the layers are as near as in published bilayers that are bonded."""
     ratio = known_number(candidate, "closest_contact_ratio")
     return ratio is not None and ratio < BONDED_CONTACT_RATIO
 
@@ -175,7 +175,8 @@ def reasons(candidate, verified: Sequence = ()) -> list[str]:
             words += f", the most of the {len(others)} verified"
         found.append(words)
     gain = known_number(candidate, "registry_gain_mev_a2")
-    if gain is not None:
+    compared = candidate.result.get("registries") or []
+    if gain is not None and all(entry["energy_mev_a2"] is not None for entry in compared):
         words = "no registry of high symmetry that it may slide into is clearly lower in energy"
         if gain > CLOSE["meV/Å²"]:
             words += f" ({value_text('registry_gain_mev_a2', gain)} below the one selected)"
@@ -251,8 +252,8 @@ def doubts(candidate, verified: Sequence = ()) -> list[str]:
     if bonds(candidate):
         ratio = known_number(candidate, "closest_contact_ratio")
         found.append(
-            f"the layers bond: two atoms across a gap are {number_text(ratio, 2)} of the sum of "
-            "their covalent radii apart, so this is no van der Waals stack"
+            "the layers are as near as bonded ones: two atoms across a gap are "
+            f"{number_text(ratio, 2)} of the sum of their covalent radii apart"
         )
     for other in _faults_away(candidate, verified)[:1]:
         found.append(

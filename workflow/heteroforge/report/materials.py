@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from heteroforge.report.judgement import known_number, layer_order, protocol_name
 from heteroforge.report.words import joined, number_text, quantity, value_text
 from heteroforge.structures import Stack
@@ -113,20 +115,28 @@ def other_stackings(material: Material) -> str:
 def _registries(candidate) -> str:
     """What DFT says of the registries that a candidate may slide into."""
     found = candidate.result.get("registries")
-    if not found or known_number(candidate, "registry_gain_mev_a2") is None:
+    if not found or candidate.stack is None:
         return ""
-    own = candidate.computed.get("registry")
-    energies = {e["stacking"]: e["energy_mev_a2"] for e in found}
+    offset = candidate.stack.interfaces[0].offset
+    own = [entry for entry in found if np.allclose(entry["offset"], offset)]
+    others = [entry for entry in found if entry not in own]
+    if not own or own[0]["energy_mev_a2"] is None:
+        return ""
     parts = [
-        f"{name} {energy - (energies[own] or 0.0):+.1f}".replace("'", "′").replace("-", "−")
-        for name, energy in energies.items()
-        if energy is not None and name != own
+        f"{entry['stacking']} {entry['energy_mev_a2'] - own[0]['energy_mev_a2']:+.1f}"
+        for entry in others
+        if entry["energy_mev_a2"] is not None
     ]
-    failed = [name.replace("'", "′") for name, energy in energies.items() if energy is None]
-    text = f"registry {joined(parts)}\u202fmeV/Å² against this one (layers as they are when free)"
+    failed = [entry["stacking"] for entry in others if entry["energy_mev_a2"] is None]
+    told = []
+    if parts:
+        told.append(
+            f"registry {joined(parts)}\u202fmeV/Å² against this one (layers as they are when free)"
+        )
     if failed:
-        text += f"; {joined(failed)}: not known, its calculation failed"
-    return text + "; other orientations: not computed."
+        told.append(f"registry {joined(failed)}: not known, its calculation failed")
+    text = "; ".join([*told, "other orientations: not computed."])
+    return text.replace("'", "′").replace("-", "−")
 
 
 def _other(material: Material, other) -> str:

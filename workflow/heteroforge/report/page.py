@@ -295,9 +295,9 @@ def _advice(
     bonded = [number_text(c.slot) for c in verified if bonds(c)]
     if bonded:
         advice.append(
-            f"In {'slot' if len(bonded) == 1 else 'slots'} {joined(bonded)} the layers bond, which "
-            "neither the force field nor the models had told. Name this campaign under "
-            "`labels.from_campaigns` of the next one, so that it learns of it."
+            f"In {'slot' if len(bonded) == 1 else 'slots'} {joined(bonded)} the layers are as "
+            "near as bonded ones. Name this campaign under `labels.from_campaigns` of the next, so "
+            "that its models learn of it."
         )
     if verified and not any(c.meets_targets for c in verified):
         advice.append(

@@ -177,22 +177,37 @@ def relax(stack: Stack, calculator: Calculator, limits: Limits) -> dict:
 
 
 def relax_with_others(stack: Stack, calculator: Calculator, limits: Limits) -> dict:
-    """`relax`, and whether the layers bond in a registry that they may slide into.
+    """`relax`, and whether the layers bond in the registry that they slide into.
 
-    A stack that would be kept is rejected when another registry, lower in energy, bonds across the
-    gap: no barrier of a few meV/Å² keeps layers from sliding there.
+    No barrier of a few meV/Å² keeps layers from sliding, so that the registry of lowest energy
+    decides: where it bonds the stack is rejected, whatever it is itself, with that `contact_ratio`;
+    where it does not, a stack that bonds itself is kept.
     """
     found = relax(stack, calculator, limits)
-    if found["outcome"] != "kept":
+    if found["energy_ev"] is None:
         return found
+    lowest, where = found, ""
     for other in other_registries(stack):
         slid = relax(other, calculator, limits)
-        lower = slid["energy_ev"] is not None and slid["energy_ev"] < found["energy_ev"]
-        ratio = slid["contact_ratio"]
-        if lower and ratio is not None and ratio < limits.minimum_contact_ratio:
-            reason = f"slides into {other.stacking(0)}: {slid['reason']}"
-            return found | {"outcome": "rejected", "reason": reason}
-    return found
+        if slid["energy_ev"] is not None and slid["energy_ev"] < lowest["energy_ev"]:
+            lowest, where = slid, other.stacking(0)
+    if lowest is found:
+        return found
+    if bonds(lowest, limits):
+        reason = f"slides into {where}: {lowest['reason']}"
+        return found | {
+            "outcome": "rejected",
+            "reason": reason,
+            "contact_ratio": lowest["contact_ratio"],
+        }
+    return found | {"outcome": "kept", "reason": ""} if bonds(found, limits) else found
+
+
+def bonds(found: Mapping, limits: Limits) -> bool:
+    """Whether a stack that was relaxed was rejected as bonded."""
+    ratio = found["contact_ratio"]
+    rejected = found["outcome"] == "rejected" and ratio is not None
+    return rejected and ratio < limits.minimum_contact_ratio
 
 
 def fill_slots(
@@ -246,8 +261,11 @@ def fill_slots(
             names = {"stack_id": row["stack_id"], "formula": stack.formula}
             rows[row["stack_id"]] = names | judge(stack, force_field, limits)
         faulty = [name for name, found in rows.items() if found["outcome"] != "kept"]
-        # What a stack slides into, those slide into that differ from it in registry alone.
-        kind = "sliding_family" if slides else "stack_id"
-        out = set(ranked.loc[ranked["stack_id"].isin(faulty), kind])
-        open_to = ranked[~ranked[kind].isin(out)]
+        out = ranked["stack_id"].isin(faulty)
+        if slides:
+            # What a stack slides into, those slide into that differ from it in registry alone.
+            bonded = [name for name, found in rows.items() if bonds(found, limits)]
+            families = ranked.loc[ranked["stack_id"].isin(bonded), "sliding_family"]
+            out |= ranked["sliding_family"].isin(set(families))
+        open_to = ranked[~out]
     return selected, pd.DataFrame(list(rows.values()), columns=COLUMNS)

@@ -168,7 +168,11 @@ def select_candidates(
     ]
     explored = int(round(exploration * slots))
     pairs: set[str] = set()
-    families: set[str] = set()
+    # DFT would slide to what it has labelled already, where that is the registry it slides into.
+    known = ranked["stack_id"].isin(set(labelled)) & ~(
+        ranked["binding_below_best_registry_mev_a2"] > SAME_BINDING_MEV_A2
+    )
+    families = set(ranked.loc[known, "sliding_family"])
     roles: dict[int, str] = {}
 
     def take(order: pd.DataFrame, number: int, role: str, new_pairs: bool) -> None:
