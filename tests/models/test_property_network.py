@@ -279,6 +279,8 @@ def test_without_labels_published_dft_is_used(
     values, std = published.predict(small_stacks[:3])
     assert np.allclose(result["gap_ev"], values[:, 0], atol=1e-5)
     assert np.allclose(result["gap_ev_std"], std[:, 0], atol=1e-5)
+    nothing = predict([], small_table, [model], calibration, data, published, 1)
+    assert len(nothing) == 0 and list(nothing.columns) == list(result.columns)
 
 
 def test_physics_stands_in_where_published_dft_says_nothing(
