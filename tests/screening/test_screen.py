@@ -1,5 +1,7 @@
 """Scoring by shards, and the screen from scores to slots."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,7 +10,7 @@ from heteroforge.models.property_surrogate import FastPredictor
 from heteroforge.models.property_training import PROPERTIES, pair_of
 from heteroforge.models.stack_inputs import describe_stacks, fast_baselines
 from heteroforge.screening import score_samples
-from heteroforge.screening.screen import _registries
+from heteroforge.screening.screen import PREDICTED, _registries
 from heteroforge.structures.matching import stack_layers
 
 LIMITS = {"maximum_atoms": 6, "maximum_mismatch_percent": 2.0, "minimum_materials": 2}
@@ -86,11 +88,13 @@ def test_best_registry_is_looked_for_among_those_that_were_not_sampled(small_mon
             "binding_energy_mev_a2": [10.0, 11.0, 50.0],
         }
     )
+    samples = samples.reindex(columns=[*samples.columns, *(set(PREDICTED) - set(samples.columns))])
     asked = []
 
     def models_say(those):
         asked.extend(stack.key() for stack in those)
-        return pd.DataFrame({"binding_energy_mev_a2": [binding[s.key()] for s in those]})
+        found = pd.DataFrame({"binding_energy_mev_a2": [binding[s.key()] for s in those]})
+        return found.reindex(columns=PREDICTED, fill_value=0.5)
 
     found = _registries(samples, small_monolayers, models_say)
     below = found["binding_below_best_registry_mev_a2"]
@@ -98,6 +102,10 @@ def test_best_registry_is_looked_for_among_those_that_were_not_sampled(small_mon
     # All three slide into each other, wherever they are found; the name is of the family.
     assert found["sliding_family"].tolist() == [min(binding)] * 3
     assert asked == [stacks[2].key()]
+    said = json.loads(found["predicted_if_slid"][0])
+    assert set(said) == set(binding) - {stacks[0].key()}
+    assert said[stacks[2].key()]["binding_energy_mev_a2"] == 12.0
+    assert said[stacks[2].key()]["gap_ev_std"] == 0.5
     # Of three layers the others are not looked for, and nothing is said.
     three = _registries(samples.assign(number_of_layers=3), small_monolayers, models_say)
     assert three["binding_below_best_registry_mev_a2"].isna().all()

@@ -73,41 +73,9 @@ rule verify_candidates:
         "../scripts/verify_candidates.py"
 
 
-rule predict_verified:
-    input:
-        structures=rules.build_library.output.structures,
-        table=rules.build_library.output.table,
-        stacks=rules.enumerate_stacks.output.stacks,
-        labels=rules.collect_labels.output.labels,
-        members=expand(rules.train_gnn_member.output.model, member=MEMBERS),
-        calibration=rules.evaluate_gnn.output.calibration,
-        published=PUBLISHED_MODEL,
-        results=expand(
-            rules.verify_candidates.output.results, zip, first=FIRST, last=LAST
-        ),
-    output:
-        table=f"{DFT}/predicted.csv",
-    log:
-        f"{LOGS}/predict_verified.log",
-    benchmark:
-        f"{BENCHMARKS}/predict_verified.tsv"
-    conda:
-        "../../envs/ml.yaml"
-    resources:
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
-        runtime=lambda wildcards, attempt: 60 * attempt,
-    params:
-        seed=config["seed"],
-    message:
-        "Predicting what was verified."
-    script:
-        "../scripts/predict_verified.py"
-
-
 rule collect_dft:
     input:
         selected=f"{RESULTS}/screening/selected.csv",
-        predicted=rules.predict_verified.output.table,
         results=expand(
             rules.verify_candidates.output.results, zip, first=FIRST, last=LAST
         ),

@@ -1,11 +1,6 @@
 """Table of verified candidates, list of failed ones, and predictions beside DFT."""
 
-from heteroforge.dft.collection import (
-    failed_table,
-    read_results,
-    results_table,
-    with_predictions,
-)
+from heteroforge.dft.collection import failed_table, read_results, results_table
 from heteroforge.evaluation.hit_rates import advantage, hit_rates
 from heteroforge.io import log_to, read_table, write_table
 from heteroforge.report.figures import save
@@ -19,8 +14,7 @@ write_table(snakemake.output.table, verified)
 write_table(snakemake.output.failed, failed)
 rates = hit_rates(read_table(snakemake.input.selected), results)
 write_table(snakemake.output.hit_rates, rates)
-compared = with_predictions(results, read_table(snakemake.input.predicted))
-save(comparison_figure(compared), snakemake.output.picture)
+save(comparison_figure(results), snakemake.output.picture)
 print(f"{len(verified)} candidates verified, {len(failed)} failed")
 for row in rates.itertuples():
     print(f"  {row.draw}: {row.inside} of {row.candidates} inside all targets")

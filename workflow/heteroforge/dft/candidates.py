@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -43,6 +44,7 @@ from heteroforge.io import (
     write_json,
     write_table,
 )
+from heteroforge.labels import LABELLED
 from heteroforge.structures import Monolayer, Stack
 
 __all__ = ["Submission", "Verification", "verify_slot"]
@@ -131,10 +133,20 @@ class Verification:
     def identity(self) -> dict:
         return {"slot": int(self.row["slot"]), "stack_id": self.row["stack_id"]}
 
-    @property
-    def predicted(self) -> dict:
+    def predicted(self, verified: str | None) -> dict:
+        """The screen's words on the candidate, predictions those of the registry it slid into.
+
+        Args:
+            verified: key of the stack that was verified, None where none was.
+        """
         values = self.row.drop(["slot", "stack_id", "specification"])
-        return {name: None if pd.isna(value) else value for name, value in values.items()}
+        values = {name: None if pd.isna(value) else value for name, value in values.items()}
+        if_slid = json.loads(values.pop("predicted_if_slid", None) or "{}")
+        if verified in (None, self.row["stack_id"]):
+            return values
+        # Of a registry that the screen did not ask about nothing is predicted.
+        unknown = {name: None for name in values if name.removesuffix("_std") in LABELLED}
+        return values | unknown | if_slid.get(verified, {})
 
     def run(self, monolayers: Mapping[str, Monolayer]) -> dict:
         """All steps in order; returns the result, which is written too."""
@@ -343,7 +355,11 @@ class Verification:
             outcome["status"] = "failed"
         candidate = read_json(self.file("candidate.json"))
         return self._write_result(
-            {"specification": candidate.get("specification"), "predicted": self.predicted} | outcome
+            {
+                "specification": candidate.get("specification"),
+                "predicted": self.predicted(outcome.get("verified_stack_id")),
+            }
+            | outcome
         )
 
     # --- helpers ------------------------------------------------------------------------------

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from heteroforge.dft.verification import UNITS
 from heteroforge.io import REMAKE, InputError, read_json
-from heteroforge.structures import Monolayer, Stack
+from heteroforge.structures import Stack
 
-__all__ = ["failed_table", "read_results", "results_table", "verified_stacks", "with_predictions"]
+__all__ = ["failed_table", "read_results", "results_table"]
 
 _KEYS = {
     "verified": ("slot", "stack_id", "specification", "properties", "meets_target", "protocol"),
@@ -74,32 +74,6 @@ def results_table(results: Sequence[dict]) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows, columns=[*_LEAD, *UNITS, "meets_target", "protocol"])
-
-
-def verified_stacks(
-    results: Sequence[dict], monolayers: Mapping[str, Monolayer]
-) -> dict[int, Stack]:
-    """By slot the stacks that DFT verified: in the registry that their layers slid into."""
-    return {
-        result["slot"]: Stack.from_dict(result["specification"], monolayers)
-        for result in results
-        if result["status"] == "verified"
-    }
-
-
-def with_predictions(results: Sequence[dict], predicted: pd.DataFrame) -> list[dict]:
-    """The results, verified ones with what the models say of the registry that was verified.
-
-    Args:
-        results: contents of the slots' `result.json`, whose predictions are the screen's.
-        predicted: `slot`, `stack_id`, `<property>` and `<property>_std` of what was verified.
-    """
-    rows = {(row["slot"], row.pop("stack_id")): row for row in predicted.to_dict("records")}
-    found = []
-    for result in results:
-        row = rows.get((result.get("slot"), result.get("verified_stack_id")), {})
-        found.append(result | {"predicted": result["predicted"] | row} if row else result)
-    return found
 
 
 def failed_table(results: Sequence[dict]) -> pd.DataFrame:

@@ -209,7 +209,6 @@ class Campaign:
         predicted = _rows_by_slot(self.table("screening/selected.csv"))
         computed = _rows_by_slot(self.table("dft/results.parquet"))
         failed = _rows_by_slot(self.table("dft/failed.csv"))
-        of_verified = _rows_by_slot(self.table("dft/predicted.csv"))
         results = {}
         for path in self.matching("dft/slot_*/result.json"):
             record = self.record(path)
@@ -226,7 +225,6 @@ class Campaign:
                 reason=str(result.get("reason") or failed.get(slot, {}).get("reason") or ""),
                 predicted=_predicted(
                     predicted.get(slot) or _known(result.get("predicted") or {}),
-                    of_verified.get(slot),
                     result,
                 ),
                 computed=computed.get(slot, {}) or _computed(result),
@@ -338,18 +336,12 @@ def _rows_by_slot(table: pd.DataFrame | None) -> dict[int, dict]:
     return {int(row["slot"]): _known(row) for row in table.to_dict("records")}
 
 
-def _predicted(screened: dict, of_verified: dict | None, result: Mapping) -> dict:
+def _predicted(screened: dict, result: Mapping) -> dict:
     """What was predicted of the stack that was verified, which may have slid since the screen."""
-    verified = result.get("verified_stack_id")
-    if of_verified is not None and of_verified.get("stack_id") == verified:
-        return screened | of_verified | {"stack_id": screened.get("stack_id")}
-    if verified in (None, result.get("stack_id")):
+    if result.get("verified_stack_id") in (None, result.get("stack_id")):
         return screened
-    return {key: value for key, value in screened.items() if not _is_prediction(key)}
-
-
-def _is_prediction(column: str) -> bool:
-    return column.removesuffix("_std") in LABELLED
+    kept = {key: v for key, v in screened.items() if key.removesuffix("_std") not in LABELLED}
+    return kept | _known(result.get("predicted") or {})
 
 
 def _status(result: Mapping, computed: bool, failed: bool) -> str:

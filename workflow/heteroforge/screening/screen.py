@@ -8,6 +8,7 @@ depend on the shard it is in.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -29,6 +30,8 @@ __all__ = ["Screened", "score_samples", "screen"]
 BLOCK = 1000
 PREDICTED = [f"{name}{suffix}" for name in PROPERTIES for suffix in ("", "_std")]
 SCORED = [*PREDICTED, "type_ii_probability"]
+# What is said of the registries that layers may slide into.
+REGISTRIES = ["binding_below_best_registry_mev_a2", "sliding_family", "predicted_if_slid"]
 
 
 @dataclass
@@ -171,10 +174,10 @@ def screen(
     # Only refined ones are ever selected: of the others nobody asks what they slide into.
     scored["binding_below_best_registry_mev_a2"] = np.nan
     scored["sliding_family"] = scored["stack_id"]
-    columns = ["binding_below_best_registry_mev_a2", "sliding_family"]
-    scored.loc[best, columns] = _registries(
+    scored["predicted_if_slid"] = None
+    scored.loc[best, REGISTRIES] = _registries(
         scored.iloc[best], monolayers, lambda stacks: models_say(stacks, progress)
-    )[columns].to_numpy()
+    )[REGISTRIES].to_numpy()
     funnel["refined"] = len(best)
     scored["is_labelled"] = scored["stack_id"].isin(set(labelled))
     scored["is_trained"] = scored["stack_id"].isin(set(trained))
@@ -188,6 +191,7 @@ def screen(
         found["type_ii_probability"] = type_ii_probability(stacks, table.to_dict("index"), *spreads)
         found["probability"] = joint_probability(found, targets, alignment)
         control = pd.concat([control, found[[*SCORED, "probability"]]], axis=1)
+        control[REGISTRIES] = _registries(control, monolayers, models_say)[REGISTRIES].to_numpy()
     return Screened(ranked, rejected, funnel, control)
 
 
@@ -211,24 +215,33 @@ def _registries(
         and `binding_below_best_registry_mev_a2`, how much less a stack is predicted to bind than
         the best it may slide into, which need not be among the samples: zero for the best and for
         layers without a common cell, which meet in all registries; NaN where the registry itself is
-        of no symmetry, and for more than two layers, whose others are not looked for.
+        of no symmetry, and for more than two layers, whose others are not looked for. And
+        `predicted_if_slid`, JSON: the predictions of the other registries by their keys.
     """
-    binding = dict(zip(samples["stack_id"], samples["binding_energy_mev_a2"], strict=True))
     stacks = _stacks(samples["specification"], monolayers)
     others = [{other.key(): other for other in other_registries(stack)} for stack in stacks]
-    symmetric = samples["is_high_symmetry"].astype(bool).to_numpy()
-    compared = symmetric & (samples["number_of_layers"] == 2).to_numpy()
-    missing: dict[str, Stack] = {}
-    for own in np.flatnonzero(compared):
-        missing |= {key: other for key, other in others[own].items() if key not in binding}
+    known = samples[["stack_id", *PREDICTED]].to_dict("records")
+    said = {row.pop("stack_id"): row for row in known}
+    missing = {key: other for slid in others for key, other in slid.items() if key not in said}
     if missing:
-        found = models_say(list(missing.values()))
-        binding |= dict(zip(missing, found["binding_energy_mev_a2"], strict=True))
+        found = models_say(list(missing.values()))[PREDICTED]
+        said |= dict(zip(missing, found.to_dict("records"), strict=True))
+    symmetric = samples["is_high_symmetry"].astype(bool)
     rows = []
-    for key, slid, at_symmetry, known in zip(
-        samples["stack_id"], others, symmetric, compared, strict=True
+    for key, slid, at_symmetry, layers in zip(
+        samples["stack_id"], others, symmetric, samples["number_of_layers"], strict=True
     ):
-        family = min([*slid, key]) if at_symmetry else min(slid, default=key)
-        below = max(binding[k] for k in (key, *slid)) - binding[key] if known else np.nan
-        rows.append((below, family))
-    return pd.DataFrame(rows, columns=["binding_below_best_registry_mev_a2", "sliding_family"])
+        binding = {k: said[k]["binding_energy_mev_a2"] for k in (key, *slid)}
+        compared = at_symmetry and layers == 2
+        rows.append(
+            (
+                max(binding.values()) - binding[key] if compared else np.nan,
+                min(binding) if at_symmetry else min(slid, default=key),
+                json.dumps({k: _rounded(said[k]) for k in slid}),
+            )
+        )
+    return pd.DataFrame(rows, columns=REGISTRIES)
+
+
+def _rounded(predicted: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(float(value), 5) for name, value in predicted.items()}
