@@ -64,7 +64,7 @@ def test_candidates_that_do_not_hold_together_are_replaced(tmp_path):
     relaxed = pd.read_csv(folder / "force_field.csv").set_index("stack_id")
     selected = pd.read_csv(folder / "selected.csv")
     assert set(relaxed["outcome"]) == {"kept", "rejected"}
-    assert relaxed["reason"].dropna().str.startswith("bonds across a gap: ").all()
+    assert relaxed["reason"].dropna().str.contains("bonds across a gap: ").all()
     assert selected["slot"].tolist() == [0, 1]
     assert (relaxed.loc[selected["stack_id"], "outcome"] == "kept").all()
     assert selected["formula"].str.contains("CH").all()
