@@ -6,8 +6,8 @@ so that errors and calibration come from members that have not seen what they pr
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -16,7 +16,12 @@ from tqdm import tqdm
 
 from heteroforge.graphs import GraphBatch, GraphStore
 from heteroforge.models.encoder import AtomEncoder, multilayer_perceptron
-from heteroforge.models.property_surrogate import Differences, folds_of_stacks, held_out
+from heteroforge.models.property_surrogate import (
+    Differences,
+    SurrogateSettings,
+    folds_of_stacks,
+    held_out,
+)
 from heteroforge.models.training import round_to_half, seed_everything
 
 __all__ = ["GraphSettings", "GraphSurrogate", "pooled", "train_graph_surrogate"]
@@ -27,33 +32,16 @@ CONTACT_SCALE = 10.0
 
 
 @dataclass(frozen=True)
-class GraphSettings:
+class GraphSettings(SurrogateSettings):
     """Hyper-parameters of an ensemble of graph networks.
 
     Attributes:
-        inputs, properties: names of the columns.
-        folds: parts the groups are divided into; a member leaves out one.
-        repeats: members per fold.
         width: channels per atom.
         depth: rounds of message passing.
-        dropout: share of hidden channels dropped in training.
     """
 
-    inputs: tuple[str, ...]
-    properties: tuple[str, ...]
-    folds: int = 5
     repeats: int = 2
-    width: int = 64
     depth: int = 2
-    dropout: float = 0.1
-
-    def to_dict(self) -> dict:
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: Mapping) -> GraphSettings:
-        names = {key: tuple(data[key]) for key in ("inputs", "properties")}
-        return cls(**(dict(data) | names))
 
 
 class GraphMember(nn.Module):
@@ -90,8 +78,7 @@ class GraphSurrogate(Differences):
     def __init__(self, settings: GraphSettings) -> None:
         super().__init__(len(settings.inputs), len(settings.properties))
         self.settings = settings
-        number = settings.folds * settings.repeats
-        self.members = nn.ModuleList(GraphMember(settings) for _ in range(number))
+        self.members = nn.ModuleList(GraphMember(settings) for _ in range(settings.members))
 
     @torch.no_grad()
     def predict_members(
