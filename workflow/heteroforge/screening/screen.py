@@ -191,7 +191,9 @@ def screen(
         found["type_ii_probability"] = type_ii_probability(stacks, table.to_dict("index"), *spreads)
         found["probability"] = joint_probability(found, targets, alignment)
         control = pd.concat([control, found[[*SCORED, "probability"]]], axis=1)
-        control[REGISTRIES] = _registries(control, monolayers, models_say)[REGISTRIES].to_numpy()
+        # Enumerated, and so at registries of high symmetry.
+        slid = _registries(control.assign(is_high_symmetry=True), monolayers, models_say)
+        control[REGISTRIES] = slid[REGISTRIES].to_numpy()
     return Screened(ranked, rejected, funnel, control)
 
 
