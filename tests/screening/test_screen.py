@@ -10,6 +10,7 @@ from heteroforge.models.property_surrogate import FastPredictor
 from heteroforge.models.property_training import PROPERTIES, pair_of
 from heteroforge.models.stack_inputs import describe_stacks, fast_baselines
 from heteroforge.screening import score_samples
+from heteroforge.screening.control import draw_control
 from heteroforge.screening.screen import PREDICTED, _registries
 from heteroforge.structures.matching import stack_layers
 
@@ -109,3 +110,30 @@ def test_best_registry_is_looked_for_among_those_that_were_not_sampled(small_mon
     # Of three layers the others are not looked for, and nothing is said.
     three = _registries(samples.assign(number_of_layers=3), small_monolayers, models_say)
     assert three["binding_below_best_registry_mev_a2"].isna().all()
+
+
+def test_stacks_drawn_at_random_are_told_what_they_slide_into(small_monolayers, small_stacks):
+    """What `draw_control` gives has all that is asked of it, and enumerated registries families."""
+    stacks = {stack.key(): stack for stack in small_stacks}
+    enumerated = pd.DataFrame(
+        {
+            "stack_id": list(stacks),
+            "specification": [stack.to_json() for stack in stacks.values()],
+            "number_of_layers": [stack.number_of_layers for stack in stacks.values()],
+            "number_of_atoms": [stack.number_of_atoms for stack in stacks.values()],
+            "mismatch_percent": [stack.mismatch_percent for stack in stacks.values()],
+        }
+    )
+    control = draw_control(enumerated, small_monolayers, 6, labelled=set(), seed=3, **LIMITS)
+    control = control.assign(is_high_symmetry=True, **dict.fromkeys(PREDICTED, 1.0))
+
+    def models_say(those):
+        return pd.DataFrame(2.0, index=range(len(those)), columns=PREDICTED)
+
+    found = _registries(control, small_monolayers, models_say)
+    for key, text, family in zip(
+        control["stack_id"], found["predicted_if_slid"], found["sliding_family"], strict=True
+    ):
+        assert family == min([key, *json.loads(text)])
+        assert key not in json.loads(text)
+    assert found["predicted_if_slid"].map(json.loads).map(len).max() > 0
