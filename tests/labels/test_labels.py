@@ -8,9 +8,12 @@ import pytest
 
 from heteroforge.io import InputError, write_table
 from heteroforge.labels import (
+    BONDED,
+    COLUMNS,
     baseline_labels,
     campaign_labels,
     dispersion_binding_mev_a2,
+    mark_bonded,
     stack_baselines,
     user_labels,
 )
@@ -140,3 +143,17 @@ def test_results_of_a_campaign_become_labels(tmp_path):
         "gap_ev", "vbm_ev", "binding_energy_mev_a2", "interlayer_gap_a"
     }  # fmt: skip
     assert set(labels["protocol"]) == {"quick"}
+
+
+def test_stacks_that_bond_in_dft_are_marked_whatever_gap_they_were_specified_with():
+    """C–B at 1.9 Å is 1.19 of the sum of covalent radii (1.60 Å); at 2.0 Å it is 1.25."""
+    rows = []
+    for top, dft_gap_a in (("BN", 1.9), ("C", 3.4)):
+        own = stack("C", top, gap=3.4)
+        for name, value in (("interlayer_gap_a", dft_gap_a), ("gap_ev", 1.0)):
+            rows.append([own.key(), own.to_json(), name, value, "", "dft", "", ""])
+    marked = mark_bonded(pd.DataFrame(rows, columns=COLUMNS), LAYERS)
+    assert marked["fidelity"].tolist() == [BONDED, BONDED, "dft", "dft"]
+    assert mark_bonded(marked.iloc[:0], LAYERS).empty
+    apart = pd.DataFrame(rows, columns=COLUMNS).replace({"value": {1.9: 2.0}})
+    assert mark_bonded(apart, LAYERS)["fidelity"].eq("dft").all()

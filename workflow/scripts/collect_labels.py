@@ -4,7 +4,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from heteroforge.io import log_to, read_table, write_table
-from heteroforge.labels import baseline_labels, campaign_labels, user_labels
+from heteroforge.labels import COLUMNS, baseline_labels, campaign_labels, mark_bonded, user_labels
 from heteroforge.models.published import PublishedModel, published_labels
 from heteroforge.report.figures import save
 from heteroforge.report.labels import labels_figure
@@ -23,7 +23,8 @@ for paths, read in (
         found, foreign = read(path, library.monolayers)
         tables.append(found)
         print(f"{path}: {len(found)} labels, {foreign} left out: layers the library lacks, or slid")
-dft = pd.concat(tables) if tables else pd.DataFrame(columns=["specification"])
+dft = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=COLUMNS)
+dft = mark_bonded(dft, library.monolayers)
 specifications = [
     *dft["specification"].unique(),
     *read_table(snakemake.input.stacks)["specification"],
@@ -33,7 +34,7 @@ stacks = [
     for text in tqdm(specifications, unit=" stacks", mininterval=5)
 ]
 published = PublishedModel.load(snakemake.input.published, library)
-tables += [baseline_labels(stacks, library.table), published_labels(stacks, published)]
+tables = [dft, baseline_labels(stacks, library.table), published_labels(stacks, published)]
 labels = pd.concat(tables, ignore_index=True)
 write_table(snakemake.output.labels, labels)
 save(labels_figure(labels), snakemake.output.picture)

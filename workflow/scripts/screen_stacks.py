@@ -3,6 +3,7 @@
 import pandas as pd
 
 from heteroforge.io import log_to, read_json, read_table, write_json, write_table
+from heteroforge.labels import BONDED
 from heteroforge.models.property_training import PropertyData, load_member
 from heteroforge.models.published import PublishedModel
 from heteroforge.screening import screen
@@ -15,7 +16,7 @@ training_stacks = read_table(snakemake.input.stacks)
 labels = read_table(snakemake.input.labels)
 scored = pd.concat([read_table(path) for path in snakemake.input.scored], ignore_index=True)
 seed = snakemake.params.seed
-labelled = set(labels.loc[labels["fidelity"] == "dft", "stack_id"])
+labelled = set(labels.loc[labels["fidelity"].isin(["dft", BONDED]), "stack_id"])
 control = draw_control(
     training_stacks,
     library.monolayers,

@@ -2,19 +2,23 @@
 
 from heteroforge.labels.baseline import dispersion_binding_mev_a2, stack_baselines
 from heteroforge.labels.collection import (
+    BONDED,
     COLUMNS,
     LABELLED,
     baseline_labels,
     campaign_labels,
+    mark_bonded,
     user_labels,
 )
 
 __all__ = [
+    "BONDED",
     "COLUMNS",
     "LABELLED",
     "baseline_labels",
     "campaign_labels",
     "dispersion_binding_mev_a2",
+    "mark_bonded",
     "stack_baselines",
     "user_labels",
 ]

@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
 from heteroforge.io import InputError, read_table
 from heteroforge.labels.baseline import stack_baselines
-from heteroforge.structures import Monolayer, Stack, StructureError
+from heteroforge.structures import Monolayer, Stack, StructureError, build
+from heteroforge.structures.compare import BONDED_CONTACT_RATIO, closest_contact
 
-__all__ = ["COLUMNS", "LABELLED", "baseline_labels", "campaign_labels", "user_labels"]
+__all__ = [
+    "BONDED",
+    "COLUMNS",
+    "LABELLED",
+    "baseline_labels",
+    "campaign_labels",
+    "mark_bonded",
+    "user_labels",
+]
 
 COLUMNS = [
     "stack_id",
@@ -26,6 +36,8 @@ COLUMNS = [
 ]
 
 SLID_A = 0.3
+# Fidelity of DFT labels of stacks whose layers bond to each other.
+BONDED = "dft_bonded"
 
 # Properties of a stack that carry labels, with their units.
 LABELLED = {
@@ -134,6 +146,30 @@ def campaign_labels(
                      row["protocol"]]
                 )  # fmt: skip
     return pd.DataFrame(rows, columns=COLUMNS), foreign
+
+
+def mark_bonded(labels: pd.DataFrame, monolayers: Mapping[str, Monolayer]) -> pd.DataFrame:
+    """DFT labels with the fidelity `BONDED` where the layers of the stack are bonded in DFT.
+
+    The screen lets no such stack pass, and nothing that is learned of van der Waals stacks holds
+    for them: among the labels they would widen every interval.
+
+    Args:
+        labels: `COLUMNS`, at DFT fidelity.
+        monolayers: the library.
+    """
+    labels = labels.copy()
+    for _, rows in labels.groupby("stack_id"):
+        stack = Stack.from_json(rows["specification"].iloc[0], monolayers)
+        gaps = rows.loc[rows["property"] == "interlayer_gap_a", "value"]
+        if len(stack.interfaces) == 1 and len(gaps):
+            # What was specified may be the gap that DFT began with.
+            relaxed = replace(stack.interfaces[0], gap_a=float(gaps.mean()))
+            stack = replace(stack, interfaces=(relaxed,))
+        ratio, _ = closest_contact(build(stack))
+        if ratio is not None and ratio < BONDED_CONTACT_RATIO:
+            labels.loc[rows.index, "fidelity"] = BONDED
+    return labels
 
 
 def _stack(specification: str, monolayers: Mapping[str, Monolayer]) -> Stack | None:

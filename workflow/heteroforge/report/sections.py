@@ -260,6 +260,7 @@ def _fidelity(name: object) -> str:
         "baseline": "physics baseline",
         "published": "a model of published DFT",
         "dft": "DFT",
+        "dft_bonded": "DFT of stacks whose layers bond, not learned from",
     }
     return words.get(str(name), str(name))
 
