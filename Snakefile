@@ -47,6 +47,7 @@ include: "workflow/rules/screening.smk"
 include: "workflow/rules/dft.smk"
 include: "workflow/rules/provenance.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/generation_benchmark.smk"
 
 
 localrules:

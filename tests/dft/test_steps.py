@@ -10,6 +10,7 @@ import pytest
 from ase import Atoms
 
 from heteroforge.dft.calculations import Calculator
+from heteroforge.dft.protocols import Protocol
 from heteroforge.dft.running import CalculationFailed
 from heteroforge.dft.scan import lowest_point
 from heteroforge.dft.steps import inside_targets, run_step
@@ -82,7 +83,9 @@ def test_the_interlayer_scan_finds_the_lowest_energy_wherever_it_starts(distance
     monkeypatch.setattr(Calculator, "scf", energy)
     atoms = Atoms("CC", positions=[(0, 0, 5), (0, 0, 8.3 + distance)], cell=[3, 3, 25])
     atoms.set_array("layer", np.array([0, 1]))
-    scan = Calculator(None, None, None, None).scan_gap(atoms)
+    protocol = Protocol("any", *[1e-9] * 7)
+    calculator = Calculator(None, protocol, None, None)
+    scan = calculator.scan_gap(atoms)
     assert len(scan) <= 5
     assert 3.3 + distance + lowest_point(scan)[0] == pytest.approx(3.3, abs=0.02)
 

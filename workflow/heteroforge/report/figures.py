@@ -23,12 +23,13 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Circle, Polygon, Rectangle
 from matplotlib.text import Text
 
 from heteroforge.io import atomic_path
-from heteroforge.report.words import number_text, quantity, value_text
-from heteroforge.structures import split_layers
+from heteroforge.report.words import formula_text, number_text, quantity, value_text
+from heteroforge.structures import Stack, build, split_layers
 from heteroforge.structures.monolayer import in_plane
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "bonds",
     "element_colours",
     "funnel_figure",
+    "gallery_figure",
     "history_figure",
     "inline_svg",
     "layer_indices",
@@ -262,6 +264,35 @@ def side_figure(
         figure = Figure(figsize=(width + 0.8, height * scale))
         axes = figure.add_axes((0, 0, width / figure.get_figwidth(), 1))
         _draw_side(axes, atoms, layers, names, colours, SIDE_WIDTH_A, (9.5, 9.0))
+    return figure
+
+
+def gallery_figure(stacks: Sequence[Stack], columns: int = 5) -> Figure:
+    """Side views of many stacks on one scale and in one set of colours, each with its formula."""
+    pictures = [upright(build(stack)) for stack in stacks]
+    symbols = {symbol for atoms in pictures for symbol in atoms.get_chemical_symbols()}
+    colours = element_colours(sorted(symbols))
+    rows = max(1, -(-len(stacks) // columns))
+    height = max((np.ptp(atoms.positions[:, 2]) for atoms in pictures), default=0.0) + 3.2
+    scale = 1.9 / SIDE_WIDTH_A
+    with style():
+        figure = Figure(figsize=(2.8 * columns, (height * scale + 0.3) * rows))
+        grid = figure.add_gridspec(
+            rows, columns, left=0.01, right=0.9, top=0.97, bottom=0.04, wspace=0.6, hspace=0.12
+        )
+        for i, (stack, atoms) in enumerate(zip(stacks, pictures, strict=True)):
+            axes = figure.add_subplot(grid[i // columns, i % columns])
+            layers = layer_indices(atoms, stack.number_of_layers)
+            names = _names_of_layers(atoms, layers, [la.monolayer.name for la in stack.layers])
+            _draw_side(axes, atoms, layers, names, colours, SIDE_WIDTH_A, (5.5, 6.0))
+            axes.set_title(f"{formula_text(stack.formula)}, {stack.stacking(0)}", fontsize=7)
+        figure.legend(
+            handles=[
+                Line2D([], [], ls="", marker="o", color=colour, label=symbol)
+                for symbol, colour in colours.items()
+            ],
+            loc="lower center", ncols=max(len(colours), 1), frameon=False,
+        )  # fmt: skip
     return figure
 
 
