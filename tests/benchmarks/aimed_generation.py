@@ -5,7 +5,8 @@ Run from the project's folder, on the first stages of a campaign (`snakemake --c
     python tests/benchmarks/aimed_generation.py --campaign results/demo --output aimed.csv
 
 The judge is not the property head that aims: it is the physics baseline of the sampled stack
-(Anderson's rule, pairwise dispersion). Every way draws the same number of latents.
+(Anderson's rule, pairwise dispersion), and its layers for elements and strain. Every way draws the
+same number of latents.
 """
 
 import argparse
@@ -22,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "workflow"))
 from heteroforge.generation.latents import Latents
 from heteroforge.generation.sampling import snap_registry
 from heteroforge.io import read_table
-from heteroforge.labels import stack_baselines
+from heteroforge.labels import anderson_alignment, stack_baselines
 from heteroforge.models.catalogue import Catalogue
 from heteroforge.models.gvae import LibraryBatch
 from heteroforge.models.gvae_training import best_labels, prepare_stacks, train_gvae
@@ -38,6 +39,10 @@ TARGETS = (
     {"binding_energy_mev_a2": [20.0, None]},
     {"gap_ev": [1.0, 2.5], "binding_energy_mev_a2": [15.0, None]},
     {"gap_ev": [0.8, 2.5], "cbm_ev": [None, -4.0]},
+    {"mismatch_percent": [None, 1.0]},
+    {"alignment": "II"},
+    {"elements": ["Ga"]},
+    {"gap_ev": [1.0, 2.5], "alignment": "II", "elements": ["Si"]},
 )
 # Name: source of the latents, and how many are drawn per one that the property head picks.
 WAYS = {
@@ -49,10 +54,22 @@ WAYS = {
 }
 
 
+def parted(targets) -> tuple[dict, dict]:
+    """Windows and traits of a target."""
+    traits = {name: targets[name] for name in ("alignment", "elements") if name in targets}
+    return {name: w for name, w in targets.items() if name not in traits}, traits
+
+
 def inside(stack, targets, table) -> bool:
     """Whether the baselines of all target properties are known and in their windows."""
     values = stack_baselines(stack, table, "binding_energy_mev_a2" in targets)
-    for name, (low, high) in targets.items():
+    values["mismatch_percent"] = stack.mismatch_percent
+    windows, traits = parted(targets)
+    if not set(traits.get("elements", ())) <= set(stack.species):
+        return False
+    if traits.get("alignment") not in (None, anderson_alignment(stack, table)):
+        return False
+    for name, (low, high) in windows.items():
         value = values[name]
         if value is None or (low is not None and value < low):
             return False
@@ -93,7 +110,10 @@ def main() -> None:
         stacks[:training],
         stacks[training:],
         catalogue,
-        dict(zip(PROPERTIES, values.T, strict=True)),
+        {
+            **dict(zip(PROPERTIES, values.T, strict=True)),
+            "mismatch_percent": np.array([stack.mismatch_percent for stack in stacks]),
+        },
         latent_dimensions=12,
         number_of_layers=(2, 2),
         epochs=options.epochs,
@@ -101,6 +121,7 @@ def main() -> None:
         learning_rate=0.005,
         kl_weight=0.05,
         conditional_steps=options.conditional_steps,
+        alignments=[anderson_alignment(stack, library.table) for stack in stacks[:training]],
         seed=options.seed,
     )
     print(f"training: {time.process_time() - start:.0f} s of processor time", flush=True)
@@ -108,17 +129,18 @@ def main() -> None:
         encoded = trained.model.encode_library(LibraryBatch.of(catalogue))
     rows = []
     for targets in TARGETS:
+        windows, traits = parted(targets)
         for name, (mode, excess) in WAYS.items():
             generator = np.random.default_rng(options.seed)
-            drawn = Latents(trained, targets, mode=mode, number_of_layers=2).draw(
-                generator, excess * options.samples
-            )
+            drawn = Latents(
+                trained, windows, mode=mode, traits=trained.traits.wanted(2, **traits)
+            ).draw(generator, excess * options.samples)
             if excess > 1:
                 expected, chance = trained.expect(drawn), np.ones(len(drawn))
                 for i, prop in enumerate(trained.properties):
-                    if prop in targets:
+                    if prop in windows:
                         std = 0.3 * trained.property_scale[i]
-                        chance = chance * window_probability(expected[prop], std, targets[prop])
+                        chance = chance * window_probability(expected[prop], std, windows[prop])
                 drawn = drawn[np.argsort(-chance, kind="stable")[: options.samples]]
             decoded = trained.model.decode(
                 torch.from_numpy(drawn.astype(np.float32)), encoded, catalogue

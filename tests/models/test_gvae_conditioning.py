@@ -1,6 +1,7 @@
 """Conditioning: windows as bases, fusion, and a generator whose latents meet the target."""
 
 import numpy as np
+import pytest
 import torch
 
 from heteroforge.models.gvae_conditioning import (
@@ -12,10 +13,18 @@ from heteroforge.models.gvae_conditioning import (
     standard_windows,
     train_conditional,
 )
+from heteroforge.models.traits import Traits
+
+# Stacks of two layers of which nothing else is known.
+TWO_LAYERS = Traits(("Ga", "S"))
+
+
+def two_layers(number: int) -> np.ndarray:
+    return np.repeat(TWO_LAYERS.wanted(2)[None], number, axis=0)
 
 
 def test_bases_are_means_over_the_window():
-    encoder = TargetEncoder(1, 4)
+    encoder = TargetEncoder(1, TWO_LAYERS.sizes, 4)
     low, high = -0.4, 0.9
     grid = torch.linspace(low, high, 20001)
     spacing = float(encoder.centres[1] - encoder.centres[0])
@@ -65,19 +74,53 @@ def test_generator_moves_latents_into_the_window():
     generator, history = train_conditional(
         latents,
         values,
-        np.full(400, 2),
+        two_layers(400),
+        TWO_LAYERS,
         steps=100,
         seed=0,
         expect=lambda latent: latent[:, :1],
         progress=False,
     )
     above, below = (
-        generator.draw(400, np.array([window]), 2, np.random.default_rng(0))[:, 0]
+        generator.draw(400, np.array([window]), TWO_LAYERS.wanted(2), np.random.default_rng(0))[
+            :, 0
+        ]
         for window in ((0.8, np.inf), (-np.inf, -0.8))
     )
     assert above.mean() > below.mean() + 0.5
     assert (above > 0.8).mean() > 1.5 * (latents[:, 0] > 0.8).mean()
     assert above.std() > 0.1 and history[-1]["penalty"] < 5.0
+
+
+def test_generator_heeds_traits():
+    """Latents of which the sign of the first coordinate says whether the stack holds gallium."""
+    draw = np.random.default_rng(2)
+    latents = draw.standard_normal((400, 2)).astype(np.float32)
+    traits = two_layers(400)
+    traits[:, -2:] = np.stack([latents[:, 0] > 0, latents[:, 0] <= 0], axis=1)
+    generator, _ = train_conditional(
+        latents, np.zeros((400, 0)), traits, TWO_LAYERS, steps=300, seed=0, progress=False
+    )
+    with_gallium, with_sulphur, any_of_both = (
+        generator.draw(
+            400,
+            np.zeros((0, 2)),
+            TWO_LAYERS.wanted(elements=elements),
+            np.random.default_rng(0),
+        )[:, 0]
+        for elements in (("Ga",), ("S",), ())
+    )
+    assert (with_gallium > 0).mean() > 0.8 and (with_sulphur < 0).mean() > 0.8
+    assert 0.2 < (any_of_both > 0).mean() < 0.8
+
+
+def test_random_requests_are_met_by_the_stacks_they_are_made_for():
+    generator = np.random.default_rng(0)
+    own = np.repeat(TWO_LAYERS.wanted(2, "II", {"Ga", "S"})[None], 2000, axis=0)
+    requests = TWO_LAYERS.random_requests(own, generator)
+    assert (requests <= own).all()
+    assert requests[:, own[0] > 0].mean(0) == pytest.approx([0.5, 0.5, 0.25, 0.25], abs=0.05)
+    assert TWO_LAYERS.wanted(3, "I", {"Mo"}).sum() == 2.0
 
 
 def test_distance_from_windows():
@@ -90,7 +133,13 @@ def test_same_seed_same_generator():
     latents = np.random.default_rng(1).standard_normal((50, 2)).astype(np.float32)
     first, second, other = (
         train_conditional(
-            latents, latents[:, :1], np.full(50, 2), steps=2, seed=seed, progress=False
+            latents,
+            latents[:, :1],
+            two_layers(50),
+            TWO_LAYERS,
+            steps=2,
+            seed=seed,
+            progress=False,
         )[0].state_dict()
         for seed in (0, 0, 1)
     )

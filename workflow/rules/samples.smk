@@ -34,6 +34,8 @@ rule sample_stacks:
         samples=config["samples"],
         stacks=config["stacks"],
         targets=config["targets"],
+        alignment=config["screening"]["alignment"],
+        mismatch_percent=config["screening"]["maximum_mismatch_percent"],
         seed=config["seed"],
     message:
         "Sampling stacks, shard {wildcards.shard}."

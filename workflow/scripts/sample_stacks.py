@@ -34,12 +34,14 @@ plan = Plan(
     radius=number["radius"],
     temperature=number["temperature"],
     substrate=number["substrate"] or "",
+    elements=frozenset(number["elements"]),
+    alignment=snakemake.params.alignment,
     new=frozenset(new),
 )
 samples, counts = sample_shard(
     load_gvae(snakemake.input.model),
     catalogue,
-    snakemake.params.targets,
+    {**snakemake.params.targets, "mismatch_percent": [None, snakemake.params.mismatch_percent]},
     Limits(
         number_of_layers=tuple(stacks["number_of_layers"]),
         **{f"maximum_{key}": value for key, value in limits.items()},

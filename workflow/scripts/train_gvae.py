@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 
 from heteroforge.evaluation.generation import evaluate_gvae
 from heteroforge.generation import propose_monolayers
 from heteroforge.io import log_to, provenance, read_table, write_json, write_table
+from heteroforge.labels import anderson_alignment
 from heteroforge.models.catalogue import Catalogue
 from heteroforge.models.gvae_training import best_labels, prepare_stacks, save_gvae, train_gvae
 from heteroforge.report.figures import history_figure, save
@@ -32,12 +34,18 @@ properties = list(snakemake.params.targets)
 values = best_labels(
     read_table(snakemake.input.labels), keys["train"] + keys["validation"], properties
 )
+known = {name: values[:, i] for i, name in enumerate(properties)}
+# So that samples can be asked for little strain.
+known["mismatch_percent"] = np.array(
+    [stack.mismatch_percent for stack in parts["train"] + parts["validation"]]
+)
 trained = train_gvae(
     parts["train"],
     parts["validation"],
     catalogue,
-    {name: values[:, i] for i, name in enumerate(properties)},
+    known,
     number_of_layers=tuple(limits["number_of_layers"]),
+    alignments=[anderson_alignment(stack, library.table) for stack in parts["train"]],
     seed=snakemake.params.seed,
     checkpoint=snakemake.params.checkpoint,
     device="cuda" if torch.cuda.is_available() else "cpu",

@@ -1,10 +1,11 @@
-"""The metrics that generators of crystals are published with (T. Xie et al., Crystal diffusion variational autoencoder,
-ICLR 2022).
+"""The metrics that generators of crystals are published with (T. Xie et al., ICLR 2022).
+
+They take structures as periodic in three dimensions: heights of cells are made equal first. What
+they are blind to in stacks is measured by `heteroforge.evaluation.generation`.
 
 Fingerprints and charge neutrality come from matminer and smact, which are no part of this project's
 environment because they hold pandas at an old version: the rule `install_fingerprints` puts them
-beside it. They take structures as periodic in three dimensions: heights of cells are made equal first. What
-they are blind to in stacks is measured by `heteroforge.evaluation.generation`.
+beside it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import warnings
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 from ase import Atoms
@@ -94,7 +95,7 @@ def composition_is_valid(species: Sequence[str], oxidation_states: str | None = 
     return _is_neutral("".join(f"{symbol}{n}" for symbol, n in counts), oxidation_states)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _is_neutral(formula: str, oxidation_states: str | None) -> bool:
     from smact.screening import smact_validity
 

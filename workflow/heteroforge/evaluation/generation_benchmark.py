@@ -1,4 +1,4 @@
-"""Reconstruction and generation on a benchmark set: published metrics and what they are blind to."""
+"""Reconstruction and generation on a benchmark set: published metrics and strict ones."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The set J2DH-8, rebuilt: 19,926 bilayers of group-III monochalcogenides.
 
 The published structures are not public. Their composition follows from their number; their
-geometry is set by rules here (docs/generation.md says how far off they are), and nothing is relaxed.
+geometry is set by rules here (docs/generation.md says how far off they are), nothing is relaxed.
 """
 
 from __future__ import annotations

@@ -27,7 +27,8 @@ class Latents:
         mode: one of `MODES`. `aimed` mixes prior, conditional generator and children of two
             training stacks.
         weights: chances of the training stacks to be parents (n).
-        number_of_layers: what the conditional generator is asked for, 0 for any.
+        traits: what the conditional generator is asked for, as `Traits.wanted` tells it; nothing
+            by default.
         seeds: latents (s, latent) of the stacks to stay near or to go between.
         radius: standard deviation from them.
         temperature: factor on the standard deviation of the prior, or of the training latents.
@@ -43,7 +44,7 @@ class Latents:
         *,
         mode: str = "aimed",
         weights: np.ndarray | None = None,
-        number_of_layers: int = 0,
+        traits: np.ndarray | None = None,
         seeds: np.ndarray | None = None,
         radius: float = 0.5,
         temperature: float = 1.0,
@@ -58,7 +59,7 @@ class Latents:
             raise ValueError(f"mode {mode} with {given} seeds: expected {wanted}")
         self.trained, self.mode, self.seeds = trained, mode, seeds
         self.windows = trained.windows(targets)
-        self.count = number_of_layers
+        self.traits = trained.traits.wanted() if traits is None else traits
         self.radius, self.temperature = radius, temperature
         weights = np.ones(len(trained.latents)) if weights is None else weights
         self.parents = weights / weights.sum()
@@ -90,7 +91,8 @@ class Latents:
             return path + self.radius * generator.standard_normal(path.shape)
         prior = int(round(SHARE_FROM_PRIOR * number))
         conditional = 0
-        if self.trained.conditional is not None and not np.isnan(self.windows).all():
+        asked = not np.isnan(self.windows).all() or self.traits.any()
+        if self.trained.conditional is not None and asked:
             conditional = int(round(SHARE_CONDITIONAL * number))
         parts = [
             self._prior(generator, prior),
@@ -118,7 +120,7 @@ class Latents:
         return middle + self.temperature * away / np.sqrt(1 + DENSITY_BLUR**2)
 
     def _conditional(self, generator: np.random.Generator, number: int) -> np.ndarray:
-        return self.trained.conditional.draw(number, self.windows, self.count, generator)
+        return self.trained.conditional.draw(number, self.windows, self.traits, generator)
 
     def _children(self, generator: np.random.Generator, number: int) -> np.ndarray:
         """Children of two training stacks.

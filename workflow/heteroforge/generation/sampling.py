@@ -68,12 +68,14 @@ class Plan:
     """How latents are drawn and decoded; see `docs/generation.md`.
 
     Attributes:
-        mode: `aimed`, `prior`, `conditional`, `around` or `interpolate`.
+        mode: one of `generation.MODES`.
         seeds: stacks that `around` stays near, or the two that `interpolate` goes between.
         radius: standard deviation of the latents from the seeds or the path.
         temperature: factor on the standard deviation of the prior; below 1 samples are nearer to
             the most common stacks.
         substrate: monolayer that is the lowest layer of every sample; empty: any.
+        elements: that every sample holds.
+        alignment: `I`, `II` or `any`, of the bands, that the conditional generator is asked for.
         new: monolayers of the catalogue that the library lacks.
     """
 
@@ -82,6 +84,8 @@ class Plan:
     radius: float = 0.5
     temperature: float = 1.0
     substrate: str = ""
+    elements: frozenset[str] = frozenset()
+    alignment: str = "any"
     new: frozenset[str] = frozenset()
 
 
@@ -159,7 +163,9 @@ def latents_of(
         targets,
         mode=plan.mode,
         weights=_probability(trained, trained.latents, targets) + 1e-3,
-        number_of_layers=fewest if fewest == most else 0,
+        traits=trained.traits.wanted(
+            fewest if fewest == most else 0, plan.alignment, plan.elements
+        ),
         seeds=seeds,
         radius=plan.radius,
         temperature=plan.temperature,
@@ -242,6 +248,8 @@ def sample_block(
                 counts["no common cell"] += 1
                 continue
             fault = validity(stack, limits)
+            if not fault and not plan.elements <= set(stack.species):
+                fault = "without the elements asked for"
             if fault:
                 counts[fault] += 1
                 continue

@@ -1,6 +1,10 @@
 """What is known of stacks: DFT results and physics baselines, in one long table."""
 
-from heteroforge.labels.baseline import dispersion_binding_mev_a2, stack_baselines
+from heteroforge.labels.baseline import (
+    anderson_alignment,
+    dispersion_binding_mev_a2,
+    stack_baselines,
+)
 from heteroforge.labels.collection import (
     BONDED,
     COLUMNS,
@@ -15,6 +19,7 @@ __all__ = [
     "BONDED",
     "COLUMNS",
     "LABELLED",
+    "anderson_alignment",
     "baseline_labels",
     "campaign_labels",
     "dispersion_binding_mev_a2",

@@ -1,12 +1,12 @@
-"""Latents for a target: windows of several properties at once, by a Wasserstein GAN.
+"""Latents for a target: windows of several properties and traits, by a Wasserstein GAN.
 
 A generator turns noise and a target into a latent of the graph VAE; a critic tells such latents
 from those of training stacks that meet the target. Windows are told by Gaussian bases averaged
-over them, the number of layers by an embedding, and both are fused with the latent by low-rank
-multimodal fusion (Z. Liu et al., ACL 2018, p. 2247). Training is that of I. Gulrajani et al.
-(NeurIPS 2017): gradient penalty 10, five critic steps per step of the generator. The generator is
-guided, too, by how far a property head sees its latents outside the window: the critic alone took
-thousands of steps to heed the target.
+over them, traits (number of layers, alignment, elements) by embeddings, and all are fused with the
+latent by low-rank multimodal fusion (Z. Liu et al., ACL 2018, p. 2247). Training is that of
+I. Gulrajani et al. (NeurIPS 2017): gradient penalty 10, five critic steps per generator step.
+The generator is guided, too, by how far a property head sees its latents outside the window, and by
+a classifier of traits: the critic alone took thousands of steps to heed the target.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from torch import nn
 
 from heteroforge.models.encoder import multilayer_perceptron
 from heteroforge.models.training import seed_everything
-from heteroforge.structures.stack import MAXIMUM_LAYERS
+from heteroforge.models.traits import Traits
 
 __all__ = [
     "ConditionalGenerator",
@@ -41,21 +41,23 @@ AVERAGING = 0.95
 # Gaussian bases on standardised values; open ends of windows lie at ± END.
 BASES, FIRST_BASIS, END = 12, -2.75, 3.5
 NOISE_DIMENSIONS, WIDTH, TARGET_WIDTH, RANK = 8, 32, 8, 4
-SHARE_UNSPECIFIED, SHARE_OPEN, SHARE_ANY_COUNT = 0.25, 0.3, 0.5
+SHARE_UNSPECIFIED, SHARE_OPEN = 0.25, 0.3
 NARROWEST, WIDEST = 0.1, 2.0
 GUIDANCE = 5.0
+CLASSIFIER_STEPS = 300
 
 
 class TargetEncoder(nn.Module):
-    """Vectors of a target: one per property and one for the number of layers."""
+    """Vectors of a target: one per property and one per kind of traits."""
 
-    def __init__(self, properties: int, width: int) -> None:
+    def __init__(self, properties: int, trait_sizes: Sequence[int], width: int) -> None:
         super().__init__()
+        self.trait_sizes = tuple(trait_sizes)
         self.spacing = -2 * FIRST_BASIS / (BASES - 1)
         self.register_buffer("centres", FIRST_BASIS + self.spacing * torch.arange(BASES))
         features = BASES + 2
         self.weights = nn.Parameter(torch.randn(properties, features, width) / features**0.5)
-        self.count = nn.Embedding(MAXIMUM_LAYERS + 1, width)
+        self.traits = nn.Parameter(torch.randn(sum(trait_sizes), width))
 
     def bases(self, windows: torch.Tensor) -> torch.Tensor:
         """Means of the Gaussian bases over windows, width of these, and whether there is one.
@@ -74,10 +76,18 @@ class TargetEncoder(nn.Module):
         mean = area * self.spacing * math.sqrt(math.pi / 2) / (high - low)
         return torch.cat([mean, (high - low) / END, torch.ones_like(low)], dim=-1) * known
 
-    def forward(self, windows: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
-        """Vectors (b, p + 1, width) of windows (b, p, 2) and numbers of layers (b), 0 for any."""
+    def forward(self, windows: torch.Tensor, traits: torch.Tensor) -> torch.Tensor:
+        """Vectors (b, p + kinds, width) of windows (b, p, 2) and requested traits (b, traits)."""
         told = torch.einsum("bpf,pfw->bpw", self.bases(windows), self.weights)
-        return torch.cat([told, self.count(count)[:, None]], dim=1)
+        kinds = [
+            asked @ weights
+            for asked, weights in zip(
+                traits.split(self.trait_sizes, dim=1),
+                self.traits.split(self.trait_sizes),
+                strict=True,
+            )
+        ]
+        return torch.cat([told, torch.stack(kinds, dim=1)], dim=1)
 
 
 class Fusion(nn.Module):
@@ -119,18 +129,20 @@ class Concatenation(nn.Module):
 class _Conditioned(nn.Module):
     """A network of a vector and a target."""
 
-    def __init__(self, inputs: int, outputs: int, properties: int, fused: bool) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, properties: int, trait_sizes: Sequence[int], fused: bool
+    ) -> None:
         super().__init__()
-        self.target = TargetEncoder(properties, TARGET_WIDTH)
+        self.target = TargetEncoder(properties, trait_sizes, TARGET_WIDTH)
         self.own = nn.Linear(inputs, WIDTH)
         kind = Fusion if fused else Concatenation
-        self.fusion = kind(WIDTH, properties + 1, TARGET_WIDTH, WIDTH)
+        self.fusion = kind(WIDTH, properties + len(trait_sizes), TARGET_WIDTH, WIDTH)
         self.head = multilayer_perceptron(WIDTH + inputs, WIDTH, WIDTH, outputs)
 
     def forward(
-        self, own: torch.Tensor, windows: torch.Tensor, count: torch.Tensor
+        self, own: torch.Tensor, windows: torch.Tensor, traits: torch.Tensor
     ) -> torch.Tensor:
-        fused = self.fusion(torch.relu(self.own(own)), self.target(windows, count))
+        fused = self.fusion(torch.relu(self.own(own)), self.target(windows, traits))
         return self.head(torch.cat([fused, own], dim=1))
 
 
@@ -140,35 +152,46 @@ class ConditionalGenerator(nn.Module):
     Args:
         latent_dimensions: of the graph VAE.
         properties: number of properties a window can be set for.
+        trait_sizes: of `Traits`.
         fused: low-rank multimodal fusion, or concatenation, which ablations compare it with.
     """
 
-    def __init__(self, latent_dimensions: int, properties: int, fused: bool = True) -> None:
+    def __init__(
+        self,
+        latent_dimensions: int,
+        properties: int,
+        trait_sizes: Sequence[int],
+        fused: bool = True,
+    ) -> None:
         super().__init__()
         self.register_buffer("middle", torch.zeros(latent_dimensions))
         self.register_buffer("spread", torch.ones(latent_dimensions))
-        self.network = _Conditioned(NOISE_DIMENSIONS, latent_dimensions, properties, fused)
+        self.network = _Conditioned(
+            NOISE_DIMENSIONS, latent_dimensions, properties, trait_sizes, fused
+        )
 
-    def forward(self, noise: torch.Tensor, windows: torch.Tensor, count: torch.Tensor):
-        return self.middle + self.spread * self.network(noise, windows, count)
+    def forward(self, noise: torch.Tensor, windows: torch.Tensor, traits: torch.Tensor):
+        return self.middle + self.spread * self.network(noise, windows, traits)
 
     @torch.no_grad()
     def draw(
-        self, number: int, windows: np.ndarray, count: int, generator: np.random.Generator
+        self, number: int, windows: np.ndarray, traits: np.ndarray, generator: np.random.Generator
     ) -> np.ndarray:
         """Latents (number, latent) for one target.
 
         Args:
             windows: standardised [low, high] per property (p, 2), ±inf open, NaN none.
-            count: number of layers, 0 for any.
+            traits: request of `Traits.wanted`.
             generator: of the noise.
         """
         noise = generator.standard_normal((number, NOISE_DIMENSIONS)).astype(np.float32)
-        target = torch.from_numpy(np.asarray(windows, dtype=np.float32))
+        window, request = (
+            torch.from_numpy(np.asarray(part, dtype=np.float32)) for part in (windows, traits)
+        )
         return self(
             torch.from_numpy(noise),
-            target.expand(number, -1, -1),
-            torch.full((number,), int(count)),
+            window.expand(number, *window.shape),
+            request.expand(number, len(request)),
         ).numpy()
 
 
@@ -213,7 +236,8 @@ def outside(values: torch.Tensor, windows: torch.Tensor) -> torch.Tensor:
 def train_conditional(
     latents: np.ndarray,
     values: np.ndarray,
-    count: np.ndarray,
+    traits: np.ndarray,
+    vocabulary: Traits,
     *,
     steps: int,
     seed: int,
@@ -227,7 +251,8 @@ def train_conditional(
     Args:
         latents: posterior means (n, latent).
         values: standardised properties (n, p), NaN where unknown.
-        count: number of layers (n).
+        traits: of the stacks (n, traits).
+        vocabulary: what these are.
         steps: of the generator; the critic takes five times as many.
         seed: of everything random.
         expect: standardised properties (b, p) of latents (b, latent), differentiable; None trains
@@ -239,8 +264,10 @@ def train_conditional(
     """
     draw = seed_everything(seed, 17)
     latents = np.asarray(latents, dtype=np.float32)
-    generator = ConditionalGenerator(latents.shape[1], values.shape[1], fused)
-    critic = _Conditioned(latents.shape[1], 1, values.shape[1], fused)
+    sizes = vocabulary.sizes
+    generator = ConditionalGenerator(latents.shape[1], values.shape[1], sizes, fused)
+    critic = _Conditioned(latents.shape[1], 1, values.shape[1], sizes, fused)
+    classifier = _train_classifier(latents, traits)
     generator.middle.copy_(torch.from_numpy(latents.mean(0)))
     generator.spread.copy_(torch.from_numpy(latents.std(0) + 1e-3))
     averaged = deepcopy(generator)
@@ -253,30 +280,32 @@ def train_conditional(
     def batch():
         rows = draw.integers(len(latents), size=batch_size)
         windows = torch.from_numpy(random_windows(values[rows], draw).astype(np.float32))
-        layers = np.where(draw.random(batch_size) < SHARE_ANY_COUNT, 0, count[rows])
+        requests = vocabulary.random_requests(traits[rows], draw)
         noise = draw.standard_normal((batch_size, NOISE_DIMENSIONS)).astype(np.float32)
         real = torch.from_numpy(latents[rows])
-        return real, torch.from_numpy(noise), windows, torch.from_numpy(layers)
+        return real, torch.from_numpy(noise), windows, torch.from_numpy(requests)
 
     for step in range(steps):
         for _ in range(CRITIC_STEPS):
-            real, noise, windows, layers = batch()
+            real, noise, windows, asked = batch()
             with torch.no_grad():
-                made = generator(noise, windows, layers)
+                made = generator(noise, windows, asked)
             mixed = torch.lerp(real, made, torch.rand(len(real), 1)).requires_grad_()
             slope = torch.autograd.grad(
-                critic(mixed, windows, layers).sum(), mixed, create_graph=True
+                critic(mixed, windows, asked).sum(), mixed, create_graph=True
             )[0]
             penalty = GRADIENT_PENALTY * ((slope.norm(dim=1) - 1) ** 2).mean()
-            both = critic(torch.cat([real, made]), windows.repeat(2, 1, 1), layers.repeat(2))
+            both = critic(torch.cat([real, made]), windows.repeat(2, 1, 1), asked.repeat(2, 1))
             distance = both[: len(real)].mean() - both[len(real) :].mean()
             of_critic.zero_grad()
             (penalty - distance).backward()
             of_critic.step()
-        _, noise, windows, layers = batch()
+        _, noise, windows, asked = batch()
         of_generator.zero_grad()
-        made = generator(noise, windows, layers)
-        loss = -critic(made, windows, layers).mean()
+        made = generator(noise, windows, asked)
+        loss = -critic(made, windows, asked).mean()
+        missing = -nn.functional.logsigmoid(classifier(made)) * asked
+        loss = loss + GUIDANCE * missing.sum(1).mean()
         if expect is not None:
             loss = loss + GUIDANCE * outside(expect(made), windows).mean()
         loss.backward()
@@ -295,3 +324,18 @@ def train_conditional(
                 )
     averaged.eval()
     return averaged, history
+
+
+def _train_classifier(latents: np.ndarray, traits: np.ndarray) -> nn.Module:
+    """A network that tells the traits (logits) of latents, frozen."""
+    inputs, wanted = torch.from_numpy(latents), torch.from_numpy(np.asarray(traits, np.float32))
+    network = nn.Sequential(
+        nn.BatchNorm1d(inputs.shape[1], affine=False),
+        multilayer_perceptron(inputs.shape[1], WIDTH, wanted.shape[1]),
+    )
+    optimiser = torch.optim.Adam(network.parameters(), lr=LEARNING_RATE)
+    for _ in range(CLASSIFIER_STEPS):
+        optimiser.zero_grad()
+        nn.functional.binary_cross_entropy_with_logits(network(inputs), wanted).backward()
+        optimiser.step()
+    return network.eval().requires_grad_(False)

@@ -25,6 +25,7 @@ from heteroforge.models.training import (
     of_this_kind,
     save_model,
 )
+from heteroforge.models.traits import Traits
 from heteroforge.structures import Stack, StructureError
 
 __all__ = [
@@ -55,6 +56,7 @@ class TrainedGVAE:
         history: one row per epoch.
         conditional: draws latents for a target; None where none was trained.
         conditional_history: one row per fifty steps of its training.
+        traits: what it can be asked for beside windows.
     """
 
     model: GVAE
@@ -64,6 +66,7 @@ class TrainedGVAE:
     history: History
     conditional: ConditionalGenerator | None = None
     conditional_history: list[dict[str, float]] = field(default_factory=list)
+    traits: Traits = Traits(())
 
     @property
     def properties(self) -> tuple[str, ...]:
@@ -140,6 +143,7 @@ def train_gvae(
     kl_weight: float,
     seed: int,
     conditional_steps: int = 0,
+    alignments: Sequence[str | None] = (),
     width: int = 64,
     patience: int | None = None,
     checkpoint: str | Path | None = None,
@@ -154,6 +158,7 @@ def train_gvae(
         properties: per name, values of training and then validation stacks, NaN where unknown.
         number_of_layers: [fewest, most] layers of the stacks.
         conditional_steps: of the generator that draws latents for a target; 0: none is trained.
+        alignments: band alignment of the training stacks, None where unknown; all by default.
         patience: epochs without improvement before stopping; a quarter of all by default.
 
     Raises:
@@ -250,10 +255,14 @@ def train_gvae(
     latents = encode_stacks(model, data, LibraryBatch.of(catalogue))
     trained = TrainedGVAE(model, middle, scale, latents[: len(training)], history)
     if conditional_steps:
+        trained.traits = Traits.among(training)
+        # Upside down all these stay as they are.
+        traits = trained.traits.of(training, alignments or [None] * len(training))
         trained.conditional, trained.conditional_history = train_conditional(
             latents,
             data.properties,
-            data.count,
+            np.concatenate([traits, traits]),
+            trained.traits,
             steps=conditional_steps,
             seed=seed,
             expect=lambda latent: model.property_head(latent)[:, : len(names)],
@@ -288,6 +297,7 @@ def save_gvae(path: str | Path, trained: TrainedGVAE) -> None:
         best_epoch=trained.history.best_epoch,
         stopped_early=trained.history.stopped_early,
         conditional=None if trained.conditional is None else trained.conditional.state_dict(),
+        trait_elements=list(trained.traits.elements),
         conditional_history=trained.conditional_history,
     )
 
@@ -298,10 +308,12 @@ def load_gvae(path: str | Path) -> TrainedGVAE:
     model = GVAE(GVAESettings.from_dict(content["settings"]))
     model.load_state_dict(content["state"])
     model.eval()
-    conditional = None
+    conditional, traits = None, Traits(tuple(content["trait_elements"]))
     if content["conditional"] is not None:
         settings = model.settings
-        conditional = ConditionalGenerator(settings.latent_dimensions, len(settings.properties))
+        conditional = ConditionalGenerator(
+            settings.latent_dimensions, len(settings.properties), traits.sizes
+        )
         conditional.load_state_dict(content["conditional"])
         conditional.eval()
     return TrainedGVAE(
@@ -312,6 +324,7 @@ def load_gvae(path: str | Path) -> TrainedGVAE:
         History(content["history"], content["best_epoch"], content["stopped_early"]),
         conditional,
         content["conditional_history"],
+        traits,
     )
 
 
