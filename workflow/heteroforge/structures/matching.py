@@ -121,6 +121,15 @@ def shared_cell(
     Minimises Σ ½ C₂D ε² over the layers for equal shapes of the strain; equal weights unless the
     stiffness of every layer is known.
     """
+    whole = tuple(tuple(tuple(int(x) for x in row) for row in s) for s in supercells)
+    return _shared_cell(tuple(monolayers), whole, tuple(stiffness_n_m))
+
+
+@lru_cache(maxsize=20000)
+def _shared_cell(
+    monolayers: tuple[Monolayer, ...], supercells: tuple, stiffness_n_m: tuple
+) -> tuple[float, float, float]:
+    """As `shared_cell`: every stack of a pair asks for it."""
     known = len(stiffness_n_m) == len(monolayers) and all(
         s is not None and np.isfinite(s) and s > 0 for s in stiffness_n_m
     )
@@ -280,6 +289,11 @@ UNTURNED = ((1, 0), (0, 1))
 
 def turn_between(lower_supercell: Sequence, upper_supercell: Sequence) -> tuple:
     """U (2, 2) with S_upper = S_lower U where two layers share one cell, else `UNTURNED`."""
+    return _turn_between(*(tuple(map(tuple, s)) for s in (lower_supercell, upper_supercell)))
+
+
+@lru_cache(maxsize=20000)
+def _turn_between(lower_supercell: tuple, upper_supercell: tuple) -> tuple:
     change = np.linalg.inv(np.array(lower_supercell)) @ np.array(upper_supercell)
     whole = np.round(change).astype(int)
     if np.abs(change - whole).max() > 1e-6 or abs(round(float(np.linalg.det(whole)))) != 1:

@@ -234,10 +234,8 @@ class Stack:
     @property
     def mismatch_percent(self) -> float:
         """Largest principal strain of any layer, in percent."""
-        return 100.0 * max(
-            float(np.abs(np.linalg.eigvalsh(self.strain(i))).max())
-            for i in range(self.number_of_layers)
-        )
+        cell = (self.a, self.b, self.gamma_deg)
+        return 100.0 * max(_largest_strain(layer, *cell) for layer in self.layers)
 
     def registry(self, index: int) -> tuple[float, float]:
         """Offset at an interface as a fraction of the lower layer's own cell, in [0, 1)."""
@@ -373,6 +371,12 @@ def _deformation(
     free = np.array(layer.supercell) @ layer.monolayer.cell
     deformation = np.linalg.inv(free) @ cell_from_parameters(a, b, gamma_deg)
     return deformation, *polar_decomposition(deformation)
+
+
+@lru_cache(maxsize=20000)
+def _largest_strain(layer: Layer, a: float, b: float, gamma_deg: float) -> float:
+    """Magnitude of the largest principal strain of a layer in a cell."""
+    return float(np.abs(np.linalg.eigvalsh(_deformation(layer, a, b, gamma_deg)[1])).max())
 
 
 def _layer(entry: Mapping, monolayers: Mapping[str, Monolayer] | None) -> Layer:
