@@ -126,10 +126,33 @@ def test_generation_counts_what_was_not_built_and_the_table_has_every_model(smal
     assert numbers["novelty"] == 0.0
     assert numbers["test_keys_also_in_training_percent"] == 0.0
     file = ROOT / "resources" / "sources" / "published_generators.csv"
-    table = comparison_table(numbers | {"match_percent": 50.0, "rmse": 0.1}, file)
-    assert table["model"].iloc[-2:].tolist() == ["heteroforge", "goal"]
-    assert table.loc[table["model"] == "heteroforge", "match_percent"].item() == 50.0
-    assert len(comparison_table(numbers, None)) == 1
+    table = comparison_table(numbers | {"match_percent": 50.0, "rmse": 0.1}, "prior", file)
+    assert table["model"].iloc[-2:].tolist() == ["heteroforge, prior", "goal"]
+    assert table["match_percent"].iloc[-2] == 50.0 and table["novelty_percent"].iloc[-2] == 0.0
+    assert len(comparison_table(numbers, "prior", None)) == 2
+
+
+def test_parts_of_a_part_are_fair_samples_of_it():
+    """The first bilayers of a split hold its layers as the whole set does."""
+    found = janus.janus_bilayers(seed=0, number=2000).part("test")[:200]
+    lower = {stack.layers[0].monolayer.name for stack in found}
+    assert len(lower) > 30
+
+
+def test_training_does_not_know_layers_of_test_bilayers_alone(small_set):
+    names = {
+        split: {layer.monolayer.name for s in small_set.part(split) for layer in s.layers}
+        for split in ("train", "validation", "test")
+    }
+    seen = set(small_set.seen_catalogue.monolayers)
+    assert seen == names["train"] | names["validation"]
+    assert names["test"] - seen and set(small_set.catalogue.monolayers) > seen
+
+
+def test_nothing_generated_is_measured_too(small_set):
+    numbers = measure_generation([None, None], small_set, fingerprints=0, workers=1)
+    assert numbers["structure_valid_percent"] == 0.0
+    assert np.isnan(numbers["density_wasserstein"])
 
 
 # Three-fold layers with different faces or equal ones, with and without a mirror plane.

@@ -37,6 +37,13 @@ def test_around_stays_near_and_temperature_shrinks(small_gvae):
     assert cold.draw(np.random.default_rng(0), 500).std() == pytest.approx(0.5, abs=0.02)
 
 
+def test_the_density_keeps_mean_and_spread_of_the_training_latents(small_gvae):
+    drawn = Latents(small_gvae, {}, mode="density").draw(np.random.default_rng(0), 20000)
+    latents = small_gvae.latents
+    assert np.allclose(drawn.mean(0), latents.mean(0), atol=0.05 * latents.std(0).max() + 1e-3)
+    assert np.allclose(drawn.std(0), latents.std(0), rtol=0.05, atol=1e-3)
+
+
 def test_modes_that_cannot_be_are_refused(small_gvae):
     with pytest.raises(ValueError, match="mode 'magic': expected one of aimed"):
         Latents(small_gvae, {}, mode="magic")

@@ -55,6 +55,16 @@ def test_result_does_not_depend_on_the_number_of_shards(small_gvae, small_catalo
     assert set(other["stack_id"]) != set(whole["stack_id"])
 
 
+def test_samples_hold_the_elements_that_were_asked_for(small_gvae, small_catalogue):
+    samples, counts = sample_shard(
+        small_gvae, small_catalogue, {}, LIMITS, {}, seed=3, number=20, shard=0, shards=1,
+        plan=Plan(mode="prior", elements=frozenset({"Se"})), progress=False,
+    )  # fmt: skip
+    stacks = [Stack.from_json(s, small_catalogue.monolayers) for s in samples["specification"]]
+    assert stacks and all("Se" in stack.species for stack in stacks)
+    assert counts["without the elements asked for"] > 0
+
+
 def test_samples_are_distinct_valid_and_flagged(small_gvae, small_catalogue, small_split):
     known = {stack.key(): "train" for stack in small_split[0]}
     samples = shard(small_gvae, small_catalogue, 60, 0, 1, {}, known=known)

@@ -152,8 +152,15 @@ def test_stacks_that_bond_in_dft_are_marked_whatever_gap_they_were_specified_wit
         own = stack("C", top, gap=3.4)
         for name, value in (("interlayer_gap_a", dft_gap_a), ("gap_ev", 1.0)):
             rows.append([own.key(), own.to_json(), name, value, "", "dft", "", ""])
-    marked = mark_bonded(pd.DataFrame(rows, columns=COLUMNS), LAYERS)
+    marked = mark_bonded(pd.DataFrame(rows, columns=COLUMNS), LAYERS, 1.2)
     assert marked["fidelity"].tolist() == [BONDED, BONDED, "dft", "dft"]
-    assert mark_bonded(marked.iloc[:0], LAYERS).empty
+    assert mark_bonded(marked.iloc[:0], LAYERS, 1.2).empty
+    never = mark_bonded(pd.DataFrame(rows, columns=COLUMNS), LAYERS, 0.0)
+    assert never["fidelity"].eq("dft").all()
+    # The relaxed atoms of a campaign know better than flat layers at the same distance.
+    measured = pd.DataFrame(rows, columns=COLUMNS).assign(
+        closest_contact_ratio=[1.3, 1.3, 1.1, 1.1]
+    )
+    assert mark_bonded(measured, LAYERS, 1.2)["fidelity"].tolist() == ["dft", "dft", BONDED, BONDED]
     apart = pd.DataFrame(rows, columns=COLUMNS).replace({"value": {1.9: 2.0}})
-    assert mark_bonded(apart, LAYERS)["fidelity"].eq("dft").all()
+    assert mark_bonded(apart, LAYERS, 1.2)["fidelity"].eq("dft").all()

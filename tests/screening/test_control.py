@@ -5,6 +5,7 @@ import pytest
 
 from heteroforge.evaluation.hit_rates import advantage, hit_rates
 from heteroforge.screening.control import add_control, draw_control
+from heteroforge.structures import Stack
 from heteroforge.structures.enumeration import enumerate_bilayers, enumerate_matches
 
 LIMITS = {"maximum_atoms": 6, "maximum_mismatch_percent": 3.0, "minimum_materials": 2}
@@ -28,9 +29,9 @@ def enumerated(small_monolayers):
     )
 
 
-def draw(enumerated, small_monolayers, number, labelled=(), seed=1):
+def draw(enumerated, small_monolayers, number, labelled=(), seed=1, **wanted):
     return draw_control(
-        enumerated, small_monolayers, number, labelled=labelled, seed=seed, **LIMITS
+        enumerated, small_monolayers, number, labelled=labelled, seed=seed, **LIMITS, **wanted
     )
 
 
@@ -46,6 +47,18 @@ def test_the_draw_keeps_to_the_limits_and_to_what_is_not_labelled(enumerated, sm
     assert (drawn["drawn_from"] == len(open_to) - 2).all()
     none = draw(enumerated, small_monolayers, 0)
     assert none.empty and list(none) == list(drawn)
+
+
+def test_the_draw_is_from_what_samples_were_asked_for(enumerated, small_monolayers):
+    texts = draw(enumerated, small_monolayers, 10_000)["specification"]
+    stacks = [Stack.from_json(text, small_monolayers) for text in texts]
+    element = stacks[0].species[0]
+    substrate = stacks[0].layers[0].monolayer.name
+    with_element = draw(enumerated, small_monolayers, 10_000, elements=[element])
+    assert len(with_element) == sum(element in s.species for s in stacks) < len(stacks)
+    on_it = draw(enumerated, small_monolayers, 10_000, substrate=substrate)
+    expected = sum(substrate in [layer.monolayer.name for layer in s.layers] for s in stacks)
+    assert len(on_it) == expected < len(stacks)
 
 
 def test_the_draw_follows_from_its_seed_alone(enumerated, small_monolayers):

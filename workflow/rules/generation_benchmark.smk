@@ -12,7 +12,10 @@ localrules:
 rule build_benchmark_set:
     input:
         published=(
-            [f"{config['generation_benchmark']['data']}/bidb/bilayers.csv"]
+            expand(
+                f"{config['generation_benchmark']['data']}/bidb/bilayers.{{kind}}",
+                kind=["csv", "extxyz.gz"],
+            )
             if config["generation_benchmark"]["set"] == "bidb"
             else []
         ),
@@ -126,6 +129,7 @@ rule measure_benchmark_gvae:
         runtime=lambda wildcards, attempt: 240 * attempt,
     params:
         settings=config["generation_benchmark"],
+        mode=config["samples"]["mode"],
     message:
         "Measuring reconstruction and generation on the benchmark's set."
     script:

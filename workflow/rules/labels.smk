@@ -36,6 +36,13 @@ rule collect_labels:
     resources:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime=lambda wildcards, attempt: 60 * attempt,
+    params:
+        # What the screen takes for bonded, it does not choose: no need to learn of it.
+        minimum_contact_ratio=(
+            config["screening"]["force_field"]["minimum_contact_ratio"]
+            if config["screening"]["force_field"]["use"]
+            else 0.0
+        ),
     message:
         "Collecting labels of stacks."
     script:

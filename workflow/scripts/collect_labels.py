@@ -24,7 +24,7 @@ for paths, read in (
         tables.append(found)
         print(f"{path}: {len(found)} labels, {foreign} left out: layers the library lacks, or slid")
 dft = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=COLUMNS)
-dft = mark_bonded(dft, library.monolayers)
+dft = mark_bonded(dft, library.monolayers, snakemake.params.minimum_contact_ratio)
 specifications = [
     *dft["specification"].unique(),
     *read_table(snakemake.input.stacks)["specification"],

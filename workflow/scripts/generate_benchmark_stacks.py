@@ -15,7 +15,12 @@ log_to(snakemake.log[0])
 data = read_set(*snakemake.input.benchmark_set)
 samples, seed = snakemake.params.samples, snakemake.params.seed
 made = generate(
-    load_gvae(snakemake.input.model), data, samples["number"], samples["mode"], seed + 1
+    load_gvae(snakemake.input.model),
+    data,
+    samples["number"],
+    mode=samples["mode"],
+    temperature=samples["temperature"],
+    seed=seed + 1,
 )
 rows = [
     {"stack_id": s.key(), "specification": s.to_json(), "formula": s.formula} if s else {}

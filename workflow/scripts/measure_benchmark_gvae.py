@@ -27,6 +27,7 @@ made = [Stack.from_json(t, data.monolayers) if pd.notna(t) else None for t in te
 trained = load_gvae(snakemake.input.model)
 numbers = {
     "set": settings["set"],
+    "mode": snakemake.params.mode,
     "bilayers": len(data.stacks),
     "monolayers": len(data.monolayers),
     "test_bilayers": len(data.part("test")),
@@ -36,6 +37,6 @@ numbers = {
 }
 write_json(snakemake.output.metrics, numbers)
 published = snakemake.input.published
-table = comparison_table(numbers, str(published) if published else None)
+table = comparison_table(numbers, snakemake.params.mode, str(published) if published else None)
 write_table(snakemake.output.table, table)
 print(table.drop(columns="source").to_string(index=False))

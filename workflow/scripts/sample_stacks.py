@@ -36,12 +36,13 @@ plan = Plan(
     substrate=number["substrate"] or "",
     elements=frozenset(number["elements"]),
     alignment=snakemake.params.alignment,
+    mismatch_percent=snakemake.params.mismatch_percent,
     new=frozenset(new),
 )
 samples, counts = sample_shard(
     load_gvae(snakemake.input.model),
     catalogue,
-    {**snakemake.params.targets, "mismatch_percent": [None, snakemake.params.mismatch_percent]},
+    snakemake.params.targets,
     Limits(
         number_of_layers=tuple(stacks["number_of_layers"]),
         **{f"maximum_{key}": value for key, value in limits.items()},

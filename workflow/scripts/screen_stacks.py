@@ -23,6 +23,8 @@ control = draw_control(
     snakemake.params.control_slots,
     labelled=labelled,
     seed=seed,
+    elements=snakemake.params.samples["elements"],
+    substrate=snakemake.params.samples["substrate"] or "",
     **snakemake.params.limits,
 )
 screened = screen(

@@ -18,7 +18,7 @@ data = read_set(*snakemake.input)
 trained = train_gvae(
     data.part("train"),
     data.part("validation")[:MOST_VALIDATED],
-    data.catalogue,
+    data.seen_catalogue,
     {},
     number_of_layers=(2, 2),
     seed=snakemake.params.seed,

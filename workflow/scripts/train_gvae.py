@@ -9,10 +9,10 @@ import torch
 from heteroforge.evaluation.generation import evaluate_gvae
 from heteroforge.generation import propose_monolayers
 from heteroforge.io import log_to, provenance, read_table, write_json, write_table
-from heteroforge.labels import anderson_alignment
 from heteroforge.models.catalogue import Catalogue
 from heteroforge.models.gvae_training import best_labels, prepare_stacks, save_gvae, train_gvae
 from heteroforge.report.figures import history_figure, save
+from heteroforge.screening.objectives import expected_alignment
 from heteroforge.sources import read_library
 
 log_to(snakemake.log[0])
@@ -45,7 +45,7 @@ trained = train_gvae(
     catalogue,
     known,
     number_of_layers=tuple(limits["number_of_layers"]),
-    alignments=[anderson_alignment(stack, library.table) for stack in parts["train"]],
+    alignments=[expected_alignment(stack, library.table) for stack in parts["train"]],
     seed=snakemake.params.seed,
     checkpoint=snakemake.params.checkpoint,
     device="cuda" if torch.cuda.is_available() else "cpu",

@@ -27,7 +27,7 @@ class BenchmarkSet:
     Attributes:
         monolayers: by name.
         matches: cells that pairs share, columns as in `stacks/matches.parquet`.
-        stacks: all bilayers.
+        stacks: all bilayers, in an order drawn at random: parts of a part are fair samples of it.
         split: one of `SPLITS` per bilayer.
     """
 
@@ -38,7 +38,15 @@ class BenchmarkSet:
 
     @cached_property
     def catalogue(self) -> Catalogue:
+        """All that a decoder may pick from."""
         return Catalogue(self.monolayers, self.matches)
+
+    @cached_property
+    def seen_catalogue(self) -> Catalogue:
+        """The part of it that training may know: without monolayers of test bilayers alone."""
+        stacks = self.part("train") + self.part("validation")
+        seen = {layer.monolayer.name for stack in stacks for layer in stack.layers}
+        return Catalogue({n: m for n, m in self.monolayers.items() if n in seen}, self.matches)
 
     def part(self, split: str) -> list[Stack]:
         """The bilayers of one split."""

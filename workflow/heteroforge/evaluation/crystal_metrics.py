@@ -134,27 +134,43 @@ def _structure_fingerprint(stack: Stack) -> np.ndarray:
     return np.mean(rows, axis=0)
 
 
-def coverage(true: Sequence[Stack], made: Sequence[Stack], workers: int = 1) -> dict[str, float]:
-    """COV-R: share of true structures near a generated one; COV-P: the other way round.
+def coverage(
+    true: Sequence[Stack], made: Sequence[Stack | None], workers: int = 1
+) -> dict[str, float]:
+    """COV-R: share of true structures near generated ones; COV-P: the other way round.
 
-    Near: structure and composition fingerprints of one and the same neighbour within 0.4 and 10.
-    Compositions are standardised by mean and spread over the true set of this benchmark.
+    Near, as published: the nearest structure fingerprint within 0.4 and the nearest composition
+    within 10, which may be another one's. Otherwise than published, compositions are standardised
+    by mean and spread over the true set of this benchmark, not over another set of crystals.
+
+    Args:
+        true: test structures.
+        made: generated ones, None for failures, which are near to nothing.
     """
-    structures, compositions = fingerprints([*true, *made], workers)
+    built = [stack for stack in made if stack is not None]
+    if not built:
+        return {"cov_recall_percent": 0.0, "cov_precision_percent": 0.0}
+    structures, compositions = fingerprints([*true, *built], workers)
     n = len(true)
     middle, spread = compositions[:n].mean(0), compositions[:n].std(0)
     spread[spread < 1e-9] = 1.0
     compositions = (compositions - middle) / spread
-    near = cdist(structures[:n], structures[n:]) <= STRUCTURE_CUTOFF
-    near &= cdist(compositions[:n], compositions[n:]) <= COMPOSITION_CUTOFF
+    alike = cdist(structures[:n], structures[n:]) <= STRUCTURE_CUTOFF
+    same = cdist(compositions[:n], compositions[n:]) <= COMPOSITION_CUTOFF
     return {
-        "cov_recall_percent": 100 * float(near.any(1).mean()),
-        "cov_precision_percent": 100 * float(near.any(0).mean()),
+        "cov_recall_percent": 100 * float((alike.any(1) & same.any(1)).mean()),
+        "cov_precision_percent": 100 * float((alike.any(0) & same.any(0)).sum() / len(made)),
     }
 
 
 def wasserstein_distances(true: Sequence[Stack], made: Sequence[Stack]) -> dict[str, float]:
-    """Of mass density (g/cm³, at the common height) and of the number of elements."""
+    """Of mass density (g/cm³, at the common height) and of the number of elements.
+
+    NaN where there is nothing to compare.
+    """
+    names = ("density_wasserstein", "elements_wasserstein")
+    if not true or not made:
+        return dict.fromkeys(names, float("nan"))
 
     def density(stack: Stack) -> float:
         atoms = _flat(stack)
@@ -165,5 +181,5 @@ def wasserstein_distances(true: Sequence[Stack], made: Sequence[Stack]) -> dict[
 
     return {
         name: float(wasserstein_distance([f(s) for s in true], [f(s) for s in made]))
-        for name, f in (("density_wasserstein", density), ("elements_wasserstein", elements))
+        for name, f in zip(names, (density, elements), strict=True)
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -49,19 +49,26 @@ STRUCTURE_COLUMNS = {
 
 @torch.no_grad()
 def generate(
-    trained: TrainedGVAE, data: BenchmarkSet, number: int, mode: str, seed: int
+    trained: TrainedGVAE,
+    data: BenchmarkSet,
+    number: int,
+    *,
+    mode: str,
+    temperature: float,
+    seed: int,
 ) -> list[Stack | None]:
     """Stacks of `number` latents, one network pass each; None where nothing can be built.
 
     Args:
         trained: the model.
         data: what it was trained on.
-        mode: of `generation.Latents`, one that needs no target and no seeds.
+        mode, temperature: of `generation.Latents`, a mode that needs no target and no seeds.
         seed: of the latents.
     """
     catalogue = data.catalogue
     generator = np.random.default_rng(seed)
-    drawn = Latents(trained, {}, mode=mode).draw(generator, number).astype(np.float32)
+    source = Latents(trained, {}, mode=mode, temperature=temperature)
+    drawn = source.draw(generator, number).astype(np.float32)
     encoded = trained.model.encode_library(LibraryBatch.of(catalogue))
     made: list[Stack | None] = []
     for start in range(0, number, BLOCK):
@@ -105,40 +112,60 @@ def measure_generation(
     training, test = data.part("train"), data.part("test")
     known = {stack.key() for stack in training}
     pairs = {tuple(sorted(layer.monolayer.key() for layer in s.layers)) for s in training}
-    built = [stack for stack in made if stack is not None]
-    valid = [stack for stack in built if structure_is_valid(stack)]
+    sound = [stack if stack is not None and structure_is_valid(stack) else None for stack in made]
     found = generation_metrics(made, known, pairs)
-    found["structure_valid_percent"] = 100 * len(valid) / max(len(made), 1)
-    found["test_keys_also_in_training_percent"] = 100 * float(
-        np.mean([stack.key() in known for stack in test])
-    )
-    found |= wasserstein_distances(test, valid[:PUBLISHED_SAMPLES])
-    found["of_all_valid"] = wasserstein_distances(test, valid)
-    # How large these distances are by chance: as many stacks of the training part itself.
-    found["of_training_stacks"] = wasserstein_distances(test, training[:PUBLISHED_SAMPLES])
+    found["structure_valid_percent"] = _percent(stack is not None for stack in sound)
+    found["test_keys_also_in_training_percent"] = _percent(stack.key() in known for stack in test)
     if fingerprints:
         for states, suffix in (("smact14", ""), (None, "_by_present_default")):
             for stacks, of in ((made, ""), (test, "_of_test")):
-                neutral = [
-                    s is not None and composition_is_valid(s.species, states) for s in stacks
-                ]
-                name = f"composition_valid_percent{of}{suffix}"
-                found[name] = 100 * float(np.mean(neutral))
-        found |= coverage(test[:fingerprints], valid[:fingerprints], workers)
+                found[f"composition_valid_percent{of}{suffix}"] = _percent(
+                    stack is not None and composition_is_valid(stack.species, states)
+                    for stack in stacks
+                )
+        sound = [
+            stack if stack is not None and composition_is_valid(stack.species, "smact14") else None
+            for stack in sound
+        ]
+        found |= coverage(test[:fingerprints], sound[:fingerprints], workers)
+    valid = [stack for stack in sound if stack is not None]
+    found |= wasserstein_distances(test, valid[:PUBLISHED_SAMPLES])
+    found["of_all_valid"] = wasserstein_distances(test, valid)
+    # What copies of the training part would reach, and how large the distances are by chance.
+    found["of_training_stacks"] = wasserstein_distances(test, training[:PUBLISHED_SAMPLES])
     return found
 
 
-def comparison_table(numbers: Mapping, published: str | Path | None) -> pd.DataFrame:
-    """One row per model: published ones, this one, the goal.
+def _percent(verdicts: Iterable[bool]) -> float:
+    verdicts = list(verdicts)
+    return 100 * sum(verdicts) / max(len(verdicts), 1)
+
+
+def comparison_table(numbers: Mapping, mode: str, published: str | Path | None) -> pd.DataFrame:
+    """One row per model: published ones, copies of training stacks, this one, the goal.
 
     Args:
         numbers: `measure_reconstruction` and `measure_generation` together.
+        mode: that was sampled in.
         published: table of the published rows; None where none were published for the set.
     """
+    copies = {
+        STRUCTURE_COLUMNS[name]: value for name, value in numbers["of_training_stacks"].items()
+    }
     own = {column: numbers.get(name) for name, column in STRUCTURE_COLUMNS.items()}
-    row = pd.DataFrame([{"model": "heteroforge", **own, "source": "this campaign"}])
+    rows = pd.DataFrame(
+        [
+            {"model": "copies of training stacks", **copies, "novelty_percent": 0.0},
+            {
+                "model": f"heteroforge, {mode}",
+                **own,
+                "novelty_percent": 100 * numbers["novelty"],
+            },
+        ]
+    ).assign(source="this campaign, on the set as rebuilt here")
     if published is None:
-        return row
+        return rows
     table = read_table(published)
     goal = table["model"] == "goal"
-    return pd.concat([table[~goal], row, table[goal]], ignore_index=True)[table.columns]
+    columns = [*table.columns[:-1], "novelty_percent", "source"]
+    return pd.concat([table[~goal], rows, table[goal]], ignore_index=True)[columns]

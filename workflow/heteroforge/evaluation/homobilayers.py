@@ -35,7 +35,7 @@ def published_homobilayers(
         The set, and how many bilayers were left out for each reason.
     """
     found = list(read_bidb_stacks(folder))
-    order = np.sort(np.random.default_rng(seed).permutation(len(found))[:number])
+    order = np.random.default_rng(seed).permutation(len(found))[:number]
     return homobilayers([found[i] for i in order], seed)
 
 

@@ -39,7 +39,7 @@ def janus_bilayers(seed: int, number: int | None = None) -> BenchmarkSet:
     catalogue = Catalogue(monolayers, matches)
     codes = janus_codes(catalogue)
     order = np.random.default_rng(seed).permutation(len(codes))[:number]
-    stacks = [at_contact_gaps(catalogue.decode(codes[i])) for i in np.sort(order)]
+    stacks = [at_contact_gaps(catalogue.decode(codes[i])) for i in order]
     return BenchmarkSet(monolayers, matches, stacks, random_split(len(stacks), seed))
 
 

@@ -76,6 +76,7 @@ class Plan:
         substrate: monolayer that is the lowest layer of every sample; empty: any.
         elements: that every sample holds.
         alignment: `I`, `II` or `any`, of the bands, that the conditional generator is asked for.
+        mismatch_percent: largest strain that it is asked for; whatever comes, `Limits` decide.
         new: monolayers of the catalogue that the library lacks.
     """
 
@@ -86,6 +87,7 @@ class Plan:
     substrate: str = ""
     elements: frozenset[str] = frozenset()
     alignment: str = "any"
+    mismatch_percent: float | None = None
     new: frozenset[str] = frozenset()
 
 
@@ -158,9 +160,12 @@ def latents_of(
         data = StackData(plan.seeds, catalogue, maximum_layers=layers)
         seeds = encode_stacks(trained.model, data, library)
     fewest, most = limits.number_of_layers
+    asked = dict(targets)
+    if plan.mismatch_percent is not None:
+        asked["mismatch_percent"] = (None, plan.mismatch_percent)
     return Latents(
         trained,
-        targets,
+        asked,
         mode=plan.mode,
         weights=_probability(trained, trained.latents, targets) + 1e-3,
         traits=trained.traits.wanted(
@@ -219,7 +224,7 @@ def sample_block(
         if wanted <= 0:
             break
         drawn = latents.draw(generator, OVERSAMPLING * max(wanted, 32))
-        if plan.mode != "prior":
+        if plan.mode not in ("prior", "density"):
             chance = _probability(trained, drawn, targets)
             # Rejection: a latent is kept as often as it is expected to hit, so that the samples
             # spread over all that hits and do not crowd at the surest.

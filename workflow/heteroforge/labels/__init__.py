@@ -1,8 +1,8 @@
 """What is known of stacks: DFT results and physics baselines, in one long table."""
 
 from heteroforge.labels.baseline import (
-    anderson_alignment,
     dispersion_binding_mev_a2,
+    layer_edges,
     stack_baselines,
 )
 from heteroforge.labels.collection import (
@@ -19,10 +19,10 @@ __all__ = [
     "BONDED",
     "COLUMNS",
     "LABELLED",
-    "anderson_alignment",
     "baseline_labels",
     "campaign_labels",
     "dispersion_binding_mev_a2",
+    "layer_edges",
     "mark_bonded",
     "stack_baselines",
     "user_labels",

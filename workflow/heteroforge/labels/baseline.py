@@ -13,7 +13,7 @@ from heteroforge.features import facing_levels
 from heteroforge.structures import Stack, build
 from heteroforge.structures.matching import contact_gap_a
 
-__all__ = ["anderson_alignment", "dispersion_binding_mev_a2", "stack_baselines"]
+__all__ = ["dispersion_binding_mev_a2", "layer_edges", "stack_baselines"]
 
 
 def stack_baselines(
@@ -55,31 +55,18 @@ def stack_baselines(
     }
 
 
-def anderson_alignment(stack: Stack, table: pd.DataFrame) -> str | None:
-    """Type of the band alignment by Anderson's rule: both edges on one layer (I), on two (II), or
-    a broken gap (III); None where an edge of a layer is unknown.
-
-    Args:
-        stack, table: as of `stack_baselines`.
-    """
-    edges = _layer_edges(stack, table)
-    if edges is None:
-        return None
-    valence, conduction = edges.T
-    if conduction.min() < valence.max():
-        return "III"
-    return "I" if valence.argmax() == conduction.argmin() else "II"
-
-
 def _anderson_edges(stack: Stack, table: pd.DataFrame) -> tuple[float | None, float | None]:
-    edges = _layer_edges(stack, table)
+    edges = layer_edges(stack, table)
     if edges is None:
         return None, None
     return float(edges[:, 0].max()), float(edges[:, 1].min())
 
 
-def _layer_edges(stack: Stack, table: pd.DataFrame) -> np.ndarray | None:
-    """VBM and CBM of each layer (layers, 2), facing vacuum levels made equal."""
+def layer_edges(stack: Stack, table: pd.DataFrame) -> np.ndarray | None:
+    """VBM and CBM in eV of each layer (layers, 2), facing vacuum levels made equal.
+
+    None where one of them is unknown. Arguments as of `stack_baselines`.
+    """
     columns = ["vbm_ev", "cbm_ev", "vacuum_step_ev"]
     names = [layer.monolayer.name for layer in stack.layers]
     if not set(names) <= set(table.index):

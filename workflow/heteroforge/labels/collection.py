@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from heteroforge.io import InputError, read_table
 from heteroforge.labels.baseline import stack_baselines
 from heteroforge.structures import Monolayer, Stack, StructureError, build
-from heteroforge.structures.compare import BONDED_CONTACT_RATIO, closest_contact
+from heteroforge.structures.compare import closest_contact
 
 __all__ = [
     "BONDED",
@@ -130,7 +131,8 @@ def campaign_labels(
     and gives no labels.
 
     Returns:
-        The labels, and how many stacks were left out: slid, or of a layer that the library lacks.
+        The labels, with the `closest_contact_ratio` of the relaxed atoms as a further column, and
+        how many stacks were left out: slid, or of a layer that the library lacks.
     """
     results = read_table(path)
     rows, foreign = [], 0
@@ -143,23 +145,33 @@ def campaign_labels(
             if pd.notna(row[name]):
                 rows.append(
                     [stack.key(), stack.to_json(), name, float(row[name]), unit, "dft", str(path),
-                     row["protocol"]]
+                     row["protocol"], row.get("closest_contact_ratio")]
                 )  # fmt: skip
-    return pd.DataFrame(rows, columns=COLUMNS), foreign
+    return pd.DataFrame(rows, columns=[*COLUMNS, "closest_contact_ratio"]), foreign
 
 
-def mark_bonded(labels: pd.DataFrame, monolayers: Mapping[str, Monolayer]) -> pd.DataFrame:
+def mark_bonded(
+    labels: pd.DataFrame, monolayers: Mapping[str, Monolayer], minimum_contact_ratio: float
+) -> pd.DataFrame:
     """DFT labels with the fidelity `BONDED` where the layers of the stack are bonded in DFT.
 
     The screen lets no such stack pass, and nothing that is learned of van der Waals stacks holds
-    for them: among the labels they would widen every interval.
+    for them: among the labels they would widen every interval. What is learned without them holds
+    for a stack that turns out not to bond.
 
     Args:
-        labels: `COLUMNS`, at DFT fidelity.
+        labels: `COLUMNS`, at DFT fidelity, and `closest_contact_ratio` where that is known; where
+            it is not, the layers are put at the labelled distance as they are when free.
         monolayers: the library.
+        minimum_contact_ratio: the ratio below which the screen takes layers for bonded; 0: never.
     """
-    labels = labels.copy()
+    labels = labels.reindex(columns=[*COLUMNS, "closest_contact_ratio"])
     for _, rows in labels.groupby("stack_id"):
+        measured = rows["closest_contact_ratio"].astype(float).min()
+        if measured < minimum_contact_ratio:
+            labels.loc[rows.index, "fidelity"] = BONDED
+        if not np.isnan(measured):
+            continue
         stack = Stack.from_json(rows["specification"].iloc[0], monolayers)
         gaps = rows.loc[rows["property"] == "interlayer_gap_a", "value"]
         if len(stack.interfaces) == 1 and len(gaps):
@@ -167,9 +179,9 @@ def mark_bonded(labels: pd.DataFrame, monolayers: Mapping[str, Monolayer]) -> pd
             relaxed = replace(stack.interfaces[0], gap_a=float(gaps.mean()))
             stack = replace(stack, interfaces=(relaxed,))
         ratio, _ = closest_contact(build(stack))
-        if ratio is not None and ratio < BONDED_CONTACT_RATIO:
+        if ratio is not None and ratio < minimum_contact_ratio:
             labels.loc[rows.index, "fidelity"] = BONDED
-    return labels
+    return labels[COLUMNS]
 
 
 def _stack(specification: str, monolayers: Mapping[str, Monolayer]) -> Stack | None:

@@ -43,7 +43,7 @@ BASES, FIRST_BASIS, END = 12, -2.75, 3.5
 NOISE_DIMENSIONS, WIDTH, TARGET_WIDTH, RANK = 8, 32, 8, 4
 SHARE_UNSPECIFIED, SHARE_OPEN = 0.25, 0.3
 NARROWEST, WIDEST = 0.1, 2.0
-GUIDANCE = 5.0
+GUIDANCE, TRAIT_GUIDANCE = 5.0, 5.0
 CLASSIFIER_STEPS = 300
 
 
@@ -267,7 +267,7 @@ def train_conditional(
     sizes = vocabulary.sizes
     generator = ConditionalGenerator(latents.shape[1], values.shape[1], sizes, fused)
     critic = _Conditioned(latents.shape[1], 1, values.shape[1], sizes, fused)
-    classifier = _train_classifier(latents, traits)
+    classifier = _train_classifier(latents, traits, vocabulary.known(traits))
     generator.middle.copy_(torch.from_numpy(latents.mean(0)))
     generator.spread.copy_(torch.from_numpy(latents.std(0) + 1e-3))
     averaged = deepcopy(generator)
@@ -305,7 +305,7 @@ def train_conditional(
         made = generator(noise, windows, asked)
         loss = -critic(made, windows, asked).mean()
         missing = -nn.functional.logsigmoid(classifier(made)) * asked
-        loss = loss + GUIDANCE * missing.sum(1).mean()
+        loss = loss + TRAIT_GUIDANCE * missing.sum(1).mean()
         if expect is not None:
             loss = loss + GUIDANCE * outside(expect(made), windows).mean()
         loss.backward()
@@ -326,9 +326,10 @@ def train_conditional(
     return averaged, history
 
 
-def _train_classifier(latents: np.ndarray, traits: np.ndarray) -> nn.Module:
-    """A network that tells the traits (logits) of latents, frozen."""
-    inputs, wanted = torch.from_numpy(latents), torch.from_numpy(np.asarray(traits, np.float32))
+def _train_classifier(latents: np.ndarray, traits: np.ndarray, known: np.ndarray) -> nn.Module:
+    """A network that tells the traits (logits) of latents, learned where they are known; frozen."""
+    inputs = torch.from_numpy(latents)
+    wanted, weights = (torch.from_numpy(np.asarray(a, np.float32)) for a in (traits, known))
     network = nn.Sequential(
         nn.BatchNorm1d(inputs.shape[1], affine=False),
         multilayer_perceptron(inputs.shape[1], WIDTH, wanted.shape[1]),
@@ -336,6 +337,6 @@ def _train_classifier(latents: np.ndarray, traits: np.ndarray) -> nn.Module:
     optimiser = torch.optim.Adam(network.parameters(), lr=LEARNING_RATE)
     for _ in range(CLASSIFIER_STEPS):
         optimiser.zero_grad()
-        nn.functional.binary_cross_entropy_with_logits(network(inputs), wanted).backward()
+        nn.functional.binary_cross_entropy_with_logits(network(inputs), wanted, weights).backward()
         optimiser.step()
     return network.eval().requires_grad_(False)

@@ -441,8 +441,8 @@ def evaluate(
             "best": chosen,
         }
         if enough:
-            simpler = min(errors[p]["mae"] for p in PREDICTORS[:-1])
-            entry["network_beats_baselines"] = bool(errors["network"]["mae"] < simpler)
+            simpler = min(errors[p]["rmse"] for p in PREDICTORS[:-1])
+            entry["network_beats_baselines"] = bool(errors["network"]["rmse"] < simpler)
             residual = held_out[chosen][known, j] - values[known, j]
             prior = 0
             if chosen in ("published", "corrected_published"):

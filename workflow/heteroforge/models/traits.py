@@ -37,7 +37,7 @@ class Traits:
         return MAXIMUM_LAYERS, len(ALIGNMENTS), len(self.elements)
 
     def of(self, stacks: Sequence[Stack], alignments: Sequence[str | None]) -> np.ndarray:
-        """All traits of stacks (n, traits); an alignment of None is not known."""
+        """All traits of stacks (n, traits); one not in `ALIGNMENTS` is not told."""
         return np.array(
             [
                 self.wanted(stack.number_of_layers, alignment or "any", set(stack.species))
@@ -45,6 +45,13 @@ class Traits:
             ],
             dtype=np.float32,
         ).reshape(len(stacks), sum(self.sizes))
+
+    def known(self, traits: np.ndarray) -> np.ndarray:
+        """Which of the traits (n, traits) of stacks are known to be there or not to be."""
+        known = np.ones_like(traits)
+        start, end = MAXIMUM_LAYERS, MAXIMUM_LAYERS + len(ALIGNMENTS)
+        known[:, start:end] = traits[:, start:end].any(axis=1, keepdims=True)
+        return known
 
     def wanted(
         self, number_of_layers: int = 0, alignment: str = "any", elements: Collection[str] = ()

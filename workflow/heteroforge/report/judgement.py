@@ -14,7 +14,6 @@ from ase.data import atomic_numbers
 from heteroforge.dft.electronic import SHARED_BELOW, UNDETERMINED_BELOW_EV
 from heteroforge.dft.verification import RECONSTRUCTED_A, layer_edges
 from heteroforge.report.words import formula_text, joined, number_text, quantity, value_text
-from heteroforge.structures.compare import BONDED_CONTACT_RATIO
 
 __all__ = [
     "best_first",
@@ -36,6 +35,9 @@ CLOSE = {"eV": 0.1, "meV/Å²": 1.0, "Å": 0.05}
 LARGE_STRAIN_SHARE = 0.2  # of the binding energy
 STACKING_FAULT_MEV_A2 = 5.0  # stackings this near in energy occur side by side
 SMALLEST_SLIDE_A = 0.005
+# Nearer than this share of covalent radii, published bilayers bind like bonded ones
+# (docs/learning.md).
+BONDED_CONTACT_RATIO = 1.2
 LARGE_SLIDE_A = 0.5  # a third of the way between neighbouring high-symmetry registries of MX2
 
 

@@ -364,16 +364,17 @@ def _write_metrics(section: Section, metrics: Mapping, calibration: Mapping) -> 
     text = f"The GNN beats every simpler predictor for {number_text(len(beaten))} of "
     text += f"{count_text(len(known), 'property', 'properties')}"
     text += f" ({joined([quantity(n).words for n in beaten])})" if beaten else ""
-    section.paragraphs.append(text + "; the best one on unseen pairs is used for each property.")
+    text += "; published DFT is used for each property unless another's squared error on unseen "
+    section.paragraphs.append(text + "pairs is smaller beyond chance.")
     section.tables.append(_predictors_table(known, calibration))
 
 
 def _predictors_table(properties: Mapping, calibration: Mapping) -> Table:
-    """Mean absolute errors on unseen pairs, properties in rows, predictors in columns."""
+    """Root mean square errors on unseen pairs, properties in rows, predictors in columns."""
     predictors = list(dict.fromkeys(p for e in properties.values() for p in e["predictors"]))
     columns = [("property", "property", False), ("labels", "DFT labels", True)]
     columns += [("used", "used", False)]
-    columns += [(f"mae_{p}", _predictor_words(p), True) for p in predictors]
+    columns += [(f"rmse_{p}", _predictor_words(p), True) for p in predictors]
     columns += [("coverage", "inside the 68\u202f% interval, width fitted without the pair", True)]
     rows = []
     for name, entry in properties.items():
@@ -381,12 +382,12 @@ def _predictors_table(properties: Mapping, calibration: Mapping) -> Table:
         row = [(quantity(name).label, name), (number_text(labels), str(labels))]
         row.append((_predictor_words(str(best)), str(best)))
         for predictor in predictors:
-            mae = (entry["predictors"].get(predictor) or {}).get("mae")
-            row.append((_error_text(name, mae), "" if mae is None else repr(float(mae))))
+            rmse = (entry["predictors"].get(predictor) or {}).get("rmse")
+            row.append((_error_text(name, rmse), "" if rmse is None else repr(float(rmse))))
         inside = [c for c in (calibration.get(name) or {}).get("coverage") or [] if c is not None]
         row.append((f"{100 * inside[0]:.0f}\u202f%", repr(inside[0])) if inside else ("–", ""))
         rows.append(row)
-    title = "Mean absolute errors of all predictors, on pairs left out"
+    title = "Root mean square errors of all predictors, on pairs left out"
     return Table("gnn-metrics", title, columns, rows)
 
 

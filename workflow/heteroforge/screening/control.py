@@ -24,6 +24,8 @@ def draw_control(
     maximum_mismatch_percent: float,
     minimum_materials: int,
     elements_excluded: Collection[str] = (),
+    elements: Collection[str] = (),
+    substrate: str = "",
     seed: int,
 ) -> pd.DataFrame:
     """Stacks drawn at random, each with the same chance, from those that may be selected.
@@ -37,6 +39,8 @@ def draw_control(
         number: how many are wanted; fewer come where there are no more.
         labelled: keys of stacks with DFT labels.
         maximum_atoms, maximum_mismatch_percent, minimum_materials, elements_excluded: limits.
+        elements: that samples were asked to hold.
+        substrate: monolayer that samples were asked to lie on; empty: any.
         seed: of the draw.
 
     Returns:
@@ -55,7 +59,13 @@ def draw_control(
         minimum_materials,
         elements_excluded,
     )
-    inside = np.flatnonzero([fault == "" for fault in faults])
+    wanted = set(elements)
+    inside = np.flatnonzero(
+        [
+            fault == "" and wanted <= set(stack.species) and _lies_on(stack, substrate)
+            for fault, stack in zip(faults, stacks, strict=True)
+        ]
+    )
     generator = np.random.default_rng([seed, 2])  # of its own: selection does not move it
     drawn = generator.permutation(inside)[:number]
     return (
@@ -67,6 +77,12 @@ def draw_control(
         )
         .reset_index(drop=True)
     )
+
+
+def _lies_on(stack: Stack, substrate: str) -> bool:
+    """Whether a monolayer is the lowest layer of a stack, or of the stack upside down."""
+    ends = stack.layers[0], stack.layers[-1]
+    return not substrate or substrate in {layer.monolayer.name for layer in ends}
 
 
 def add_control(selected: pd.DataFrame, control: pd.DataFrame) -> pd.DataFrame:

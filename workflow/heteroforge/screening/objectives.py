@@ -8,12 +8,14 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
+from heteroforge.dft.electronic import anderson_alignment
 from heteroforge.features import facing_levels
 from heteroforge.io import InputError
+from heteroforge.labels import layer_edges
 from heteroforge.models.windows import window_probability
 from heteroforge.structures import Stack
 
-__all__ = ["joint_probability", "pareto_ranks", "type_ii_probability"]
+__all__ = ["expected_alignment", "joint_probability", "pareto_ranks", "type_ii_probability"]
 
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(24)
 
@@ -48,6 +50,19 @@ def joint_probability(
         separate = predictions["type_ii_probability"].fillna(0.5).to_numpy(dtype=float)
         result = result * (separate if alignment == "II" else 1.0 - separate)
     return result
+
+
+def expected_alignment(stack: Stack, table: pd.DataFrame) -> str | None:
+    """Alignment by Anderson's rule as `dft.electronic.anderson_alignment` names it.
+
+    None where an edge of a layer is unknown.
+
+    Args:
+        stack: any stack.
+        table: of the library, indexed by monolayer_id.
+    """
+    edges = layer_edges(stack, table)
+    return None if edges is None else anderson_alignment(edges.tolist())[0]
 
 
 def type_ii_probability(

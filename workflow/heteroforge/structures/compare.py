@@ -9,7 +9,6 @@ from heteroforge.structures.monolayer import in_plane
 from heteroforge.structures.plane import cell_parameters
 
 __all__ = [
-    "BONDED_CONTACT_RATIO",
     "closest_contact",
     "deformation_a",
     "interlayer_gaps_a",
@@ -19,9 +18,6 @@ __all__ = [
 ]
 
 
-# Nearer than this share of covalent radii, published bilayers bind like bonded ones
-# (docs/learning.md).
-BONDED_CONTACT_RATIO = 1.2
 _REACH_A = 6.0  # contacts across a gap are looked for within
 
 
