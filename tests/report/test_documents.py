@@ -20,17 +20,17 @@ def rules_and_outputs() -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for path in RULES:
         text = path.read_text(encoding="utf-8")
-        for name, value in re.findall(r'^([A-Z]+) = f"(\{[A-Z]+\}/[^"]*)"', text, re.MULTILINE):
+        for name, value in re.findall(r'^([A-Z_]+) = f"(\{[A-Z_]+\}/[^"]*)"', text, re.MULTILINE):
             folders[name] = resolved(value, folders)
         for name, body in re.findall(r"^rule (\w+):\n((?:(?:    .*)?\n)*)", text, re.MULTILINE):
             block = re.search(r"^    output:\n((?:        .*\n)+)", body, re.MULTILINE)
-            files = re.findall(r'f"(\{[A-Z]+\}/[^"]*)"', block[1]) if block else []
+            files = re.findall(r'f"(\{[A-Z_]+\}/[^"]*)"', block[1]) if block else []
             found[name] = {resolved(file, folders) for file in files}
     return found
 
 
 def resolved(text: str, folders: dict[str, str]) -> str:
-    text = re.sub(r"(?<!\{)\{([A-Z]+)\}", lambda match: folders[match[1]], text)
+    text = re.sub(r"(?<!\{)\{([A-Z_]+)\}", lambda match: folders[match[1]], text)
     return text.replace("{{", "{").replace("}}", "}").removeprefix("/")
 
 
