@@ -35,7 +35,7 @@ SMALLEST = {
         "maximum_atoms": 4,
         "elements_allowed": ["B", "C", "H", "N"],
     },
-    "gvae": {"latent_dimensions": 6, "epochs": 4, "batch_size": 16},
+    "gvae": {"latent_dimensions": 6, "epochs": 4, "batch_size": 16, "conditional_steps": 30},
     "gnn": {"members": 2, "epochs": 2, "batch_size": 16},
     "samples": {"number": 40, "shards": 2},
     "targets": {"gap_ev": [0.5, 6.0]},
