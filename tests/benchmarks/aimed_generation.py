@@ -88,6 +88,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=200, help="latents decoded per way")
     parser.add_argument("--epochs", type=int, default=150)
     parser.add_argument("--conditional-steps", type=int, default=900)
+    parser.add_argument("--concatenated", action="store_true", help="in place of fused targets")
     parser.add_argument("--seed", type=int, default=7)
     options = parser.parse_args()
     folder = options.campaign
@@ -124,6 +125,7 @@ def main() -> None:
         learning_rate=0.005,
         kl_weight=0.05,
         conditional_steps=options.conditional_steps,
+        fused=not options.concatenated,
         alignments=[expected_alignment(stack, library.table) for stack in stacks[:training]],
         seed=options.seed,
     )

@@ -30,7 +30,10 @@ rule build_benchmark_set:
     conda:
         "../../envs/ml.yaml"
     params:
-        settings=config["generation_benchmark"],
+        settings={
+            key: config["generation_benchmark"][key]
+            for key in ("set", "data", "bilayers")
+        },
         seed=config["seed"],
     message:
         "Building the set {params.settings[set]}."

@@ -164,7 +164,7 @@ def comparison_table(numbers: Mapping, mode: str, published: str | Path | None) 
         ]
     ).assign(source="this campaign, on the set as rebuilt here")
     if published is None:
-        return rows
+        return rows[["model", *STRUCTURE_COLUMNS.values(), "novelty_percent", "source"]]
     table = read_table(published)
     goal = table["model"] == "goal"
     columns = [*table.columns[:-1], "novelty_percent", "source"]

@@ -144,6 +144,7 @@ def train_gvae(
     seed: int,
     conditional_steps: int = 0,
     alignments: Sequence[str | None] = (),
+    fused: bool = True,
     width: int = 64,
     patience: int | None = None,
     checkpoint: str | Path | None = None,
@@ -159,6 +160,7 @@ def train_gvae(
         number_of_layers: [fewest, most] layers of the stacks.
         conditional_steps: of the generator that draws latents for a target; 0: none is trained.
         alignments: band alignment of the training stacks, None where unknown; all by default.
+        fused: of `train_conditional`; False is what fusion is compared with.
         patience: epochs without improvement before stopping; a quarter of all by default.
 
     Raises:
@@ -264,6 +266,7 @@ def train_gvae(
             np.concatenate([traits, traits]),
             trained.traits,
             steps=conditional_steps,
+            fused=fused,
             seed=seed,
             expect=lambda latent: model.property_head(latent)[:, : len(names)],
             progress=progress,
