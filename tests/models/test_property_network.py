@@ -217,7 +217,7 @@ def test_evaluation_stands_beside_baselines(members, published, small_table, tmp
     for name in PROPERTIES:
         entry = metrics["properties"][name]
         assert set(entry["predictors"]) == set(PREDICTORS)
-        errors = {p: e["mae"] for p, e in entry["predictors"].items()}
+        errors = {p: e["rmse"] for p, e in entry["predictors"].items()}
         assert entry["best"] in (min(PREDICTORS, key=lambda p: errors[p]), "published")
         assert calibration["properties"][name]["predictor"] == entry["best"]
     # A constant shift is what the correction finds and the plain model does not.
