@@ -304,7 +304,7 @@ def write_campaign(folder, hostile: bool = False):
             }
         ),
     )
-    figure = history_figure([1, 2, 3], {"baseline": [1, 2, 3], "dft": [1, 2, 4]}, "gap (eV)")
+    figure = history_figure([1, 2, 3], {"baseline": [1, 2, 3], "DFT": [1, 2, 4]}, "gap (eV)")
     save(figure, folder / "labels/predicted_and_dft.png")
     many = 200
     for shard in (0, 1):

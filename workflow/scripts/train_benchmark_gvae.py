@@ -8,7 +8,7 @@ import torch
 from heteroforge.evaluation.benchmark_sets import read_set
 from heteroforge.io import log_to, write_table
 from heteroforge.models.gvae_training import save_gvae, train_gvae
-from heteroforge.report.figures import history_figure, save
+from heteroforge.report.figures import gvae_history_figure, save
 
 MOST_VALIDATED = 1000  # as one batch, each epoch
 
@@ -29,6 +29,5 @@ trained = train_gvae(
 save_gvae(snakemake.output.model, trained)
 history = pd.DataFrame(trained.history.rows)
 write_table(snakemake.output.history, history)
-curves = {name: history[name] for name in ("loss", "validation_loss", "kl", "layers", "registry")}
-save(history_figure(history["epoch"], curves), snakemake.output.picture)
+save(gvae_history_figure(history), snakemake.output.picture)
 Path(snakemake.params.checkpoint).unlink(missing_ok=True)

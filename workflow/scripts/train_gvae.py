@@ -11,7 +11,7 @@ from heteroforge.generation import propose_monolayers
 from heteroforge.io import log_to, provenance, read_table, write_json, write_table
 from heteroforge.models.catalogue import Catalogue
 from heteroforge.models.gvae_training import best_labels, prepare_stacks, save_gvae, train_gvae
-from heteroforge.report.figures import history_figure, save
+from heteroforge.report.figures import gvae_history_figure, save
 from heteroforge.screening.objectives import expected_alignment
 from heteroforge.sources import read_library
 
@@ -64,7 +64,6 @@ metrics["training"] = {
 }
 metrics["provenance"] = provenance()
 write_json(snakemake.output.metrics, metrics)
-curves = {name: history[name] for name in ("loss", "validation_loss", "kl", "layers", "registry")}
-save(history_figure(history["epoch"], curves), snakemake.output.picture)
+save(gvae_history_figure(history), snakemake.output.picture)
 Path(snakemake.params.checkpoint).unlink(missing_ok=True)
 print({part: metrics[part] for part in ("reconstruction", "generation")})

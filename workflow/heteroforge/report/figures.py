@@ -16,6 +16,7 @@ from xml.etree import ElementTree
 
 import matplotlib
 import numpy as np
+import pandas as pd
 from ase import Atoms
 from ase.data import atomic_numbers, covalent_radii
 from ase.neighborlist import primitive_neighbor_list
@@ -41,6 +42,7 @@ __all__ = [
     "element_colours",
     "funnel_figure",
     "gallery_figure",
+    "gvae_history_figure",
     "history_figure",
     "inline_svg",
     "layer_indices",
@@ -82,6 +84,17 @@ _ELEMENT_COLOURS = (
     "#7f8b97",
     "#c25b6a",
 )
+
+# Of the training of the generative model; the terms are of the training stacks.
+GVAE_CURVES = {
+    "loss": "loss",
+    "validation_loss": "loss without properties, held out",
+    "kl": "Kullback–Leibler term",
+    "layers": "choice of layers",
+    "registry": "registry",
+    "property": "properties",
+    "validation_property": "properties, held out",
+}
 
 MOST_HEIGHT_A = 13.5  # of the top view
 SCALE_BAR_A = 5.0
@@ -776,7 +789,7 @@ def history_figure(
         everything = everything[np.isfinite(everything)]
         for i, (name, values) in enumerate(curves.items()):
             axes.plot(
-                epochs, values, label=quantity(name).words,
+                epochs, values, label=name,
                 color=SERIES_COLOURS[i % len(SERIES_COLOURS)],
                 ls=("-", "--", ":", "-.")[(i // 3) % 4],
             )  # fmt: skip
@@ -787,6 +800,12 @@ def history_figure(
         axes.grid(axis="y")
         axes.legend(loc="center left", bbox_to_anchor=(1.02, 0.5))
     return figure
+
+
+def gvae_history_figure(history: pd.DataFrame) -> Figure:
+    """Training curves of the generative model: the loss, and what it says of single choices."""
+    curves = {words: history[name] for name, words in GVAE_CURVES.items() if history[name].any()}
+    return history_figure(history["epoch"], curves)
 
 
 def scatter_figure(
