@@ -15,9 +15,10 @@ The canonical description is the smallest over all operations, found interface b
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from math import gcd
+from math import floor, gcd, inf
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -42,6 +43,7 @@ class _Junction:
     Attributes:
         forms: discrete part (faces and T) of each description, as an index into `names` (n).
         names: the discrete parts as text.
+        first: descriptions of the smallest form.
         matrices, shifts: registry in grid steps k → (k + shift) matrix, modulo `steps`.
         lower, upper: index of the operation of each layer (n).
         number_of_upper: how many operations the upper layer has.
@@ -53,31 +55,39 @@ class _Junction:
 
     forms: np.ndarray
     names: tuple[str, ...]
+    first: np.ndarray
     matrices: np.ndarray
     shifts: np.ndarray
     lower: np.ndarray
     upper: np.ndarray
     number_of_upper: int
-    to_grid: np.ndarray
+    to_grid: list[list[float]]
     steps: int
-    reduced: np.ndarray
-    reduced_integers: np.ndarray
-    to_reduced: np.ndarray
-    origin: np.ndarray
+    reduced: list[list[float]]
+    reduced_integers: list[list[int]]
+    to_reduced: list[list[float]]
+    origin: list[float]
 
-    def grid(self, registry: np.ndarray) -> np.ndarray:
+    def grid(self, registry: tuple[float, float]) -> tuple[int, int]:
         """The grid point nearest in the plane to a registry of the layers' own origins."""
-        place = (registry + self.origin) @ self.to_grid
+        # Plain numbers: arrays of two are many times slower, and every sample comes by here.
+        place = _times((registry[0] + self.origin[0], registry[1] + self.origin[1]), self.to_grid)
         # In the reduced basis, so that the choice does not depend on the description.
-        coordinates = place @ self.to_reduced
-        corner = np.floor(coordinates)
-        near = corner + _CORNERS
-        distance = (((near - coordinates) @ self.reduced) ** 2).sum(axis=1)
-        chosen = near[int(np.argmin(np.round(distance, 9)))]
-        return np.round(chosen @ self.reduced_integers).astype(int)
+        u, v = _times(place, self.to_reduced)
+        nearest, least = (0, 0), inf
+        for corner in ((i, j) for i in (floor(u), floor(u) + 1) for j in (floor(v), floor(v) + 1)):
+            x, y = _times((corner[0] - u, corner[1] - v), self.reduced)
+            distance = round(x * x + y * y, 9)
+            if distance < least:
+                nearest, least = corner, distance
+        x, y = _times(nearest, self.reduced_integers)
+        return round(x), round(y)
 
 
-_CORNERS = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
+def _times(row: Sequence[float], matrix: Sequence[Sequence[float]]) -> tuple[float, float]:
+    """A row (2) times a matrix (2, 2)."""
+    (a, b), (c, d) = matrix
+    return row[0] * a + row[1] * c, row[0] * b + row[1] * d
 
 
 def stack_key(stack: Stack) -> str:
@@ -108,15 +118,14 @@ def _chain(stack: Stack) -> str:
             upper.supercell,
             upper.flipped,
         )
-        if allowed is None:
-            candidates = np.arange(len(junction.forms))
-        else:
+        candidates = junction.first
+        if allowed is not None:
             candidates = np.flatnonzero(allowed[junction.lower])
-        forms = junction.forms[candidates]
-        candidates = candidates[forms == forms.min()]
-        registry = np.array(interface.offset) @ np.array(lower.supercell)
+            forms = junction.forms[candidates]
+            candidates = candidates[forms == forms.min()]
         steps = junction.steps
-        place = junction.grid(registry) + junction.shifts[candidates]
+        place = junction.grid(_times(interface.offset, lower.supercell))
+        place = place + junction.shifts[candidates]
         place = (place[:, None, :] @ junction.matrices[candidates])[:, 0] % steps
         codes = place[:, 0] * steps + place[:, 1]
         least = int(codes.min())
@@ -176,17 +185,18 @@ def _junction(
     return _Junction(
         forms=forms.ravel().astype(np.int16),
         names=names,
+        first=np.flatnonzero(forms.ravel() == forms.min()),
         matrices=matrices[i].astype(np.int16),
         shifts=np.round(shifts).astype(np.int16),
         lower=i.astype(np.int16),
         upper=j.astype(np.int16),
         number_of_upper=len(second.matrices),
-        to_grid=to_grid,
+        to_grid=to_grid.tolist(),
         steps=steps,
-        reduced=reduced_integers @ grid,
-        reduced_integers=reduced_integers,
-        to_reduced=np.linalg.inv(reduced_integers),
-        origin=second.origin @ inverse / cells_top - first.origin,
+        reduced=(reduced_integers @ grid).tolist(),
+        reduced_integers=reduced_integers.tolist(),
+        to_reduced=np.linalg.inv(reduced_integers).tolist(),
+        origin=(second.origin @ inverse / cells_top - first.origin).tolist(),
     )
 
 
