@@ -7,6 +7,7 @@ FINGERPRINTS = "resources/downloads/fingerprints"
 localrules:
     install_fingerprints,
     generation_benchmark,
+    sampling_speed,
 
 
 rule build_benchmark_set:
@@ -144,3 +145,32 @@ rule generation_benchmark:
         rules.train_benchmark_gvae.output,
         rules.generate_benchmark_stacks.output,
         rules.measure_benchmark_gvae.output,
+
+
+rule measure_sampling_speed:
+    input:
+        benchmark_set=rules.build_benchmark_set.output,
+        model=rules.train_benchmark_gvae.output.model,
+    output:
+        speed=f"{GENERATION_BENCHMARK}/sampling_speed.json",
+    log:
+        f"{LOGS}/measure_sampling_speed.log",
+    benchmark:
+        f"{BENCHMARKS}/measure_sampling_speed.tsv"
+    conda:
+        "../../envs/ml.yaml"
+    threads: 2
+    params:
+        timed=config["generation_benchmark"]["timed"],
+        shards=config["samples"]["shards"],
+        mode=config["samples"]["mode"],
+        seed=config["seed"],
+    message:
+        "Timing {params.timed} samples of the benchmark's model."
+    script:
+        "../scripts/measure_sampling_speed.py"
+
+
+rule sampling_speed:
+    input:
+        rules.measure_sampling_speed.output,

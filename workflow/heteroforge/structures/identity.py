@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from heteroforge.structures.monolayer import Monolayer
+from heteroforge.structures.monolayer import Monolayer, Operations
 from heteroforge.structures.plane import reduce_cell
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ DEFECT_STEP_A = 0.25
 
 
 @dataclass(frozen=True)
-class _Junction:
-    """Two layers on each other, for all pairs of their operations (n pairs).
+class _Descriptions:
+    """All pairs of operations of two layers on each other (n pairs), whatever the layers' sizes.
 
     Attributes:
         forms: discrete part (faces and T) of each description, as an index into `names` (n).
@@ -47,10 +47,10 @@ class _Junction:
         matrices, shifts: registry in grid steps k → (k + shift) matrix, modulo `steps`.
         lower, upper: index of the operation of each layer (n).
         number_of_upper: how many operations the upper layer has.
-        to_grid: from the lower layer's fractional coordinates to grid steps (2, 2).
-        reduced, reduced_integers: reduced basis of the grid (2, 2), in Å and in grid steps;
-            to_reduced: inverse of the latter.
-        origin: registry of the layers' symmetry origins where that of their own ones is 0 (2).
+        basis: of the lattice up to which the registry is defined, in parts of the lower layer's
+            cell (2, 2).
+        parts: into how many the lower layer's cell is divided.
+        inverse: T⁻¹ times the number of cells of the upper layer (2, 2).
     """
 
     forms: np.ndarray
@@ -61,8 +61,26 @@ class _Junction:
     lower: np.ndarray
     upper: np.ndarray
     number_of_upper: int
-    to_grid: list[list[float]]
+    basis: np.ndarray
+    parts: int
+    inverse: np.ndarray
     steps: int
+
+
+@dataclass(frozen=True)
+class _Junction:
+    """Two layers on each other.
+
+    Attributes:
+        pairs: of their operations.
+        to_grid: from the lower layer's fractional coordinates to grid steps (2, 2).
+        reduced, reduced_integers: reduced basis of the grid (2, 2), in Å and in grid steps;
+            to_reduced: inverse of the latter.
+        origin: registry of the layers' symmetry origins where that of their own ones is 0 (2).
+    """
+
+    pairs: _Descriptions
+    to_grid: list[list[float]]
     reduced: list[list[float]]
     reduced_integers: list[list[int]]
     to_reduced: list[list[float]]
@@ -118,25 +136,25 @@ def _chain(stack: Stack) -> str:
             upper.supercell,
             upper.flipped,
         )
-        candidates = junction.first
+        pairs, steps = junction.pairs, junction.pairs.steps
+        candidates = pairs.first
         if allowed is not None:
-            candidates = np.flatnonzero(allowed[junction.lower])
-            forms = junction.forms[candidates]
+            candidates = np.flatnonzero(allowed[pairs.lower])
+            forms = pairs.forms[candidates]
             candidates = candidates[forms == forms.min()]
-        steps = junction.steps
         place = junction.grid(_times(interface.offset, lower.supercell))
-        place = place + junction.shifts[candidates]
-        place = (place[:, None, :] @ junction.matrices[candidates])[:, 0] % steps
+        place = place + pairs.shifts[candidates]
+        place = (place[:, None, :] @ pairs.matrices[candidates])[:, 0] % steps
         codes = place[:, 0] * steps + place[:, 1]
         least = int(codes.min())
         candidates = candidates[codes == least]
-        allowed = np.zeros(junction.number_of_upper, dtype=bool)
-        allowed[junction.upper[candidates]] = True
-        parts.append(f"{names[i]}|{junction.names[junction.forms[candidates[0]]]}@{least}/{steps}|")
+        allowed = np.zeros(pairs.number_of_upper, dtype=bool)
+        allowed[pairs.upper[candidates]] = True
+        parts.append(f"{names[i]}|{pairs.names[pairs.forms[candidates[0]]]}@{least}/{steps}|")
     return "".join(parts) + names[-1]
 
 
-@lru_cache(maxsize=16384)
+@lru_cache(maxsize=32768)
 def _junction(
     lower: Monolayer,
     supercell_lower: tuple,
@@ -146,57 +164,99 @@ def _junction(
     flipped_upper: bool,
 ) -> _Junction:
     first, second = lower.operations, upper.operations
+    pairs = _descriptions(
+        _group(first), supercell_lower, flipped_lower,
+        _group(second), supercell_upper, flipped_upper,
+    )  # fmt: skip
+    cells_top = _cells(supercell_upper)
+    grid = pairs.basis @ lower.cell / pairs.parts
+    reduced_integers = reduce_cell(grid)
+    return _Junction(
+        pairs=pairs,
+        to_grid=(pairs.parts * np.linalg.inv(pairs.basis)).tolist(),
+        reduced=(reduced_integers @ grid).tolist(),
+        reduced_integers=reduced_integers.tolist(),
+        to_reduced=np.linalg.inv(reduced_integers).tolist(),
+        origin=(second.origin @ pairs.inverse / cells_top - first.origin).tolist(),
+    )
+
+
+def _group(operations: Operations) -> tuple:
+    """Operations without their origin: many layers have the same."""
+    parts = (operations.matrices, operations.shifts, operations.exchanges_faces)
+    return tuple(part.tobytes() for part in parts)
+
+
+def _cells(supercell: tuple) -> int:
+    (a, b), (c, d) = supercell
+    return round(a * d - b * c)
+
+
+@lru_cache(maxsize=16384)
+def _descriptions(
+    first: tuple,
+    supercell_lower: tuple,
+    flipped_lower: bool,
+    second: tuple,
+    supercell_upper: tuple,
+    flipped_upper: bool,
+) -> _Descriptions:
+    matrices_first, shifts_first, faces_first = _ungrouped(first)
+    matrices_second, shifts_second, faces_second = _ungrouped(second)
     bottom, top = np.array(supercell_lower), np.array(supercell_upper)
-    cells_bottom = round(float(np.linalg.det(bottom)))
-    cells_top = round(float(np.linalg.det(top)))
+    cells_bottom, cells_top = _cells(supercell_lower), _cells(supercell_upper)
     relation = _adjugate(bottom) @ top  # T times cells_bottom
     inverse = _adjugate(top) @ bottom  # T⁻¹ times cells_top
     divisor = gcd(*(int(x) for x in relation.ravel()), cells_bottom)
     # Operations change both handednesses or none: the stack's cell is right-handed.
-    parity_first = np.round(np.linalg.det(first.matrices)).astype(int)
-    parity_second = np.round(np.linalg.det(second.matrices)).astype(int)
+    parity_first = np.round(np.linalg.det(matrices_first)).astype(int)
+    parity_second = np.round(np.linalg.det(matrices_second)).astype(int)
     i, j = np.nonzero(parity_first[:, None] == parity_second[None, :])
-    inverse_first = np.round(np.linalg.inv(first.matrices)).astype(int)
-    inverse_second = np.round(np.linalg.inv(second.matrices)).astype(int)
-    relations = first.matrices[i] @ (relation // divisor) @ inverse_second[j]
+    inverse_first = np.round(np.linalg.inv(matrices_first)).astype(int)
+    inverse_second = np.round(np.linalg.inv(matrices_second)).astype(int)
+    relations = matrices_first[i] @ (relation // divisor) @ inverse_second[j]
     rows = np.column_stack(
         [
-            first.exchanges_faces[i] ^ flipped_lower,
-            second.exchanges_faces[j] ^ flipped_upper,
+            faces_first[i] ^ flipped_lower,
+            faces_second[j] ^ flipped_upper,
             np.full(len(i), cells_bottom // divisor),
             relations.reshape(-1, 4),
         ]
     ).astype(int)
     distinct, forms = np.unique(rows, axis=0, return_inverse=True)
-    names = tuple(",".join(map(str, row)) for row in distinct.tolist())
     # The registry is defined up to the lattices of both layers together.
     generators = np.concatenate([cells_top * np.eye(2, dtype=int), inverse])
     basis = _hermite(generators)
     index = cells_top**2 // (basis[0, 0] * basis[1, 1])
     steps = 24 if index < 4 else 12 if index < 16 else 6
-    matrices = np.empty((len(first.matrices), 2, 2), dtype=int)
+    matrices = np.empty((len(matrices_first), 2, 2), dtype=int)
     for k, turn in enumerate(inverse_first):
         canonical = _hermite(generators @ turn)
         matrices[k] = np.round(basis @ turn @ np.linalg.inv(canonical)).astype(int)
     to_grid = steps * cells_top * np.linalg.inv(basis)
-    shifts = (second.shifts[j] @ inverse / cells_top - first.shifts[i]) @ to_grid
-    grid = basis @ lower.cell / (steps * cells_top)
-    reduced_integers = reduce_cell(grid)
-    return _Junction(
+    shifts = (shifts_second[j] @ inverse / cells_top - shifts_first[i]) @ to_grid
+    return _Descriptions(
         forms=forms.ravel().astype(np.int16),
-        names=names,
+        names=tuple(",".join(map(str, row)) for row in distinct.tolist()),
         first=np.flatnonzero(forms.ravel() == forms.min()),
         matrices=matrices[i].astype(np.int16),
         shifts=np.round(shifts).astype(np.int16),
         lower=i.astype(np.int16),
         upper=j.astype(np.int16),
-        number_of_upper=len(second.matrices),
-        to_grid=to_grid.tolist(),
+        number_of_upper=len(matrices_second),
+        basis=basis,
+        parts=steps * cells_top,
+        inverse=inverse,
         steps=steps,
-        reduced=(reduced_integers @ grid).tolist(),
-        reduced_integers=reduced_integers.tolist(),
-        to_reduced=np.linalg.inv(reduced_integers).tolist(),
-        origin=(second.origin @ inverse / cells_top - first.origin).tolist(),
+    )
+
+
+def _ungrouped(group: tuple) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    matrices, shifts, faces = group
+    return (
+        np.frombuffer(matrices, dtype=int).reshape(-1, 2, 2),
+        np.frombuffer(shifts, dtype=float).reshape(-1, 2),
+        np.frombuffer(faces, dtype=bool),
     )
 
 

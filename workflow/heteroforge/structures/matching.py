@@ -261,6 +261,7 @@ def contact_gap_a(stack: Stack, index: int) -> float:
     return float(_contact_gaps(lower, upper, shift, stack.cell)[0])
 
 
+@lru_cache(maxsize=20000)
 def rotation_axes(monolayer: Monolayer, order: int) -> np.ndarray:
     """In-plane positions (n, 2), fractional, of axes of at least this order normal to the layer."""
     if monolayer.symmetry is None:
