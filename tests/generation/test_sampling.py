@@ -55,6 +55,14 @@ def test_result_does_not_depend_on_the_number_of_shards(small_gvae, small_catalo
     assert set(other["stack_id"]) != set(whole["stack_id"])
 
 
+def test_elements_that_no_layer_holds(small_gvae, small_catalogue):
+    with pytest.raises(StructureError, match="samples.elements: no monolayer of the library .* Xe"):
+        sample_shard(
+            small_gvae, small_catalogue, {}, LIMITS, {}, seed=3, number=20, shard=0, shards=1,
+            plan=Plan(elements=frozenset({"Xe"})), progress=False,
+        )  # fmt: skip
+
+
 def test_samples_hold_the_elements_that_were_asked_for(small_gvae, small_catalogue):
     samples, counts = sample_shard(
         small_gvae, small_catalogue, {}, LIMITS, {}, seed=3, number=20, shard=0, shards=1,

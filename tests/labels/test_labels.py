@@ -12,6 +12,7 @@ from heteroforge.labels import (
     COLUMNS,
     baseline_labels,
     campaign_labels,
+    dft_labels,
     dispersion_binding_mev_a2,
     mark_bonded,
     stack_baselines,
@@ -143,6 +144,16 @@ def test_results_of_a_campaign_become_labels(tmp_path):
         "gap_ev", "vbm_ev", "binding_energy_mev_a2", "interlayer_gap_a"
     }  # fmt: skip
     assert set(labels["protocol"]) == {"quick"}
+
+
+def test_labels_of_all_sources_are_marked_together(tmp_path):
+    own = tmp_path / "labels.csv"
+    rows = [row("interlayer_gap_a", 1.9), row("gap_ev", 1.0)]
+    write_table(own, pd.DataFrame(rows))
+    assert dft_labels([own], [], LAYERS, 1.2)["fidelity"].tolist() == [BONDED, BONDED]
+    assert dft_labels([own], [], LAYERS, 0.0)["fidelity"].tolist() == ["dft", "dft"]
+    nothing = dft_labels([], [], LAYERS, 1.2)
+    assert nothing.empty and list(nothing) == COLUMNS
 
 
 def test_stacks_that_bond_in_dft_are_marked_whatever_gap_they_were_specified_with():

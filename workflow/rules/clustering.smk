@@ -33,14 +33,9 @@ rule describe_monolayers:
 # because the stage labels waits for all pairs of the library, and this one need not.
 rule collect_targets:
     input:
+        **DFT_LABELS,
         structures=rules.build_library.output.structures,
         table=rules.build_library.output.table,
-        bundled=[f"{BUNDLED}/bilayers.csv"] if config["labels"]["bundled"] else [],
-        campaigns=[
-            f"results/{name}/dft/results.parquet"
-            for name in config["labels"]["from_campaigns"]
-        ],
-        own=[config["labels"]["table"]] if config["labels"]["table"] else [],
     output:
         targets=f"{CLUSTERING}/targets.parquet",
     log:
@@ -49,6 +44,8 @@ rule collect_targets:
         f"{BENCHMARKS}/collect_targets.tsv"
     conda:
         "../../envs/ml.yaml"
+    params:
+        minimum_contact_ratio=BONDED_BELOW,
     message:
         "Collecting what is asked of a semiconductor."
     script:

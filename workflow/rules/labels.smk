@@ -10,15 +10,10 @@ localrules:
 
 rule collect_labels:
     input:
+        **DFT_LABELS,
         structures=rules.build_library.output.structures,
         table=rules.build_library.output.table,
         stacks=rules.enumerate_stacks.output.stacks,
-        bundled=[f"{BUNDLED}/bilayers.csv"] if config["labels"]["bundled"] else [],
-        campaigns=[
-            f"results/{name}/dft/results.parquet"
-            for name in config["labels"]["from_campaigns"]
-        ],
-        own=[config["labels"]["table"]] if config["labels"]["table"] else [],
         published=PUBLISHED_MODEL,
     output:
         labels=f"{LABELS}/labels.parquet",
@@ -37,12 +32,7 @@ rule collect_labels:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime=lambda wildcards, attempt: 60 * attempt,
     params:
-        # What the screen takes for bonded, it does not choose: no need to learn of it.
-        minimum_contact_ratio=(
-            config["screening"]["force_field"]["minimum_contact_ratio"]
-            if config["screening"]["force_field"]["use"]
-            else 0.0
-        ),
+        minimum_contact_ratio=BONDED_BELOW,
     message:
         "Collecting labels of stacks."
     script:

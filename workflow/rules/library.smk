@@ -1,6 +1,21 @@
 # Rules of the stage library: monolayers of one or several sources, checked, in one form.
 LIBRARY = f"{RESULTS}/library"
 BUNDLED = "resources/library"
+# DFT results that are known of stacks, which several stages read.
+DFT_LABELS = {
+    "bundled": [f"{BUNDLED}/bilayers.csv"] if config["labels"]["bundled"] else [],
+    "campaigns": [
+        f"results/{name}/dft/results.parquet"
+        for name in config["labels"]["from_campaigns"]
+    ],
+    "own": [config["labels"]["table"]] if config["labels"]["table"] else [],
+}
+# What the screen takes for bonded, it does not choose: no need to learn of it.
+BONDED_BELOW = (
+    config["screening"]["force_field"]["minimum_contact_ratio"]
+    if config["screening"]["force_field"]["use"]
+    else 0.0
+)
 
 LIBRARY_SOURCES = configuration.library_sources(config["library"])
 # What the monolayers depend on; the Materials Project is no file.

@@ -4,7 +4,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from heteroforge.io import log_to, read_table, write_table
-from heteroforge.labels import COLUMNS, baseline_labels, campaign_labels, mark_bonded, user_labels
+from heteroforge.labels import baseline_labels, dft_labels
 from heteroforge.models.published import PublishedModel, published_labels
 from heteroforge.report.figures import save
 from heteroforge.report.labels import labels_figure
@@ -13,18 +13,12 @@ from heteroforge.structures import Stack
 
 log_to(snakemake.log[0])
 library = read_library(snakemake.input.structures, snakemake.input.table)
-tables = []
-for paths, read in (
-    (snakemake.input.bundled, user_labels),
-    (snakemake.input.campaigns, campaign_labels),
-    (snakemake.input.own, user_labels),
-):
-    for path in [paths] if isinstance(paths, str) else paths:
-        found, foreign = read(path, library.monolayers)
-        tables.append(found)
-        print(f"{path}: {len(found)} labels, {foreign} left out: layers the library lacks, or slid")
-dft = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=COLUMNS)
-dft = mark_bonded(dft, library.monolayers, snakemake.params.minimum_contact_ratio)
+dft = dft_labels(
+    [*snakemake.input.bundled, *snakemake.input.own],
+    snakemake.input.campaigns,
+    library.monolayers,
+    snakemake.params.minimum_contact_ratio,
+)
 specifications = [
     *dft["specification"].unique(),
     *read_table(snakemake.input.stacks)["specification"],

@@ -146,9 +146,16 @@ def latents_of(
     """The source of latents that a plan asks for.
 
     Raises:
-        StructureError: a seed is not made of the library, or has more layers than the model.
+        StructureError: a seed is not made of the library, or has more layers than the model; no
+            monolayer holds an element that every sample shall hold.
         ValueError: the plan asks for what the model has not.
     """
+    known = {symbol for layer in catalogue.monolayers.values() for symbol in layer.species}
+    if not plan.elements <= known:
+        raise StructureError(
+            f"samples.elements: no monolayer of the library holds "
+            f"{', '.join(sorted(plan.elements - known))}; there are {', '.join(sorted(known))}"
+        )
     seeds = None
     if plan.seeds:
         layers = trained.model.settings.maximum_layers

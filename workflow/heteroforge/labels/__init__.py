@@ -11,6 +11,7 @@ from heteroforge.labels.collection import (
     LABELLED,
     baseline_labels,
     campaign_labels,
+    dft_labels,
     mark_bonded,
     user_labels,
 )
@@ -21,6 +22,7 @@ __all__ = [
     "LABELLED",
     "baseline_labels",
     "campaign_labels",
+    "dft_labels",
     "dispersion_binding_mev_a2",
     "layer_edges",
     "mark_bonded",

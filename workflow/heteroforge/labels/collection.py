@@ -21,6 +21,7 @@ __all__ = [
     "LABELLED",
     "baseline_labels",
     "campaign_labels",
+    "dft_labels",
     "mark_bonded",
     "user_labels",
 ]
@@ -148,6 +149,33 @@ def campaign_labels(
                      row["protocol"], row.get("closest_contact_ratio")]
                 )  # fmt: skip
     return pd.DataFrame(rows, columns=[*COLUMNS, "closest_contact_ratio"]), foreign
+
+
+def dft_labels(
+    tables: Sequence[str | Path],
+    campaigns: Sequence[str | Path],
+    monolayers: Mapping[str, Monolayer],
+    minimum_contact_ratio: float,
+) -> pd.DataFrame:
+    """All that DFT says of stacks of a library, columns `COLUMNS`; says what is left out.
+
+    Args:
+        tables: as `user_labels` reads them.
+        campaigns: as `campaign_labels` reads them.
+        monolayers: the library.
+        minimum_contact_ratio: of `mark_bonded`.
+    """
+    found = [pd.DataFrame(columns=COLUMNS)]
+    for paths, read in ((tables, user_labels), (campaigns, campaign_labels)):
+        for path in paths:
+            labels, foreign = read(path, monolayers)
+            found.append(labels)
+            print(
+                f"{path}: {len(labels)} labels, {foreign} left out: layers the library lacks, "
+                "or slid"
+            )
+    known = [labels for labels in found if len(labels)] or found[:1]
+    return mark_bonded(pd.concat(known, ignore_index=True), monolayers, minimum_contact_ratio)
 
 
 def mark_bonded(
