@@ -10,6 +10,14 @@ from heteroforge.generation import matches_with, propose_monolayers
 from heteroforge.generation.new_monolayers import _alternatives, substitute
 
 
+def test_proposals_keep_to_the_elements_of_the_library(small_monolayers):
+    allowed = {s for layer in small_monolayers.values() for s in layer.species} | {"Te"}
+    made = propose_monolayers(small_monolayers, 20, elements_allowed=allowed)
+    assert made and all(set(layer.species) <= allowed for layer in made.values())
+    without = propose_monolayers(small_monolayers, 20, elements_excluded={"Te"})
+    assert without and not any("Te" in layer.species for layer in without.values())
+
+
 def test_elements_stand_for_neighbours_in_their_group():
     assert set(_alternatives("Se")) == {"S", "Se", "Te"}
     assert set(_alternatives("Mo")) == {"Cr", "Mo", "W"}

@@ -8,13 +8,13 @@ import pytest
 
 from heteroforge.io import InputError
 from heteroforge.screening import (
+    alignment_probabilities,
     constraint_faults,
     describe_candidate,
     joint_probability,
     pareto_ranks,
     rank_candidates,
     select_candidates,
-    type_ii_probability,
 )
 from heteroforge.structures import Monolayer
 from heteroforge.structures.matching import stack_layers
@@ -74,13 +74,14 @@ def test_alignment_follows_the_layers_and_their_errors(small_monolayers):
             name: {"vbm_ev": vbm, "cbm_ev": cbm}
             for name, (vbm, cbm) in zip(names, (first, second), strict=True)
         }
-        return type_ii_probability([stack], rows, np.array([std]), np.array([std]))[0]
+        return alignment_probabilities([stack], rows, np.array([std]), np.array([std]))[0, 1]
 
     assert chance((-6.0, -4.0), (-5.0, -3.0)) == pytest.approx(1.0, abs=1e-4)
     assert chance((-6.0, -3.0), (-5.0, -4.0)) == pytest.approx(0.0, abs=1e-4)
-    assert chance((-5.0, -4.0), (-5.0, -3.0)) == pytest.approx(0.5, abs=1e-3)
-    # An offset as large as its standard deviation: Φ(1) on either side of certain conduction.
-    assert chance((-6.0, -4.1), (-5.0, -4.0), std=0.1) == pytest.approx(0.8413, abs=5e-3)
+    # No offset, 0.1 eV uncertain: clear by 0.1 eV with Φ(−1) on either side.
+    assert chance((-5.0, -4.0), (-5.0, -3.0)) == pytest.approx(0.1587, abs=1e-3)
+    # An offset as large as DFT wants it: as likely clear as not, beside certain valence bands.
+    assert chance((-6.0, -4.1), (-5.0, -4.0), std=0.1) == pytest.approx(0.5, abs=5e-3)
     assert np.isnan(chance((-6.0, -4.0), (-5.0, None)))
 
 
@@ -90,19 +91,25 @@ def test_alignment_of_polar_layers_and_three_layers(small_monolayers):
     rows = {layer.name: {"vbm_ev": -6.0, "cbm_ev": -4.0}}
     std = np.array([0.2])
     # Three equal layers: the edges meet on one of them by chance.
-    assert type_ii_probability([three], rows, std, std)[0] == pytest.approx(2 / 3, abs=1e-3)
+    one, two = alignment_probabilities([three], rows, std, std)[0]
+    assert two == pytest.approx(2 * one, rel=1e-3) and one + two < 0.5
     # Steps that add up separate the edges.
     polar = {layer.name: rows[layer.name] | {"vacuum_step_ev": 2.0}}
-    assert type_ii_probability([three], polar, std, std)[0] > 0.99
+    assert alignment_probabilities([three], polar, std, std)[0, 1] > 0.99
 
 
 def test_alignment_counts_like_a_target():
     frame = pd.DataFrame(
-        {"gap_ev": [2.0] * 3, "gap_ev_std": 1e-6, "type_ii_probability": [0.9, 0.2, np.nan]}
+        {
+            "gap_ev": [2.0] * 3,
+            "gap_ev_std": 1e-6,
+            "type_i_probability": [0.05, 0.6, np.nan],
+            "type_ii_probability": [0.9, 0.2, np.nan],
+        }
     )
     targets = {"gap_ev": [1, 3]}
     assert joint_probability(frame, targets, "II") == pytest.approx([0.9, 0.2, 0.5])
-    assert joint_probability(frame, targets, "I") == pytest.approx([0.1, 0.8, 0.5])
+    assert joint_probability(frame, targets, "I") == pytest.approx([0.05, 0.6, 0.5])
     assert joint_probability(frame, targets) == pytest.approx([1.0] * 3)
 
 

@@ -36,6 +36,7 @@ rule train_gvae:
         stacks=config["stacks"],
         targets=config["targets"],
         new_monolayers=config["samples"]["new_monolayers"],
+        elements=ELEMENTS,
         seed=config["seed"],
         # Not an output: Snakemake would remove it when the job is killed.
         checkpoint=f"{GVAE}/checkpoint.pt",

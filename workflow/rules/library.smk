@@ -1,6 +1,10 @@
 # Rules of the stage library: monolayers of one or several sources, checked, in one form.
 LIBRARY = f"{RESULTS}/library"
 BUNDLED = "resources/library"
+# Of which elements layers may be, those of the library and those proposed beyond it.
+ELEMENTS = {
+    key: config["library"][key] for key in ("elements_allowed", "elements_excluded")
+}
 # DFT results that are known of stacks, which several stages read.
 DFT_LABELS = {
     "bundled": [f"{BUNDLED}/bilayers.csv"] if config["labels"]["bundled"] else [],

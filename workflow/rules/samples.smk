@@ -32,6 +32,7 @@ rule sample_stacks:
         runtime=lambda wildcards, attempt: 240 * attempt,
     params:
         samples=config["samples"],
+        elements=ELEMENTS,
         stacks=config["stacks"],
         targets=config["targets"],
         alignment=config["screening"]["alignment"],

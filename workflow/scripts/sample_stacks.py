@@ -21,7 +21,7 @@ torch.set_num_threads(snakemake.threads)
 number, stacks = snakemake.params.samples, snakemake.params.stacks
 library = read_library(snakemake.input.structures, snakemake.input.table)
 limits = {key: stacks[f"maximum_{key}"] for key in ("area_a2", "mismatch_percent", "atoms")}
-new = propose_monolayers(library.monolayers, number["new_monolayers"])
+new = propose_monolayers(library.monolayers, number["new_monolayers"], **snakemake.params.elements)
 monolayers = library.monolayers | new
 matches = [read_table(snakemake.input.matches)]
 if new:

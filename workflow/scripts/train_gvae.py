@@ -20,7 +20,9 @@ torch.set_num_threads(snakemake.threads)
 settings, limits = snakemake.params.gvae, snakemake.params.stacks
 library = read_library(snakemake.input.structures, snakemake.input.table)
 # Layers that the library lacks find their place among the others here, without stacks of theirs.
-new = propose_monolayers(library.monolayers, snakemake.params.new_monolayers)
+new = propose_monolayers(
+    library.monolayers, snakemake.params.new_monolayers, **snakemake.params.elements
+)
 catalogue = Catalogue(library.monolayers | new, read_table(snakemake.input.matches), library.table)
 table = read_table(snakemake.input.stacks)
 parts, keys = {}, {}

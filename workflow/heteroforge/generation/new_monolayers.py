@@ -99,7 +99,11 @@ def substitute(monolayer: Monolayer, species: Sequence[str], name: str = "") -> 
 
 
 def propose_monolayers(
-    library: Mapping[str, Monolayer], number: int, maximum_atoms: int = 6
+    library: Mapping[str, Monolayer],
+    number: int,
+    maximum_atoms: int = 6,
+    elements_allowed: Collection[str] = (),
+    elements_excluded: Collection[str] = (),
 ) -> dict[str, Monolayer]:
     """New monolayers, those with fewest sites changed first, shared out over the prototypes.
 
@@ -107,6 +111,8 @@ def propose_monolayers(
         library: what is known; none of it is proposed.
         number: how many at most.
         maximum_atoms: per cell of a prototype.
+        elements_allowed: nothing but these; empty: any.
+        elements_excluded: none of these.
     """
     if number == 0:
         return {}
@@ -115,7 +121,15 @@ def propose_monolayers(
     for layer in library.values():
         if len(layer.species) > maximum_atoms:
             continue
-        options = [_alternatives(symbol) for symbol in layer.species]
+        options = [
+            [
+                other
+                for other in _alternatives(symbol)
+                if other not in elements_excluded
+                and (not elements_allowed or other in elements_allowed)
+            ]
+            for symbol in layer.species
+        ]
         changed = sorted(
             itertools.product(*options),
             key=lambda made: (

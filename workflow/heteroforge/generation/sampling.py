@@ -21,7 +21,7 @@ from heteroforge.models.catalogue import Catalogue, StackCode
 from heteroforge.models.gvae import LibraryBatch, StackData
 from heteroforge.models.gvae_training import TrainedGVAE, encode_stacks
 from heteroforge.models.stack_inputs import at_contact_gaps
-from heteroforge.models.windows import window_probability
+from heteroforge.models.windows import property_window, window_probability
 from heteroforge.structures import Layer, Monolayer, Stack, StructureError
 from heteroforge.structures.build import layer_sites
 from heteroforge.structures.matching import enumerate_registries, turn_between
@@ -436,5 +436,6 @@ def _probability(
     for i, name in enumerate(trained.properties):
         if name in targets:
             std = HEAD_UNCERTAINTY * trained.property_scale[i]
-            result = result * window_probability(expected[name], std, targets[name])
+            window = property_window(name, targets[name])
+            result = result * window_probability(expected[name], std, window)
     return result

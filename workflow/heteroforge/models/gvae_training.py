@@ -250,8 +250,9 @@ def train_gvae(
             learning_rate,
             kl_weight,
             seed,
-            [stack.key() for stack in training],
-            len(validation),
+            [stack.key() for stack in [*training, *validation]],
+            values.tolist(),
+            catalogue.entry_features.tolist(),
         ),  # fmt: skip
         name="gvae",
         progress=progress,

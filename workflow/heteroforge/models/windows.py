@@ -5,7 +5,19 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.stats import norm
 
-__all__ = ["window_probability"]
+__all__ = ["property_window", "window_probability"]
+
+# Properties that are never negative.
+NOT_NEGATIVE = ("gap_ev", "interlayer_gap_a")
+
+
+def property_window(name: str, window: Sequence[float | None]) -> tuple[float | None, float | None]:
+    """The window of a property for `window_probability`, open below where nothing can lie.
+
+    A metal that is predicted with a gap of 0.0 ± 0.3 eV is not to half outside [0, 0.1].
+    """
+    low, high = window
+    return (None if name in NOT_NEGATIVE and low is not None and low <= 0 else low), high
 
 
 def window_probability(

@@ -1,9 +1,9 @@
 """Which samples are worth a DFT calculation."""
 
 from heteroforge.screening.objectives import (
+    alignment_probabilities,
     joint_probability,
     pareto_ranks,
-    type_ii_probability,
 )
 from heteroforge.screening.screen import Screened, score_samples, screen
 from heteroforge.screening.selection import (
@@ -15,6 +15,7 @@ from heteroforge.screening.selection import (
 
 __all__ = [
     "Screened",
+    "alignment_probabilities",
     "constraint_faults",
     "describe_candidate",
     "joint_probability",
@@ -23,5 +24,4 @@ __all__ = [
     "score_samples",
     "screen",
     "select_candidates",
-    "type_ii_probability",
 ]

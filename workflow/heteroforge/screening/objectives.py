@@ -8,14 +8,23 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-from heteroforge.dft.electronic import anderson_alignment
+from heteroforge.dft.electronic import UNDETERMINED_BELOW_EV, anderson_alignment
 from heteroforge.features import facing_levels
 from heteroforge.io import InputError
 from heteroforge.labels import layer_edges
-from heteroforge.models.windows import window_probability
+from heteroforge.models.windows import property_window, window_probability
 from heteroforge.structures import Stack
 
-__all__ = ["expected_alignment", "joint_probability", "pareto_ranks", "type_ii_probability"]
+__all__ = [
+    "ALIGNMENTS",
+    "alignment_probabilities",
+    "expected_alignment",
+    "joint_probability",
+    "pareto_ranks",
+]
+
+# Columns of `alignment_probabilities`.
+ALIGNMENTS = {"I": "type_i_probability", "II": "type_ii_probability"}
 
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(24)
 
@@ -31,7 +40,7 @@ def joint_probability(
     errors that go together (a gap and its edges) make the product an underestimate.
 
     Args:
-        predictions: columns `<property>` and `<property>_std`, and `type_ii_probability` where an
+        predictions: columns `<property>` and `<property>_std`, and those of `ALIGNMENTS` where an
             alignment is asked for.
         targets: windows [low, high], null for an open end.
         alignment: `I`, `II` or `any`. What is not known of it is as likely as not.
@@ -44,11 +53,12 @@ def joint_probability(
         if name not in predictions:
             raise InputError(f"targets.{name}: not among the predicted properties")
         result = result * window_probability(
-            predictions[name].to_numpy(), predictions[f"{name}_std"].to_numpy(), window
+            predictions[name].to_numpy(),
+            predictions[f"{name}_std"].to_numpy(),
+            property_window(name, window),
         )
     if alignment != "any":
-        separate = predictions["type_ii_probability"].fillna(0.5).to_numpy(dtype=float)
-        result = result * (separate if alignment == "II" else 1.0 - separate)
+        result = result * predictions[ALIGNMENTS[alignment]].fillna(0.5).to_numpy(dtype=float)
     return result
 
 
@@ -65,18 +75,20 @@ def expected_alignment(stack: Stack, table: pd.DataFrame) -> str | None:
     return None if edges is None else anderson_alignment(edges.tolist())[0]
 
 
-def type_ii_probability(
+def alignment_probabilities(
     stacks: Sequence[Stack],
     rows: Mapping[str, Mapping],
     vbm_std_ev: np.ndarray,
     cbm_std_ev: np.ndarray,
 ) -> np.ndarray:
-    """Probability (n) that the band edges lie on different layers; NaN where one is unknown.
+    """Probabilities (n, 2) that DFT tells type I, and II; NaN where an edge is unknown.
 
-    Of the layers' edges by Anderson's rule, facing vacuum levels made equal. Each edge of a layer
-    is a normal variable of its own, with 1/√2 of the standard deviation of the stack's, so that the
-    offset between two layers is as uncertain as the edge of a stack that was predicted from them. A
-    gap that may close (type III) is left to the window of the gap.
+    Type I: both band edges on one layer; II: on different ones. Both ahead of the next layer's edge
+    by 0.1 eV at least, as DFT wants it; what is left is undetermined. Of the layers' edges by
+    Anderson's rule, facing vacuum levels made equal. Each edge of a layer is a normal variable of
+    its own, with 1/√2 of the standard deviation of the stack's, so that the offset between two
+    layers is as uncertain as the edge of a stack that was predicted from them. A gap that may close
+    (type III) is left to the window of the gap.
 
     Args:
         stacks: any (n).
@@ -97,7 +109,9 @@ def type_ii_probability(
         conduction[i, :n] = [_number(row, "cbm_ev") for row in known] + shift
     holds_vbm = _highest(valence, np.asarray(vbm_std_ev) / np.sqrt(2))
     holds_cbm = _highest(-conduction, np.asarray(cbm_std_ev) / np.sqrt(2))
-    return np.clip(1.0 - (holds_vbm * holds_cbm).sum(axis=1), 0.0, 1.0)
+    one = (holds_vbm * holds_cbm).sum(axis=1)
+    either = holds_vbm.sum(axis=1) * holds_cbm.sum(axis=1)
+    return np.clip(np.column_stack([one, either - one]), 0.0, 1.0)
 
 
 def _number(row: Mapping, key: str) -> float:
@@ -106,16 +120,18 @@ def _number(row: Mapping, key: str) -> float:
 
 
 def _highest(levels: np.ndarray, std: np.ndarray) -> np.ndarray:
-    """Probability (n, m) of each of m normal variables to be the largest; equal std (n)."""
+    """Probability (n, m) of each of m normal variables to lie clearly above all others.
+
+    Clearly: by `UNDETERMINED_BELOW_EV`. Equal std (n).
+    """
     std = np.maximum(std, 1e-6)[:, None]
     result = np.zeros_like(levels)
     for i in range(levels.shape[1]):
         others = np.delete(levels, i, axis=1)
         for node, weight in zip(NODES, WEIGHTS / WEIGHTS.sum(), strict=True):
-            above = norm.cdf((levels[:, i : i + 1] - others) / std + node)
-            result[:, i] += weight * above.prod(axis=1)
-    # The quadrature is not exact where a level is much sharper than its distance to others.
-    return result / result.sum(axis=1, keepdims=True)
+            lead = levels[:, i : i + 1] - others - UNDETERMINED_BELOW_EV
+            result[:, i] += weight * norm.cdf(lead / std + node).prod(axis=1)
+    return result
 
 
 def pareto_ranks(objectives: np.ndarray, most_fronts: int = 20) -> np.ndarray:

@@ -20,7 +20,11 @@ from heteroforge.models.property_network import PropertyNetwork
 from heteroforge.models.property_surrogate import FastPredictor
 from heteroforge.models.property_training import PROPERTIES, PropertyData, pair_of, predict
 from heteroforge.models.published import PublishedModel
-from heteroforge.screening.objectives import joint_probability, type_ii_probability
+from heteroforge.screening.objectives import (
+    ALIGNMENTS,
+    alignment_probabilities,
+    joint_probability,
+)
 from heteroforge.screening.selection import constraint_faults, rank_candidates
 from heteroforge.structures import Monolayer, Stack
 from heteroforge.structures.matching import other_registries
@@ -29,7 +33,7 @@ __all__ = ["Screened", "score_samples", "screen"]
 
 BLOCK = 1000
 PREDICTED = [f"{name}{suffix}" for name in PROPERTIES for suffix in ("", "_std")]
-SCORED = [*PREDICTED, "type_ii_probability"]
+SCORED = [*PREDICTED, *ALIGNMENTS.values()]
 # What is said of the registries that layers may slide into.
 REGISTRIES = ["binding_below_best_registry_mev_a2", "sliding_family", "predicted_if_slid"]
 
@@ -74,7 +78,7 @@ def score_samples(
 
     Returns:
         The samples in their order, with `formula`, `pair`, `reason` (empty within the limits) and
-        per property `<property>`, `<property>_std`, and `type_ii_probability` (NaN outside the
+        per property `<property>`, `<property>_std`, and those of `ALIGNMENTS` (NaN outside the
         limits).
     """
     blocks = []
@@ -99,9 +103,7 @@ def score_samples(
         if len(kept):
             inside = [stacks[i] for i in kept]
             found = predictor.predict(inside, table)
-            found["type_ii_probability"] = type_ii_probability(
-                inside, rows, found["vbm_ev_std"].to_numpy(), found["cbm_ev_std"].to_numpy()
-            )
+            found = _with_alignment(found, inside, rows)
             values.loc[kept, SCORED] = found[SCORED].to_numpy()
         blocks.append(pd.concat([part, values], axis=1))
     if blocks:
@@ -165,10 +167,10 @@ def screen(
         return pd.concat(blocks, ignore_index=True)
 
     if len(best):
-        found = models_say(_stacks(scored["specification"].iloc[best], monolayers), progress)
-        found["type_ii_probability"] = scored["type_ii_probability"].to_numpy()[best]
+        stacks = _stacks(scored["specification"].iloc[best], monolayers)
+        found = _with_alignment(models_say(stacks, progress), stacks, table.to_dict("index"))
         found["probability"] = joint_probability(found, targets, alignment)
-        columns = [*PREDICTED, "probability"]
+        columns = [*SCORED, "probability"]
         scored.loc[best, columns] = found[columns].to_numpy()
     scored["is_refined"] = np.isin(np.arange(len(scored)), best)
     # Only refined ones are ever selected: of the others nobody asks what they slide into.
@@ -186,15 +188,21 @@ def screen(
     funnel["first_front"] = int((ranked["pareto_rank"] == 1).sum())
     if len(control):
         stacks = _stacks(control["specification"], monolayers)
-        found = models_say(stacks)
-        spreads = (found[f"{edge}_ev_std"].to_numpy() for edge in ("vbm", "cbm"))
-        found["type_ii_probability"] = type_ii_probability(stacks, table.to_dict("index"), *spreads)
+        found = _with_alignment(models_say(stacks), stacks, table.to_dict("index"))
         found["probability"] = joint_probability(found, targets, alignment)
         control = pd.concat([control, found[[*SCORED, "probability"]]], axis=1)
         # Enumerated, and so at registries of high symmetry.
         slid = _registries(control.assign(is_high_symmetry=True), monolayers, models_say)
         control[REGISTRIES] = slid[REGISTRIES].to_numpy()
     return Screened(ranked, rejected, funnel, control)
+
+
+def _with_alignment(
+    predictions: pd.DataFrame, stacks: Sequence[Stack], rows: Mapping[str, Mapping]
+) -> pd.DataFrame:
+    spreads = (predictions[f"{edge}_ev_std"].to_numpy() for edge in ("vbm", "cbm"))
+    chances = alignment_probabilities(stacks, rows, *spreads)
+    return predictions.assign(**dict(zip(ALIGNMENTS.values(), chances.T, strict=True)))
 
 
 def _stacks(specifications: pd.Series, monolayers: Mapping[str, Monolayer]) -> list[Stack]:

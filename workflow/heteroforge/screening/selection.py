@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 import pandas as pd
 
-from heteroforge.screening.objectives import pareto_ranks
+from heteroforge.screening.objectives import ALIGNMENTS, pareto_ranks
 from heteroforge.structures import Stack
 
 __all__ = [
@@ -106,12 +106,13 @@ def _balances(species: tuple[str, ...]) -> bool:
 def rank_candidates(table: pd.DataFrame) -> pd.DataFrame:
     """The table in order of worth, with `pareto_rank` and `rank` (from 1).
 
-    Objectives of the fronts: probability and binding energy large, mismatch small. Order: by
-    probability in steps, then front, then number of atoms (cost), then mismatch.
+    Objectives of the fronts: probability and binding energy large, mismatch small. Order: first
+    what the networks predicted (`is_refined`), as the fast predictor only tells which those shall
+    be; by probability in steps, then front, then number of atoms (cost), then mismatch.
 
     Args:
         table: `stack_id`, `probability`, `binding_energy_mev_a2`, `mismatch_percent`,
-            `number_of_atoms`.
+            `number_of_atoms`, and `is_refined` where not all are.
     """
     binding = table["binding_energy_mev_a2"].fillna(-np.inf).to_numpy(dtype=float)
     objectives = np.column_stack(
@@ -121,17 +122,18 @@ def rank_candidates(table: pd.DataFrame) -> pd.DataFrame:
             -table["mismatch_percent"].to_numpy(dtype=float).round(2),
         ]
     )
-    likely = np.argsort(-objectives[:, 0], kind="stable")[:MOST_IN_FRONTS]
+    refined = table.get("is_refined", pd.Series(True, table.index)).to_numpy(dtype=bool)
+    likely = np.lexsort((-objectives[:, 0], ~refined))[:MOST_IN_FRONTS]
     fronts = pareto_ranks(objectives[likely])
     pareto_rank = np.full(len(table), fronts.max(initial=0) + 1)
     pareto_rank[likely] = fronts
     table = table.assign(pareto_rank=pareto_rank)
     step = np.floor(table["probability"] / PROBABILITY_STEP + 1e-9)
-    order = table.assign(_step=-step).sort_values(
-        ["_step", "pareto_rank", "number_of_atoms", "mismatch_percent", "stack_id"],
+    order = table.assign(_fast=~refined, _step=-step).sort_values(
+        ["_fast", "_step", "pareto_rank", "number_of_atoms", "mismatch_percent", "stack_id"],
         kind="stable",
     )
-    order = order.drop(columns="_step").reset_index(drop=True)
+    order = order.drop(columns=["_fast", "_step"]).reset_index(drop=True)
     return order.assign(rank=np.arange(1, len(order) + 1))
 
 
@@ -242,8 +244,8 @@ def describe_candidate(
         value, std = float(row[name]), float(row[f"{name}_std"])
         parts.append(f"{words} {value:.{digits}f} ± {std:.{digits}f} {unit} (wanted {window})")
     if alignment != "any":
-        separate = row["type_ii_probability"]
-        told = "unknown" if pd.isna(separate) else f"type II with probability {separate:.2f}"
+        chance = row[ALIGNMENTS[alignment]]
+        told = "unknown" if pd.isna(chance) else f"type {alignment} with probability {chance:.2f}"
         parts.append(f"alignment {told} (wanted type {alignment})")
     why = (
         "the most uncertain of those that may hit"
