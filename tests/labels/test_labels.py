@@ -150,10 +150,23 @@ def test_labels_of_all_sources_are_marked_together(tmp_path):
     own = tmp_path / "labels.csv"
     rows = [row("interlayer_gap_a", 1.9), row("gap_ev", 1.0)]
     write_table(own, pd.DataFrame(rows))
-    assert dft_labels([own], [], LAYERS, 1.2)["fidelity"].tolist() == [BONDED, BONDED]
-    assert dft_labels([own], [], LAYERS, 0.0)["fidelity"].tolist() == ["dft", "dft"]
-    nothing = dft_labels([], [], LAYERS, 1.2)
+    assert dft_labels([own], [], LAYERS, 1.2, "quick")["fidelity"].tolist() == [BONDED, BONDED]
+    assert dft_labels([own], [], LAYERS, 0.0, "quick")["fidelity"].tolist() == ["dft", "dft"]
+    nothing = dft_labels([], [], LAYERS, 1.2, "quick")
     assert nothing.empty and list(nothing) == COLUMNS
+
+
+def test_of_several_protocols_of_a_stack_one_is_learned_from(tmp_path):
+    own = tmp_path / "labels.csv"
+    other = stack("BN", "BN").to_json()
+    rows = [
+        row("gap_ev", 1.9) | {"protocol": "quick"},
+        row("gap_ev", 2.6) | {"protocol": "HSE06"},
+        row("gap_ev", 5.0, other) | {"protocol": "HSE06"},
+    ]
+    write_table(own, pd.DataFrame(rows))
+    for protocol, values in (("quick", [1.9, 5.0]), ("HSE06", [2.6, 5.0]), ("none", [2.6, 5.0])):
+        assert dft_labels([own], [], LAYERS, 0.0, protocol)["value"].tolist() == values
 
 
 def test_stacks_that_bond_in_dft_are_marked_whatever_gap_they_were_specified_with():

@@ -212,7 +212,9 @@ def members(tables, small_monolayers, small_table):
 
 def test_evaluation_stands_beside_baselines(members, published, small_table, tmp_path):
     data, trained = members
-    metrics, calibration, table = evaluate(data, [content for _, content in trained], seed=1)
+    metrics, calibration, table = evaluate(
+        data, [content for _, content in trained], seed=1, published=published
+    )
     assert metrics["labelled_stacks"] == len(data.labelled) > 20
     for name in PROPERTIES:
         entry = metrics["properties"][name]
@@ -272,7 +274,7 @@ def test_without_labels_published_dft_is_used(
     model, content = train_member(
         data, member=0, seed=1, epochs=1, batch_size=64, learning_rate=3e-3, progress=False
     )
-    metrics, calibration, table = evaluate(data, [content], seed=1)
+    metrics, calibration, table = evaluate(data, [content], seed=1, published=published)
     assert metrics["labelled_stacks"] == 0 and len(table) == 0
     assert not calibration["properties"]["gap_ev"]["calibrated"]
     result = predict(small_stacks[:3], small_table, [model], calibration, data, published, 1)
@@ -293,6 +295,19 @@ def test_physics_stands_in_where_published_dft_says_nothing(
     data = PropertyData.from_tables(training, labels[some], small_monolayers, small_table, seed=1)
     assert np.array_equal(data.baselines, data.physics, equal_nan=True)
     assert np.isfinite(data.baseline_std).all()
+
+
+def test_pairs_that_the_shipped_model_knows_do_not_decide_its_intervals(members, published):
+    data, trained = members
+    contents = [content for _, content in trained]
+    stacks = [data.stacks[i] for i in data.labelled]
+    known = {i for i, stack in enumerate(stacks) if published.has_seen(stack)}
+    assert known < set(range(len(stacks)))
+    metrics, _, table = evaluate(data, contents, seed=1, published=published)
+    assert all(entry["not_learned_from"] for entry in metrics["properties"].values())
+    assert set(table["stack_id"]) == {
+        data.keys[data.labelled[i]] for i in range(len(stacks)) if i not in known
+    }
 
 
 def test_pair_does_not_depend_on_order(small_stacks):

@@ -46,6 +46,7 @@ rule collect_targets:
         "../../envs/ml.yaml"
     params:
         minimum_contact_ratio=BONDED_BELOW,
+        protocol=config["dft"]["protocol"],
     message:
         "Collecting what is asked of a semiconductor."
     script:

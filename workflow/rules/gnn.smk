@@ -46,6 +46,7 @@ rule evaluate_gnn:
         stacks=rules.enumerate_stacks.output.stacks,
         labels=rules.collect_labels.output.labels,
         members=expand(rules.train_gnn_member.output.model, member=MEMBERS),
+        published=PUBLISHED_MODEL,
     output:
         metrics=f"{GNN}/metrics.json",
         calibration=f"{GNN}/calibration.json",

@@ -33,6 +33,7 @@ rule collect_labels:
         runtime=lambda wildcards, attempt: 60 * attempt,
     params:
         minimum_contact_ratio=BONDED_BELOW,
+        protocol=config["dft"]["protocol"],
     message:
         "Collecting labels of stacks."
     script:

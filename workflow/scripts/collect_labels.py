@@ -18,6 +18,7 @@ dft = dft_labels(
     snakemake.input.campaigns,
     library.monolayers,
     snakemake.params.minimum_contact_ratio,
+    snakemake.params.protocol,
 )
 specifications = [
     *dft["specification"].unique(),

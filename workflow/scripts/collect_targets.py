@@ -12,6 +12,7 @@ labels = dft_labels(
     snakemake.input.campaigns,
     library.monolayers,
     snakemake.params.minimum_contact_ratio,
+    snakemake.params.protocol,
 )
 targets = add_targets(library.table, labels)
 print(f"known of {len(targets)} monolayers:\n{targets.notna().sum().to_string()}")

@@ -7,6 +7,7 @@ from heteroforge.models.property_training import (
     evaluate,
     load_member,
 )
+from heteroforge.models.published import PublishedModel
 from heteroforge.report.figures import save
 from heteroforge.report.models import parity_panels
 from heteroforge.sources import read_library
@@ -17,7 +18,8 @@ data = PropertyData.read(
     snakemake.input.stacks, snakemake.input.labels, library, snakemake.params.seed
 )
 contents = [load_member(path)[1] for path in snakemake.input.members]
-metrics, calibration, table = evaluate(data, contents, snakemake.params.seed)
+published = PublishedModel.load(snakemake.input.published, library)
+metrics, calibration, table = evaluate(data, contents, snakemake.params.seed, published)
 metrics["provenance"] = provenance()
 write_json(snakemake.output.metrics, metrics)
 write_json(snakemake.output.calibration, calibration)

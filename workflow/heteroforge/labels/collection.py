@@ -156,6 +156,7 @@ def dft_labels(
     campaigns: Sequence[str | Path],
     monolayers: Mapping[str, Monolayer],
     minimum_contact_ratio: float,
+    protocol: str,
 ) -> pd.DataFrame:
     """All that DFT says of stacks of a library, columns `COLUMNS`; says what is left out.
 
@@ -164,6 +165,7 @@ def dft_labels(
         campaigns: as `campaign_labels` reads them.
         monolayers: the library.
         minimum_contact_ratio: of `mark_bonded`.
+        protocol: of this campaign, which decides where a stack has labels of several.
     """
     found = [pd.DataFrame(columns=COLUMNS)]
     for paths, read in ((tables, user_labels), (campaigns, campaign_labels)):
@@ -175,7 +177,20 @@ def dft_labels(
                 "or slid"
             )
     known = [labels for labels in found if len(labels)] or found[:1]
-    return mark_bonded(pd.concat(known, ignore_index=True), monolayers, minimum_contact_ratio)
+    labels = _one_protocol(pd.concat(known, ignore_index=True), protocol)
+    return mark_bonded(labels, monolayers, minimum_contact_ratio)
+
+
+def _one_protocol(labels: pd.DataFrame, preferred: str) -> pd.DataFrame:
+    """Labels of one protocol per stack and property, as means over several are of none."""
+    counts = labels["protocol"].value_counts()
+    order = sorted(counts.index, key=lambda name: (name != preferred, -counts[name], name))
+    place = labels["protocol"].map({name: i for i, name in enumerate(order)})
+    best = place.groupby([labels["stack_id"], labels["property"]]).transform("min")
+    if len(order) > 1:
+        print(f"protocols of the labels: {counts.to_dict()}")
+        print(f"{int((place > best).sum())} set aside: a better one is there for the same stack")
+    return labels[place == best].reset_index(drop=True)
 
 
 def mark_bonded(

@@ -366,16 +366,21 @@ def _simple_predictions(
 
 
 def evaluate(
-    data: PropertyData, contents: Sequence[dict], seed: int
+    data: PropertyData, contents: Sequence[dict], seed: int, published: PublishedModel
 ) -> tuple[dict, dict, pd.DataFrame]:
     """Leave-pair-out errors of all predictors, the choice of one per property, calibration.
+
+    Pairs that the shipped model learned from count only where there are too few others: nearly all
+    predictors rest on what it says, and of these pairs it says more than it can of new ones.
 
     Args:
         data: the data that the members were trained on.
         contents: of `train_member`, one per member.
+        published: the shipped model.
 
     Returns:
-        metrics: per property, mean absolute and root-mean-square error of every predictor.
+        metrics: per property, mean absolute and root-mean-square error of every predictor, and
+            whether the pairs are ones that the shipped model had `not_learned_from`.
         calibration: per property, the predictor to use and the scales of its uncertainty.
         table: one row per labelled stack and property with all held-out predictions.
     """
@@ -417,8 +422,13 @@ def evaluate(
     }
     calibration: dict = {"levels": list(LEVELS), "properties": {}}
     frames = []
+    seen = np.array([published.has_seen(data.stacks[i]) for i in rows], dtype=bool)
     for j, name in enumerate(PROPERTIES):
         known = np.isfinite(values[:, j]) & np.isfinite(held_out["network"][:, j])
+        new = known & ~seen
+        only_new = _are_enough(data.pairs[new])
+        if only_new:
+            known = new
         errors = {}
         for predictor in PREDICTORS:
             residual = held_out[predictor][known, j] - values[known, j]
@@ -429,7 +439,7 @@ def evaluate(
                     "bias": float(residual.mean()),
                 }
         pairs = data.pairs[known]
-        enough = known.sum() >= FEWEST_LABELS and len(set(pairs)) >= FEWEST_PAIRS
+        enough = _are_enough(pairs)
         chosen = "published"
         if enough:
             residuals = {p: held_out[p][known, j] - values[known, j] for p in PREDICTORS}
@@ -437,6 +447,7 @@ def evaluate(
         entry = {
             "labels": int(known.sum()),
             "pairs": len(set(pairs)),
+            "not_learned_from": only_new,
             "predictors": errors,
             "best": chosen,
         }
@@ -478,6 +489,10 @@ def evaluate(
         )
         frames.append(frame)
     return metrics, calibration, pd.concat(frames, ignore_index=True)
+
+
+def _are_enough(pairs: np.ndarray) -> bool:
+    return len(pairs) >= FEWEST_LABELS and len(set(pairs)) >= FEWEST_PAIRS
 
 
 def _choose(residuals: Mapping[str, np.ndarray], pairs: np.ndarray) -> str:

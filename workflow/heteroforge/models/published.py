@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from heteroforge.models.property_prediction import (
     KnownLayers,
     Predictor,
     by_level,
+    layer_identity,
     load_predictor,
 )
 from heteroforge.sources import Library
@@ -45,6 +47,15 @@ class PublishedModel:
         rows = {name: by_level(row) for name, row in library.table.to_dict("index").items()}
         known = KnownLayers(library.monolayers, pd.DataFrame.from_dict(rows, orient="index"))
         return cls(load_predictor(path), known)
+
+    def has_seen(self, stack: Stack) -> bool:
+        """Whether all pairs of neighbours were among the published stacks it learned from.
+
+        Its errors for such a stack say nothing of its errors for others.
+        """
+        names = [layer_identity(layer.monolayer) for layer in stack.layers]
+        pairs = {"|".join(sorted(pair)) for pair in pairwise(names)}
+        return bool(pairs) and pairs <= self.predictor.pairs
 
     def predict(self, stacks: Sequence[Stack]) -> tuple[np.ndarray, np.ndarray]:
         """Values and calibrated standard deviations (n, properties), NaN for a layer alone.

@@ -356,6 +356,8 @@ def _write_metrics(section: Section, metrics: Mapping, calibration: Mapping) -> 
             text += (
                 f"; every error below is for pairs left out of the training ({metrics['split']})"
             )
+        if any(entry.get("not_learned_from") for entry in properties.values()):
+            text += ", and that the model of published DFT had not learned from either"
         section.paragraphs.append(text + ".")
     known = {name: entry for name, entry in properties.items() if entry.get("predictors")}
     if not known:

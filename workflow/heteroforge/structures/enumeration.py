@@ -143,16 +143,26 @@ def enumerate_multilayers(
 
 
 def split_pairs(stacks: Sequence[Stack], seed: int) -> list[str]:
-    """`train`, `validation` or `test` per stack, so that no set of layers is in two of them.
+    """`train`, `validation` or `test` per stack: no pair of neighbours in two of the three.
 
-    A tenth of the layer sets goes to validation and a tenth to test (at least one each where there
-    are ten or more).
+    A tenth of the pairs goes to validation and a tenth to test (at least one each where there are
+    ten or more). A stack of more layers is a test stack where any of its pairs is one, else a
+    validation stack where any is; so training sees no pair of the other parts. A single layer
+    counts as a pair of its own.
     """
-    names = ["/".join(sorted(layer.monolayer.key() for layer in s.layers)) for s in stacks]
-    unique = sorted(set(names))
+    pairs = [_neighbours(stack) for stack in stacks]
+    unique = sorted(set(itertools.chain.from_iterable(pairs)))
     order = np.random.default_rng(seed).permutation(len(unique))
     held = max(1, len(unique) // 10) if len(unique) >= 10 else 0
-    place = {unique[i]: "train" for i in order[2 * held :]}
-    place |= {unique[i]: "validation" for i in order[:held]}
-    place |= {unique[i]: "test" for i in order[held : 2 * held]}
-    return [place[name] for name in names]
+    validation = {unique[i] for i in order[:held]}
+    test = {unique[i] for i in order[held : 2 * held]}
+    return [
+        "test" if test & own else "validation" if validation & own else "train" for own in pairs
+    ]
+
+
+def _neighbours(stack: Stack) -> set[str]:
+    names = [layer.monolayer.key() for layer in stack.layers]
+    if len(names) == 1:
+        return {names[0]}
+    return {"/".join(sorted(pair)) for pair in itertools.pairwise(names)}
