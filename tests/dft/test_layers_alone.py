@@ -2,17 +2,20 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
+from ase.build import make_supercell
 
-from heteroforge.dft.calculations import cell_for_truncation, with_height
-from heteroforge.dft.protocols import Protocol, Pseudopotentials
+from heteroforge.dft.calculations import Calculator, cell_for_truncation, with_height
+from heteroforge.dft.protocols import Protocol, Pseudopotentials, k_mesh
 from heteroforge.dft.prototypes import starting_structure
+from heteroforge.dft.running import Launcher
 from heteroforge.dft.verification import (
     LayerEnergies,
     layer_fingerprint,
     relax_layer,
     start_structure,
 )
-from heteroforge.structures import Interface, Layer, Monolayer, Stack
+from heteroforge.structures import Interface, Layer, Monolayer, Stack, build
+from heteroforge.structures.matching import stack_layers
 
 
 class _Pseudopotentials:
@@ -40,6 +43,9 @@ class _Calculator:
     pseudopotentials: object = field(default_factory=_Pseudopotentials)
     attempts: list = field(default_factory=list)
 
+    def mesh(self, atoms):
+        return k_mesh(atoms.cell.array[:2, :2], self.protocol.k_spacing_per_a)
+
     def relax(self, atoms):
         self.computed.append(atoms)
         self.attempts.append({"step": "relax", "seconds": 1.0})
@@ -64,6 +70,30 @@ def _atoms(monolayer, turned_deg=0.0, shift=(0.0, 0.0), flipped=False):
     if flipped:
         atoms.positions[:, 2] = atoms.cell.array[2, 2] - atoms.positions[:, 2]
     return atoms
+
+
+def test_a_cell_with_another_mesh_is_another_calculation():
+    run = _Calculator([])
+    layer = _layer().to_atoms()
+    same_lattice = [
+        cell_for_truncation(make_supercell(layer, [*(row + [0] for row in rows), [0, 0, 1]]))
+        for rows in ([[2, 0], [0, 2]], [[1, 0], [0, 4]])
+    ]
+    assert len({run.mesh(atoms) for atoms in same_lattice}) == 2
+    assert len({layer_fingerprint(atoms, run) for atoms in same_lattice}) == 2
+
+
+def test_a_stack_is_polarised_where_a_layer_of_it_is(tmp_path):
+    """YCl2 has an odd number of electrons: so has no cell of two of them, and no bilayer."""
+    pseudopotentials = Pseudopotentials("pseudodojo")
+    protocol = Protocol.named("quick", pseudopotentials)
+    run = Calculator(tmp_path, protocol, pseudopotentials, Launcher(ranks=1))
+    odd = Monolayer.from_atoms(starting_structure("1T", ["Y", "Cl"], 3.7))
+    even = Monolayer.from_atoms(starting_structure("1T", ["Zr", "S"], 3.7))
+    assert run.is_spin_polarised(odd.to_atoms())
+    assert run.is_spin_polarised(odd.to_atoms().repeat((2, 1, 1)))
+    assert run.is_spin_polarised(build(stack_layers([odd, odd])))
+    assert not run.is_spin_polarised(build(stack_layers([even, even])))
 
 
 def test_a_layer_is_known_however_it_lies():

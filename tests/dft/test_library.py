@@ -7,7 +7,7 @@ import pytest
 import yaml
 from ase import Atoms
 
-from heteroforge.dft.compute_library import LibraryFiles, entry_name
+from heteroforge.dft.compute_library import LibraryFiles, entry_name, start_folder
 from heteroforge.dft.monolayers import fit_lattice
 from heteroforge.dft.prototypes import starting_structure
 from heteroforge.labels import user_labels
@@ -37,6 +37,22 @@ class _Springs:
         self.runs.append(name)
         off = atoms.cell.lengths()[:2] / self.best - 1
         return _Result(atoms.copy(), float(0.5 * off @ self.hessian @ off))
+
+
+def test_a_work_folder_holds_steps_of_one_basis_only(tmp_path):
+    folder, basis = tmp_path / "MoS2", [{"id": "MoS2"}, {"name": "quick"}, {"Mo": "0"}]
+    start_folder(folder, basis)
+    (folder / "lattice.json").write_text("{}")
+    start_folder(folder, basis)
+    assert (folder / "lattice.json").exists()
+    start_folder(folder, basis, anew=True)
+    assert (folder / "lattice.json").exists()  # begun, and not yet there to be done anew
+    (folder / "done.json").write_text("{}")
+    start_folder(folder, basis, anew=True)
+    assert not (folder / "lattice.json").exists()
+    (folder / "lattice.json").write_text("{}")
+    start_folder(folder, [*basis[:1], {"name": "standard"}, basis[2]])
+    assert not (folder / "lattice.json").exists()
 
 
 @pytest.mark.parametrize("start", [0.96, 1.0, 1.031])

@@ -1,9 +1,11 @@
 """Strain response of models whose answers are known."""
 
+import numpy as np
 import pytest
+from ase import Atoms
 
 from heteroforge.dft.electronic import mobility_cm2_vs
-from heteroforge.dft.strain import deformation_potential_ev, strain_response
+from heteroforge.dft.strain import deformation_potential_ev, strain_response, turned_valleys
 
 BANDS = {"vbm_ev": -6.0, "cbm_ev": -4.0}
 MASSES = {
@@ -34,6 +36,47 @@ def test_slopes_come_back_and_a_constant_stress_does_not_matter():
     # Valleys that symmetry repeats: conductivity mass 2 / (1/0.2 + 1/0.8) = 0.32.
     expected = mobility_cm2_vs(130.0, 0.32, 0.4, -8.0)
     assert found["electron_mobility_cm2_vs"] == pytest.approx(expected)
+
+
+def test_valleys_that_strain_splits_scatter_by_their_mean_square():
+    """Slopes Ξd + Ξu cos²θ at 0 and ±120°; and the mean square over all directions of strain."""
+    dilation, shear = 0.7, -6.4
+    angles = np.radians([0.0, 120.0, -120.0])
+    slopes = dilation + shear * np.cos(angles) ** 2
+
+    def strain(axis, sign):
+        energies = -4.0 + sign * 0.01 * slopes
+        return {
+            "stress_n_m": sign * 1.3,
+            "vbm_ev": -6.0,
+            "cbm_ev": energies[0],
+            "vbm_turned_ev": [],
+            "cbm_turned_ev": energies[1:].tolist(),
+        }
+
+    found = strain_response(strain, BANDS, MASSES, hexagonal=True)["deformation_potential_cbm_ev"]
+    everywhere = np.linspace(0, 2 * np.pi, 1000, endpoint=False)
+    mean_square = ((dilation + shear * np.cos(everywhere) ** 2) ** 2).mean()
+    assert found == pytest.approx(-np.sqrt(mean_square))
+
+    def without_threefold_axis(axis, sign):
+        return strain(axis, sign) | {"cbm_turned_ev": [-3.9, -3.9]}
+
+    # Valleys that lie elsewhere without strain are none of the same.
+    alone = strain_response(without_threefold_axis, BANDS, MASSES, hexagonal=True)
+    assert alone["deformation_potential_cbm_ev"] == pytest.approx(slopes[0])
+
+
+@pytest.mark.parametrize("gamma_deg", [60.0, 120.0])
+def test_valleys_of_a_hexagonal_layer(gamma_deg):
+    atoms = Atoms("C", cell=[2.5, 2.5, 20.0, 90.0, 90.0, gamma_deg])
+    corner = (1 / 3, 2 / 3, 0.0) if gamma_deg == 60.0 else (1 / 3, 1 / 3, 0.0)
+    assert turned_valleys(atoms, (0.0, 0.0, 0.0)) == turned_valleys(atoms, corner) == []
+    images = [(0.5, 0.0, 0.0), *turned_valleys(atoms, (0.5, 0.0, 0.0))]
+    folded = {tuple((np.round(k, 6) % 1.0).tolist()) for k in images}
+    assert folded == {(0.5, 0.0, 0.0), (0.0, 0.5, 0.0), (0.5, 0.5, 0.0)}
+    square = Atoms("C", cell=[2.5, 2.5, 20.0])
+    assert turned_valleys(square, (0.5, 0.0, 0.0)) == []
 
 
 def test_without_hexagonal_symmetry_the_better_direction_counts():

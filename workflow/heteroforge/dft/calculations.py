@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+import spglib
 from ase import Atoms
-from ase.data import atomic_numbers
+from ase.data import atomic_numbers, chemical_symbols
 
 from heteroforge.dft.electronic import (
     BandEdges,
@@ -31,6 +32,7 @@ __all__ = ["Bands", "Calculator", "cell_for_truncation"]
 _MAGNETIC = {"V", "Cr", "Mn", "Fe", "Co", "Ni"} | {
     s for s, z in atomic_numbers.items() if 58 <= z <= 70
 }
+PRIMITIVE_WITHIN_A = 0.1  # more than layers deform in a stack, less than bonds differ
 _VACUUM_WINDOW_A = 4.0  # beyond the least height, to read the vacuum level where it is flat
 # Energies of a scan need 0.1 meV/Å²: this holds them to far less and their slopes to 0.5 meV/Å³
 # (docs/dft.md), in a quarter less time than what a relaxation asks for.
@@ -104,6 +106,14 @@ class Bands:
         }
 
 
+def _primitive_symbols(layer: Atoms) -> list[str]:
+    """Elements in the primitive cell of a layer that was strained or relaxed a little."""
+    cell = (layer.cell.array, layer.get_scaled_positions(), layer.numbers)
+    found = spglib.find_primitive(cell, symprec=PRIMITIVE_WITHIN_A)
+    numbers = layer.numbers if found is None else found[2]
+    return [chemical_symbols[z] for z in numbers]
+
+
 @dataclass
 class Calculator:
     """Runs pw.x and its companions in one folder, with one protocol.
@@ -125,9 +135,19 @@ class Calculator:
         return sum(self.pseudopotentials.valence(s) for s in atoms.get_chemical_symbols())
 
     def is_spin_polarised(self, atoms: Atoms) -> bool:
-        """Magnetic elements and odd numbers of electrons get two spin channels."""
-        odd = int(round(self.electrons(atoms))) % 2 == 1
-        return odd or bool(_MAGNETIC & set(atoms.get_chemical_symbols()))
+        """Magnetic elements and odd numbers of electrons get two spin channels.
+
+        Odd in the cell or in the primitive cell of any layer: what is polarised alone is polarised
+        in a stack and in any cell, or differences of energies would compare unequal things.
+        """
+        if _MAGNETIC & set(atoms.get_chemical_symbols()):
+            return True
+        layers = atoms.arrays.get("layer", np.zeros(len(atoms), dtype=int))
+        parts = [atoms[layers == layer] for layer in np.unique(layers)]
+        return any(
+            round(sum(self.pseudopotentials.valence(s) for s in symbols)) % 2 == 1
+            for symbols in (atoms.get_chemical_symbols(), *map(_primitive_symbols, parts))
+        )
 
     def namelists(self, atoms: Atoms, calculation: str, stress: bool = False) -> dict[str, dict]:
         protocol = self.protocol
@@ -273,12 +293,9 @@ class Calculator:
         distance, ticks, names = path.get_linear_kpoint_axis()
         energies = result.energies_ev - vacuum_ev
         return Bands(
-            k_distance=distance * 2 * np.pi,
+            k_distance=distance,
             k_fractional=path.kpts,
-            labels=[
-                (float(t) * 2 * np.pi, "Γ" if n == "G" else n)
-                for t, n in zip(ticks, names, strict=True)
-            ],
+            labels=[(float(t), "Γ" if n == "G" else n) for t, n in zip(ticks, names, strict=True)],
             energies_ev=energies,
             layer_weights=weights,
             edges=band_edges(energies, result.electrons, magnetisation),

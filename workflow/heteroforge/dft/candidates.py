@@ -14,6 +14,7 @@ from ase import Atoms
 
 from heteroforge.dft import submissions
 from heteroforge.dft.calculations import Calculator
+from heteroforge.dft.protocols import Pseudopotentials
 from heteroforge.dft.registries import compare_registries, preferred
 from heteroforge.dft.running import Launcher, OutOfTime
 from heteroforge.dft.scratch import remove_save
@@ -389,7 +390,10 @@ class Verification:
         rests_on = {key: self.settings[key] for key in ("protocol", "pseudopotentials")}
         rests_on["own"] = basis
         if self.file("structure.extxyz").exists():
-            rests_on["cutoff_ry"] = protocol_for(self.settings, self.elements()).cutoff_ry
+            # By content: the files behind both names may have changed.
+            rests_on["protocol_values"] = protocol_for(self.settings, self.elements()).to_dict()
+            family = Pseudopotentials(self.settings["pseudopotentials"])
+            rests_on["pseudopotentials_sha256"] = family.checksums(self.elements())
         return run_step(
             self.file(f"{name}/result.json"),
             self._needs(needs),

@@ -12,7 +12,9 @@ stop the others.
 from __future__ import annotations
 
 import argparse
+import json
 import re
+import shutil
 import sys
 import threading
 import time
@@ -45,7 +47,7 @@ from heteroforge.sources.library import Library, read_library, table_of, write_l
 from heteroforge.structures import Monolayer, Stack
 from heteroforge.structures.matching import find_matches, stack_from_match, van_der_waals_gap_a
 
-__all__ = ["LibraryFiles", "compute_stack", "entry_name", "stack_of"]
+__all__ = ["LibraryFiles", "compute_stack", "entry_name", "stack_of", "start_folder"]
 
 SOURCE = "computed by heteroforge.dft.compute_library"
 RUNS = ["entry", "status", "reason", "core_seconds", "seconds", "revision"]
@@ -245,6 +247,24 @@ class LibraryFiles:
         write_json(self.folder / "provenance.json", origin)
 
 
+def start_folder(folder: Path, basis: list, anew: bool = False) -> None:
+    """A work folder whose finished steps were computed from `basis`; what others left is removed.
+
+    Args:
+        folder: of one entry.
+        basis: the entry, the protocol's values, checksums of the pseudopotentials.
+        anew: remove what is finished, too.
+    """
+    note = folder / "basis.json"
+    basis = json.loads(json.dumps(basis))
+    if folder.exists() and (not note.exists() or json.loads(note.read_text()) != basis):
+        shutil.rmtree(folder)
+    if anew and (folder / "done.json").exists():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(note, basis)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Command line; returns 1 when an entry failed."""
     root = Path(__file__).resolve().parents[3] / "resources" / "library"
@@ -279,12 +299,12 @@ def main(arguments: list[str] | None = None) -> int:
         if not wanted or late:
             return
         folder = options.work / name
-        folder.mkdir(parents=True, exist_ok=True)
         clock = time.monotonic()
 
-        protocol = Protocol.named(
-            options.protocol, pseudopotentials, elements_of(entry, seeds["monolayers"])
-        )
+        elements = elements_of(entry, seeds["monolayers"])
+        protocol = Protocol.named(options.protocol, pseudopotentials, elements)
+        basis = [entry, protocol.to_dict(), pseudopotentials.checksums(elements)]
+        start_folder(folder, basis, anew=options.again)
 
         def calculator(step: str) -> Calculator:
             return Calculator(folder / step, protocol, pseudopotentials, Launcher(ranks=1))

@@ -131,7 +131,7 @@ SYMPTOMS = (
     ),
     Symptom(
         "bfgs",
-        r"bfgs failed|history already reset|trust_radius < trust_radius_min",
+        r"bfgs failed|history already reset",
         "BFGS lost its way",
         _damped,
     ),

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
 from ase import Atoms
 
 from heteroforge.dft.calculations import Calculator
 from heteroforge.dft.electronic import mobility_cm2_vs
 
-__all__ = ["STRAIN", "STRAIN_UNITS", "deformation_potential_ev", "strain_response", "strained"]
+__all__ = [
+    "STRAIN",
+    "STRAIN_UNITS",
+    "deformation_potential_ev",
+    "strain_response",
+    "strained",
+    "turned_valleys",
+]
 
 STRAIN = 0.01
 RESOLVED_EV = 0.5  # deformation potentials below are not told from noise: no mobility
+DEGENERATE_EV = 0.025  # valleys nearer in energy are equal for carriers at room temperature
 EV_A2_TO_N_M = 16.02176634
 STRAIN_UNITS = {
     "stiffness_n_m": "N/m",
@@ -44,16 +53,45 @@ def strained(run: Calculator, atoms: Atoms, bands: Mapping, axis: int, sign: int
     result = run.relax(deformed, mesh=run.mesh(atoms), stress=True)
     levels, _ = run.vacuum(result.atoms)
     # The same valley and band as without strain; the lowest of all might be another one.
-    places = [bands["vbm_k_fractional"], bands["cbm_k_fractional"]]
-    energies = run.energies_at(result.atoms, places, "edges")[0] - levels["vacuum_ev"]
+    places = {
+        edge: [bands[f"{edge}_k_fractional"], *turned_valleys(atoms, bands[f"{edge}_k_fractional"])]
+        for edge in ("vbm", "cbm")
+    }
+    energies = run.energies_at(result.atoms, places["vbm"] + places["cbm"], "edges")[0]
+    energies = energies - levels["vacuum_ev"]
     run.clean()
     stress = result.stress_ev_a3[axis, axis] * atoms.cell.array[2, 2]
+    vbm = energies[: len(places["vbm"]), bands["vbm_band"]].tolist()
+    cbm = energies[len(places["vbm"]) :, bands["cbm_band"]].tolist()
     return {
         "stress_n_m": float(EV_A2_TO_N_M * stress),
-        "vbm_ev": float(energies[0, bands["vbm_band"]]),
-        "cbm_ev": float(energies[1, bands["cbm_band"]]),
+        "vbm_ev": vbm[0],
+        "cbm_ev": cbm[0],
+        "vbm_turned_ev": vbm[1:],
+        "cbm_turned_ev": cbm[1:],
         "attempts": run.attempts,
     }
+
+
+def turned_valleys(atoms: Atoms, k_fractional: Sequence[float]) -> list[list[float]]:
+    """The valleys (0 or 2) that turning a hexagonal layer by ±120° makes of one at k.
+
+    None of Γ and K, which it leaves where they are, and none for other cells.
+    """
+    cell = atoms.cell.array[:2, :2]
+    a, b = np.linalg.norm(cell, axis=1)
+    cosine = cell[0] @ cell[1] / (a * b)
+    if abs(a / b - 1) > 1e-3 or abs(abs(cosine) - 0.5) > 2e-3:
+        return []
+    reciprocal = np.linalg.inv(cell).T
+    found = []
+    for angle in np.radians((120.0, -120.0)):
+        turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+        image = np.array(k_fractional[:2]) @ reciprocal @ turn @ np.linalg.inv(reciprocal)
+        moved = image - np.array(k_fractional[:2])
+        if np.abs(moved - np.round(moved)).max() > 1e-3:
+            found.append([*(float(x) for x in image), 0.0])
+    return found
 
 
 def strain_response(
@@ -84,6 +122,11 @@ def strain_response(
         for carrier, edge in (("electron", "cbm"), ("hole", "vbm")):
             name = f"{edge}_ev"
             potential = deformation_potential_ev(low[name], bands[name], high[name])
+            if hexagonal:
+                turned = zip(
+                    *(end.get(f"{edge}_turned_ev", []) for end in (low, high)), strict=True
+                )
+                potential = _over_valleys(potential, bands[name], list(turned))
             found.setdefault(f"deformation_potential_{edge}_ev", potential)
             if abs(potential) < RESOLVED_EV:
                 continue
@@ -96,6 +139,27 @@ def strain_response(
             key = f"{carrier}_mobility_cm2_vs"
             found[key] = max(mobility, found.get(key, 0.0))
     return found
+
+
+def _over_valleys(
+    potential_ev: float, unstrained_ev: float, turned: Sequence[tuple[float, float]]
+) -> float:
+    """Root mean square over the valleys of a hexagonal layer, with the sign of the first.
+
+    Strain along x moves valleys off Γ and K by Ξd + Ξu cos²θ of their directions θ. The mean square
+    over three at 120° is that over all directions of the strain, and scattering goes with it.
+
+    Args:
+        potential_ev: of the valley that was followed.
+        unstrained_ev: its energy without strain.
+        turned: energies of the other two, compressed and stretched; one that does not lie at the
+            same energy without strain (the layer has no threefold axis) does not count.
+    """
+    squares = [potential_ev**2]
+    for compressed, stretched in turned:
+        if abs((compressed + stretched) / 2 - unstrained_ev) < DEGENERATE_EV:
+            squares.append(deformation_potential_ev(compressed, unstrained_ev, stretched) ** 2)
+    return float(np.copysign(np.sqrt(np.mean(squares)), potential_ev))
 
 
 def deformation_potential_ev(

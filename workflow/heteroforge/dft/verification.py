@@ -313,6 +313,8 @@ def layer_fingerprint(atoms: Atoms, calculator: Calculator) -> str:
         digest.update(table[np.lexsort(table.T)].tobytes())
     area = abs(np.linalg.det(atoms.cell.array[:2, :2]))
     how = [
+        # Of one lattice another cell may have another mesh, and so another energy.
+        sorted(calculator.mesh(atoms)[:2]),
         round(area, 3),
         round(atoms.cell.array[2, 2], 3),
         calculator.protocol.to_dict(),
