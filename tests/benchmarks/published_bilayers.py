@@ -388,6 +388,9 @@ rule with published edges of the layers, vacuum steps and deformation potentials
 which van der Waals spheres touch; trees and networks learn the difference to it from the same
 descriptors, the graph network (DGL) from atoms and contacts as well. "Entries not seen" is the
 random split of other publications, where the other registry of a pair has been seen as a rule.
+A heterobilayer is held out with either of its layers ("layers", "compositions"): each member that
+predicts it has not seen one of them at least, and most have seen the other. Where both are
+new, errors are larger and intervals hold less often than the table of coverage says.
 "Layers from structure" is the shipped command without tables of layers: what the layers' networks,
 which have seen these layers, tell takes the place of published values."""
 

@@ -490,8 +490,8 @@ def train_predictor(
     """Train on labelled stacks whose layers are partly known.
 
     Each stack is learned from twice: with what is known of its layers, and with everything
-    predicted by layer models that have not seen them. Held out is by composition: no member has
-    seen a layer of the composition of any layer of the stack that it predicts.
+    predicted by layer models that have not seen them. Held out is by composition: a member that
+    predicts a stack has seen no layer of the composition of one of its layers at least.
 
     Args:
         monolayers, properties: layers with values, by published name.
