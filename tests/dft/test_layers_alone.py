@@ -46,6 +46,9 @@ class _Calculator:
     def mesh(self, atoms):
         return k_mesh(atoms.cell.array[:2, :2], self.protocol.k_spacing_per_a)
 
+    def folded_points(self, atoms):
+        return np.zeros((0, 3))
+
     def relax(self, atoms):
         self.computed.append(atoms)
         self.attempts.append({"step": "relax", "seconds": 1.0})
@@ -81,6 +84,34 @@ def test_a_cell_with_another_mesh_is_another_calculation():
     ]
     assert len({run.mesh(atoms) for atoms in same_lattice}) == 2
     assert len({layer_fingerprint(atoms, run) for atoms in same_lattice}) == 2
+
+
+@pytest.mark.parametrize(
+    ("rows", "stretch", "missed"),
+    [
+        ([[1, 0], [0, 1]], 1.0, [(0.5, 0.0), (0.0, 0.5), (0.5, 0.5)]),  # M, on a mesh of 9
+        ([[1, 0], [1, 2]], 1.0, [(1 / 3, 0.0), (0.5, 0.5)]),  # K, and one of the M, rectangular
+        ([[1, 0], [1, 2]], 1.01, [(1 / 3, 0.0), (0.5, 0.5)]),
+        ([[-1, -4], [3, 1]], 1.0, [(1 / 3, 1 / 3), (0.5, 0.5), (0.0, 0.5)]),
+    ],
+)
+def test_points_that_a_larger_cell_folds_off_the_mesh(tmp_path, rows, stretch, missed):
+    protocol = Protocol.named("quick", Pseudopotentials("pseudodojo"))
+    run = Calculator(tmp_path, protocol, Pseudopotentials("pseudodojo"), Launcher(ranks=1))
+    graphene = Monolayer(("C", "C"), ((0.0, 0.0), (1 / 3, 2 / 3)), (0.0, 0.0), 2.465, 2.465, 120.0)
+    atoms = make_supercell(graphene.to_atoms(), [*(row + [0] for row in rows), [0, 0, 1]])
+    cell = atoms.cell.array.copy()
+    cell[:, 0] *= stretch
+    atoms.set_cell(cell, scale_atoms=True)
+
+    def folded(points):
+        # Of k and −k, and of points a reciprocal vector apart, one.
+        return {
+            min(tuple((np.round(s * np.array(k), 4) % 1.0).tolist()) for s in (1, -1))
+            for k in points
+        }
+
+    assert folded(k[:2] for k in run.folded_points(atoms)) == folded(missed)
 
 
 def test_a_stack_is_polarised_where_a_layer_of_it_is(tmp_path):

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from ase import Atoms
+from ase.build import make_supercell
 
 from heteroforge.dft import running
 from heteroforge.dft.calculations import Calculator, cell_for_truncation, with_height
@@ -71,6 +72,22 @@ def test_boron_nitride_and_graphene(calculator):
     assert density["mesh_is_metal"]
     # Work function of graphene, PBE: 4.2–4.3 eV.
     assert -density["fermi_ev"] == pytest.approx(4.25, abs=0.15)
+
+
+def test_graphene_in_a_rectangular_cell_is_still_a_metal(calculator):
+    """Its Dirac point, at (1/3, 0) of the cell, lies on neither mesh nor path."""
+    run = calculator("rectangular")
+    atoms = make_supercell(honeycomb("C", "C", 2.46), [[1, 0, 0], [1, 2, 0], [0, 0, 1]])
+    density = compute_density(run, atoms).numbers
+    assert not density["mesh_is_metal"]
+    bands = run.bands(atoms, density["vacuum_ev"])
+    assert bands.edges.is_metal
+    content = bands.to_dict()
+    assert len(content["energies_ev"]) == len(content["k_distance"])
+    assert any(abs(abs(k[0]) - 1 / 3) < 1e-3 for k in content["folded"]["k_fractional"])
+    # Γ to X of the rectangle, 4.26 Å by 2.46 Å: π over a side.
+    corners = {name: x for x, name in content["labels"]}
+    assert min(abs(corners["X"] - np.pi / side) for side in (2.46, 4.26)) < 1e-3
 
 
 def test_graphene_lies_lowest_with_carbon_above_boron(calculator):

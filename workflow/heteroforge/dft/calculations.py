@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import spglib
 from ase import Atoms
-from ase.data import atomic_numbers, chemical_symbols
+from ase.data import atomic_numbers
 
 from heteroforge.dft.electronic import (
     BandEdges,
@@ -32,6 +33,8 @@ __all__ = ["Bands", "Calculator", "cell_for_truncation"]
 _MAGNETIC = {"V", "Cr", "Mn", "Fe", "Co", "Ni"} | {
     s for s, z in atomic_numbers.items() if 58 <= z <= 70
 }
+LATTICE_WITHIN = 0.05  # a strained layer has the points of its lattice without strain
+SAME_K = 1e-3  # fractional coordinates nearer than this are the same point
 PRIMITIVE_WITHIN_A = 0.1  # more than layers deform in a stack, less than bonds differ
 _VACUUM_WINDOW_A = 4.0  # beyond the least height, to read the vacuum level where it is flat
 # Energies of a scan need 0.1 meV/Å²: this holds them to far less and their slopes to 0.5 meV/Å³
@@ -61,15 +64,15 @@ def with_height(atoms: Atoms, height_a: float) -> Atoms:
 
 @dataclass
 class Bands:
-    """Eigenvalues along a path, against vacuum.
+    """Eigenvalues along a path and at points that layers fold elsewhere, against vacuum.
 
     Attributes:
-        k_distance: (nk) along the path in 1/Å.
-        k_fractional: (nk, 3).
+        k_distance: (path) along the path in 1/Å.
+        k_fractional: (nk, 3), those of the path first, then those of `folded_points`.
         labels: position on the path and name of its corners.
         energies_ev: (spins, nk, bands) against the mean vacuum level.
         layer_weights: (layers, spins, nk, bands), sum over layers 1.
-        edges: band edges on the path.
+        edges: band edges over all these points.
     """
 
     k_distance: np.ndarray
@@ -88,13 +91,19 @@ class Bands:
     def to_dict(self) -> dict:
         """For `bands.json`; of a spin-polarised calculation both channels are bands."""
         spins = self.energies_ev.shape[0]
-        energies = np.concatenate([self.energies_ev[s] for s in range(spins)], axis=1)
-        weights = np.concatenate([self.layer_weights[:, s] for s in range(spins)], axis=2)
+        energies = np.concatenate([self.energies_ev[s] for s in range(spins)], axis=1).round(4)
+        weights = np.concatenate([self.layer_weights[:, s] for s in range(spins)], axis=2).round(3)
+        n = len(self.k_distance)
         return {
             "k_distance": self.k_distance.round(5).tolist(),
             "labels": [[round(x, 5), name] for x, name in self.labels],
-            "energies_ev": energies.round(4).tolist(),
-            "layer_weights": weights.round(3).tolist(),
+            "energies_ev": energies[:n].tolist(),
+            "layer_weights": weights[:, :n].tolist(),
+            "folded": {
+                "k_fractional": self.k_fractional[n:].round(5).tolist(),
+                "energies_ev": energies[n:].tolist(),
+                "layer_weights": weights[:, n:].tolist(),
+            },
             "vbm_ev": self.edges.vbm_ev,
             "cbm_ev": self.edges.cbm_ev,
             "is_metal": self.edges.is_metal,
@@ -106,12 +115,50 @@ class Bands:
         }
 
 
-def _primitive_symbols(layer: Atoms) -> list[str]:
-    """Elements in the primitive cell of a layer that was strained or relaxed a little."""
+def _layers(atoms: Atoms) -> list[Atoms]:
+    index = atoms.arrays.get("layer", np.zeros(len(atoms), dtype=int))
+    return [atoms[index == layer] for layer in np.unique(index)]
+
+
+def _primitive(layer: Atoms) -> Atoms:
+    """Primitive cell of a layer that was strained or relaxed a little, lying as it lies."""
     cell = (layer.cell.array, layer.get_scaled_positions(), layer.numbers)
-    found = spglib.find_primitive(cell, symprec=PRIMITIVE_WITHIN_A)
-    numbers = layer.numbers if found is None else found[2]
-    return [chemical_symbols[z] for z in numbers]
+    found = spglib.standardize_cell(
+        cell, to_primitive=True, no_idealize=True, symprec=PRIMITIVE_WITHIN_A
+    )
+    if found is None:
+        return layer
+    lattice, places, numbers = found
+    # spglib may name the axes anew: first those in the plane.
+    order = np.argsort(np.abs(lattice[:, 2]), kind="stable")
+    return Atoms(
+        numbers, scaled_positions=places[:, order], cell=lattice[order], pbc=(True, True, False)
+    )
+
+
+def high_symmetry_points(atoms: Atoms) -> list[np.ndarray]:
+    """Points (3) of high symmetry of each layer's primitive cell, in fractions of the cell.
+
+    With those that turning a hexagonal layer by ±120°, a square one by 90° makes of them. Fractions
+    of a strained primitive cell are those of the one without strain, so Dirac points that strain
+    moves off K are met nearly, not exactly.
+    """
+    points = []
+    for layer in _layers(atoms):
+        primitive = _primitive(layer)
+        reciprocal = np.linalg.inv(primitive.cell.array[:2, :2]).T
+        plane = (True, True, False)
+        path = primitive.cell.bandpath(pbc=plane, npoints=0, eps=LATTICE_WITHIN)
+        lattice = primitive.cell.get_bravais_lattice(pbc=plane, eps=LATTICE_WITHIN).name
+        turns = {"HEX2D": (0.0, 120.0, -120.0), "SQR": (0.0, 90.0)}
+        for fractional in path.special_points.values():
+            for angle in np.radians(turns.get(lattice, (0.0,))):
+                turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+                image = fractional[:2] @ reciprocal @ turn @ np.linalg.inv(reciprocal)
+                # All are multiples of a half or a third, in a strained cell as well.
+                cartesian = np.round(6 * image) / 6 @ reciprocal
+                points.append(np.append(cartesian @ atoms.cell.array[:2, :2].T, 0.0))
+    return points
 
 
 @dataclass
@@ -142,12 +189,8 @@ class Calculator:
         """
         if _MAGNETIC & set(atoms.get_chemical_symbols()):
             return True
-        layers = atoms.arrays.get("layer", np.zeros(len(atoms), dtype=int))
-        parts = [atoms[layers == layer] for layer in np.unique(layers)]
-        return any(
-            round(sum(self.pseudopotentials.valence(s) for s in symbols)) % 2 == 1
-            for symbols in (atoms.get_chemical_symbols(), *map(_primitive_symbols, parts))
-        )
+        cells = [atoms, *map(_primitive, _layers(atoms))]
+        return any(round(self.electrons(cell)) % 2 == 1 for cell in cells)
 
     def namelists(self, atoms: Atoms, calculation: str, stress: bool = False) -> dict[str, dict]:
         protocol = self.protocol
@@ -283,18 +326,22 @@ class Calculator:
     def bands(self, atoms: Atoms, vacuum_ev: float, magnetisation: float = 0.0) -> Bands:
         """Bands along the lattice's two-dimensional path, with the weights of the layers.
 
+        And at the points of high symmetry of the layers' own lattices, where a larger cell folds
+        them off the path: K of graphene in a rectangular cell.
+
         Needs the density of an earlier `scf` or `relax` in the same folder.
         """
         path = atoms.cell.bandpath(
             pbc=(True, True, False), density=self.protocol.path_density_per_a
         )
-        result = self._run(atoms, "bands", path.kpts, "bands")
+        places = np.concatenate([path.kpts, self.folded_points(atoms, path.kpts)])
+        result = self._run(atoms, "bands", places, "bands")
         weights = self._layer_weights(atoms, len(result.k_points))
         distance, ticks, names = path.get_linear_kpoint_axis()
         energies = result.energies_ev - vacuum_ev
         return Bands(
             k_distance=distance,
-            k_fractional=path.kpts,
+            k_fractional=places,
             labels=[(float(t), "Γ" if n == "G" else n) for t, n in zip(ticks, names, strict=True)],
             energies_ev=energies,
             layer_weights=weights,
@@ -337,6 +384,25 @@ class Calculator:
 
     def _pools_for(self, points: int) -> int:
         return self.launcher.ranks if points >= self.launcher.ranks else 1
+
+    def folded_points(self, atoms: Atoms, known: Sequence[Sequence[float]] = ()) -> np.ndarray:
+        """Points (n, 3) of high symmetry of the layers' primitive cells, in fractions of this one.
+
+        Those that the mesh or `known` hold are left out.
+        """
+        mesh = np.array(self.mesh(atoms)[:2])
+        found: list[np.ndarray] = []
+        for k in high_symmetry_points(atoms):
+            steps = k[:2] * mesh
+            if np.abs(steps - np.round(steps)).max() < SAME_K:
+                continue
+            others = np.array([*known, *found]).reshape(-1, 3)
+            # k and −k have the same energies.
+            apart = np.concatenate([others - k, others + k])
+            if (np.abs(apart - np.round(apart)).max(axis=1) < SAME_K).any():
+                continue
+            found.append(k - np.round(k))
+        return np.array(found).reshape(-1, 3)
 
     def energies_at(self, atoms: Atoms, k_fractional, name: str) -> np.ndarray:
         """Eigenvalues (spins, nk, bands) in eV at given k-points, from the last density."""

@@ -78,7 +78,7 @@ def compute_monolayer(seed: Mapping, calculator: Callable[[str], Calculator], fo
             "attempts": run.attempts,
         }
         summary = bands.to_dict()
-        for long in ("k_distance", "labels", "energies_ev", "layer_weights"):
+        for long in ("k_distance", "labels", "energies_ev", "layer_weights", "folded"):
             summary.pop(long)
         run.clean()
         return found | summary

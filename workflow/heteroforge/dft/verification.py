@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -280,6 +280,11 @@ class LayerEnergies:
                 return found
         result = run.relax(atoms)
         levels, _ = run.vacuum(result.atoms)
+        # The mesh alone misses edges that a larger cell folds off it.
+        folded = run.folded_points(result.atoms)
+        if len(folded):
+            more = run.energies_at(result.atoms, folded, "edges")
+            result = replace(result, energies_ev=np.concatenate([result.energies_ev, more], axis=1))
         edges = edges_against_vacuum(result, levels["vacuum_ev"])
         found = {
             "energy_ev": result.energy_ev,
@@ -324,10 +329,21 @@ def layer_fingerprint(atoms: Atoms, calculator: Calculator) -> str:
     return digest.hexdigest()[:20]
 
 
+def _states(bands: dict) -> tuple[np.ndarray, np.ndarray]:
+    """Energies (nk, bands) and weights (layers, nk, bands) of the path and of folded points."""
+    energies, weights = np.array(bands["energies_ev"]), np.array(bands["layer_weights"])
+    folded = bands.get("folded") or {"energies_ev": []}
+    if not folded["energies_ev"]:
+        return energies, weights
+    return (
+        np.concatenate([energies, folded["energies_ev"]]),
+        np.concatenate([weights, folded["layer_weights"]], axis=1),
+    )
+
+
 def layer_edges(bands: dict) -> list[tuple[float, float] | None]:
     """(VBM, CBM) of each layer inside the stack: states with more than half their weight on it."""
-    energies = np.array(bands["energies_ev"])
-    weights = np.array(bands["layer_weights"])
+    energies, weights = _states(bands)
     occupied = energies <= bands["vbm_ev"] + 1e-3
     found: list[tuple[float, float] | None] = []
     for layer in weights:
@@ -340,8 +356,7 @@ def layer_edges(bands: dict) -> list[tuple[float, float] | None]:
 
 
 def _edge_weights(bands: dict) -> tuple[list[float], list[float]]:
-    energies = np.array(bands["energies_ev"])
-    weights = np.array(bands["layer_weights"])
+    energies, weights = _states(bands)
     found = []
     for edge in ("vbm_ev", "cbm_ev"):
         k, b = np.unravel_index(np.abs(energies - bands[edge]).argmin(), energies.shape)
