@@ -155,8 +155,10 @@ def high_symmetry_points(atoms: Atoms) -> list[np.ndarray]:
             for angle in np.radians(turns.get(lattice, (0.0,))):
                 turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
                 image = fractional[:2] @ reciprocal @ turn @ np.linalg.inv(reciprocal)
-                # All are multiples of a half or a third, in a strained cell as well.
-                cartesian = np.round(6 * image) / 6 @ reciprocal
+                if lattice in turns:
+                    # All are multiples of a half or a third, in a strained cell as well.
+                    image = np.round(6 * image) / 6
+                cartesian = image @ reciprocal
                 points.append(np.append(cartesian @ atoms.cell.array[:2, :2].T, 0.0))
     return points
 
