@@ -6,7 +6,6 @@ import multiprocessing
 import resource
 import time
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -47,9 +46,8 @@ def measure_sampling_speed(
         _shard, tuple(benchmark_set), model, number=number, shards=shards, mode=mode, seed=seed
     )
     # Processes of their own, as jobs are: no caches from one shard to the next.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, max_tasks_per_child=1) as pool:
-        found = list(pool.map(task, range(shards)))
+    with multiprocessing.get_context("fork").Pool(workers, maxtasksperchild=1) as pool:
+        found = pool.map(task, range(shards), chunksize=1)
     seconds = time.perf_counter() - began
     distinct = len(set().union(*(shard.pop("keys") for shard in found)))
     return {
