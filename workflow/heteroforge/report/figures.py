@@ -285,14 +285,15 @@ def gallery_figure(stacks: Sequence[Stack], columns: int = 5) -> Figure:
     pictures = [upright(build(stack)) for stack in stacks]
     symbols = {symbol for atoms in pictures for symbol in atoms.get_chemical_symbols()}
     colours = element_colours(sorted(symbols))
-    rows = max(1, -(-len(stacks) // columns))
-    height = max((np.ptp(atoms.positions[:, 2]) for atoms in pictures), default=0.0) + 3.2
+    thick = [np.ptp(atoms.positions[:, 2]) + 3.2 for atoms in pictures] or [3.2]
+    heights = [max(thick[i : i + columns]) for i in range(0, len(thick), columns)]
     scale = 1.9 / SIDE_WIDTH_A
     with style():
-        figure = Figure(figsize=(2.8 * columns, (height * scale + 0.3) * rows))
+        figure = Figure(figsize=(2.8 * columns, sum(heights) * scale + 0.3 * len(heights)))
         grid = figure.add_gridspec(
-            rows, columns, left=0.01, right=0.9, top=0.97, bottom=0.04, wspace=0.6, hspace=0.12
-        )
+            len(heights), columns, height_ratios=heights,
+            left=0.01, right=0.9, top=0.97, bottom=0.04, wspace=0.6, hspace=0.12,
+        )  # fmt: skip
         for i, (stack, atoms) in enumerate(zip(stacks, pictures, strict=True)):
             axes = figure.add_subplot(grid[i // columns, i % columns])
             layers = layer_indices(atoms, stack.number_of_layers)
@@ -304,7 +305,7 @@ def gallery_figure(stacks: Sequence[Stack], columns: int = 5) -> Figure:
                 Line2D([], [], ls="", marker="o", color=colour, label=symbol)
                 for symbol, colour in colours.items()
             ],
-            loc="lower center", ncols=max(len(colours), 1), frameon=False,
+            loc="lower center", ncols=min(max(len(colours), 1), 14), frameon=False,
         )  # fmt: skip
     return figure
 
