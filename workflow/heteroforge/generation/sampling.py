@@ -20,7 +20,6 @@ from heteroforge.generation.latents import Latents
 from heteroforge.models.catalogue import Catalogue, StackCode
 from heteroforge.models.gvae import LibraryBatch, StackData
 from heteroforge.models.gvae_training import TrainedGVAE, encode_stacks
-from heteroforge.models.stack_inputs import at_contact_gaps
 from heteroforge.models.windows import property_window, window_probability
 from heteroforge.structures import Layer, Monolayer, Stack, StructureError
 from heteroforge.structures.build import layer_sites
@@ -43,6 +42,7 @@ __all__ = [
 BLOCK_SIZE = 250
 # Latents drawn per stack wanted: what the property head chooses from.
 OVERSAMPLING = 4
+LEAST_DRAWN = 128
 MOST_ROUNDS = 12
 # Uncertainty of the property head, as a share of a property's spread over the training stacks.
 HEAD_UNCERTAINTY = 0.3
@@ -230,8 +230,9 @@ def sample_block(
         wanted = size - len(stacks)
         if wanted <= 0:
             break
-        drawn = latents.draw(generator, OVERSAMPLING * max(wanted, 32))
-        if plan.mode not in ("prior", "density"):
+        aimed = plan.mode not in ("prior", "density")
+        drawn = latents.draw(generator, max((OVERSAMPLING if aimed else 1) * wanted, LEAST_DRAWN))
+        if aimed:
             chance = _probability(trained, drawn, targets)
             # Rejection: a latent is kept as often as it is expected to hit, so that the samples
             # spread over all that hits and do not crowd at the surest.
@@ -255,7 +256,7 @@ def sample_block(
             try:
                 # Relaxation decides the gap; what the latent says of it far from the training
                 # stacks is no better start than the contact of the spheres.
-                stack = at_contact_gaps(catalogue.decode(snap_registry(code, catalogue)))
+                stack = catalogue.decode(snap_registry(code, catalogue), at_contact=True)
             except StructureError:
                 counts["no common cell"] += 1
                 continue

@@ -255,8 +255,12 @@ class Catalogue:
             ),
         )
 
-    def decode(self, code: StackCode) -> Stack:
+    def decode(self, code: StackCode, at_contact: bool = False) -> Stack:
         """The stack of a code.
+
+        Args:
+            code: what to build.
+            at_contact: gaps at which the layers' spheres touch, instead of the code's own.
 
         Raises:
             StructureError: the layers share no small cell.
@@ -264,14 +268,15 @@ class Catalogue:
         layers = [self.monolayers[self.entries[entry][0]] for entry in code.entries]
         flipped = [self.entries[entry][1] for entry in code.entries]
         supercells = [np.eye(2, dtype=int)]
-        gaps = []
+        gaps: list[float | None] = []
         for i, (lower, upper) in enumerate(zip(code.entries[:-1], code.entries[1:], strict=True)):
             match = self.candidates(lower, upper)[code.matches[i]]
             if i == 0:
                 supercells = [np.array(match.supercell_bottom), np.array(match.supercell_top)]
             else:
                 supercells = _onto(supercells, match)
-            gaps.append(self.gap_a(lower, upper) + code.gap_excess_a[i])
+            own = None if at_contact else self.gap_a(lower, upper) + code.gap_excess_a[i]
+            gaps.append(own)
         return stack_layers(
             layers,
             supercells=[s.tolist() for s in supercells],

@@ -43,8 +43,8 @@ class _Descriptions:
     Attributes:
         forms: discrete part (faces and T) of each description, as an index into `names` (n).
         names: the discrete parts as text.
-        first: descriptions of the smallest form.
-        matrices, shifts: registry in grid steps k → (k + shift) matrix, modulo `steps`.
+        first, first_moves: descriptions of the smallest form, and their part of `moves`.
+        moves: registry in grid steps (i, j, 1) → (i, j, 1) moves, modulo `steps` (3, 2, n).
         lower, upper: index of the operation of each layer (n).
         number_of_upper: how many operations the upper layer has.
         basis: of the lattice up to which the registry is defined, in parts of the lower layer's
@@ -56,8 +56,8 @@ class _Descriptions:
     forms: np.ndarray
     names: tuple[str, ...]
     first: np.ndarray
-    matrices: np.ndarray
-    shifts: np.ndarray
+    first_moves: np.ndarray
+    moves: np.ndarray
     lower: np.ndarray
     upper: np.ndarray
     number_of_upper: int
@@ -137,15 +137,15 @@ def _chain(stack: Stack) -> str:
             upper.flipped,
         )
         pairs, steps = junction.pairs, junction.pairs.steps
-        candidates = pairs.first
+        candidates, moves = pairs.first, pairs.first_moves
         if allowed is not None:
             candidates = np.flatnonzero(allowed[pairs.lower])
             forms = pairs.forms[candidates]
             candidates = candidates[forms == forms.min()]
-        place = junction.grid(_times(interface.offset, lower.supercell))
-        place = place + pairs.shifts[candidates]
-        place = (place[:, None, :] @ pairs.matrices[candidates])[:, 0] % steps
-        codes = place[:, 0] * steps + place[:, 1]
+            moves = pairs.moves[:, :, candidates]
+        x, y = junction.grid(_times(interface.offset, lower.supercell))
+        place = (x % steps * moves[0] + y % steps * moves[1] + moves[2]) % steps
+        codes = place[0] * steps + place[1]
         least = int(codes.min())
         candidates = candidates[codes == least]
         allowed = np.zeros(pairs.number_of_upper, dtype=bool)
@@ -234,13 +234,18 @@ def _descriptions(
         canonical = _hermite(generators @ turn)
         matrices[k] = np.round(basis @ turn @ np.linalg.inv(canonical)).astype(int)
     to_grid = steps * cells_top * np.linalg.inv(basis)
-    shifts = (shifts_second[j] @ inverse / cells_top - shifts_first[i]) @ to_grid
+    shifts = np.round((shifts_second[j] @ inverse / cells_top - shifts_first[i]) @ to_grid)
+    moved = shifts.astype(int)[:, None, :] @ matrices[i]
+    # Small numbers: products of two stay within 16 bits.
+    moves = (np.concatenate([matrices[i], moved], axis=1) % steps).transpose(1, 2, 0)
+    moves = np.ascontiguousarray(moves, dtype=np.int16)
+    smallest = np.flatnonzero(forms.ravel() == forms.min())
     return _Descriptions(
         forms=forms.ravel().astype(np.int16),
         names=tuple(",".join(map(str, row)) for row in distinct.tolist()),
-        first=np.flatnonzero(forms.ravel() == forms.min()),
-        matrices=matrices[i].astype(np.int16),
-        shifts=np.round(shifts).astype(np.int16),
+        first=smallest,
+        first_moves=np.ascontiguousarray(moves[:, :, smallest]),
+        moves=moves,
         lower=i.astype(np.int16),
         upper=j.astype(np.int16),
         number_of_upper=len(matrices_second),

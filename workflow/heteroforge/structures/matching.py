@@ -214,16 +214,19 @@ def stack_layers(
     )
     interfaces = []
     for i, (registry, gap_a) in enumerate(zip(registries, gaps_a, strict=True)):
-        offset = np.array(registry, dtype=float) @ np.linalg.inv(np.array(layers[i].supercell))
-        place = (float(offset[0]), float(offset[1]))
+        # Plain numbers: arrays of two are many times slower, and every sample comes by here.
+        (p, q), (r, s) = layers[i].supercell
+        x, y = (float(part) / layers[i].number_of_cells for part in registry)
+        place = (x * s - y * r, y * p - x * q)
         interfaces.append(Interface(place) if gap_a is None else Interface(place, float(gap_a)))
-    a, b, gamma = shared_cell(monolayers, supercells, stiffness_n_m)
-    stack = Stack(layers, tuple(interfaces), a, b, gamma)
-    touching = tuple(
-        replace(interface, gap_a=contact_gap_a(stack, i)) if gaps_a[i] is None else interface
-        for i, interface in enumerate(interfaces)
-    )
-    stack = replace(stack, interfaces=touching)
+    cell = shared_cell(monolayers, supercells, stiffness_n_m)
+    stack = Stack(layers, tuple(interfaces), *cell)
+    if None in gaps_a:
+        touching = tuple(
+            Interface(interface.offset, contact_gap_a(stack, i)) if gaps_a[i] is None else interface
+            for i, interface in enumerate(interfaces)
+        )
+        stack = Stack(layers, touching, *cell)
     if maximum_mismatch_percent is not None and stack.mismatch_percent > maximum_mismatch_percent:
         raise StructureError(
             f"{stack.formula}: layers differ by {stack.mismatch_percent:.2f} % on this cell, "
