@@ -35,7 +35,7 @@ rule train_gvae:
         gvae=config["gvae"],
         stacks=config["stacks"],
         targets=config["targets"],
-        new_monolayers=config["samples"]["new_monolayers"],
+        samples={key: config["samples"][key] for key in ("new_monolayers", "defects")},
         elements=ELEMENTS,
         seed=config["seed"],
         # Not an output: Snakemake would remove it when the job is killed.

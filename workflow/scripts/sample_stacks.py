@@ -6,13 +6,13 @@ import torch
 from heteroforge.generation import (
     Limits,
     Plan,
-    matches_with,
+    propose_defects,
     propose_monolayers,
     sample_shard,
     seed_stacks,
+    widened_catalogue,
 )
 from heteroforge.io import log_to, read_table, write_table
-from heteroforge.models.catalogue import Catalogue
 from heteroforge.models.gvae_training import load_gvae
 from heteroforge.sources import read_library
 
@@ -21,16 +21,21 @@ torch.set_num_threads(snakemake.threads)
 number, stacks = snakemake.params.samples, snakemake.params.stacks
 library = read_library(snakemake.input.structures, snakemake.input.table)
 limits = {key: stacks[f"maximum_{key}"] for key in ("area_a2", "mismatch_percent", "atoms")}
-new = propose_monolayers(library.monolayers, number["new_monolayers"], **snakemake.params.elements)
-monolayers = library.monolayers | new
-matches = [read_table(snakemake.input.matches)]
-if new:
-    matches.append(matches_with(monolayers, new, *limits.values()))
-catalogue = Catalogue(monolayers, pd.concat(matches, ignore_index=True), library.table)
+elements = snakemake.params.elements
+new = propose_monolayers(library.monolayers, number["new_monolayers"], **elements)
+defective = propose_defects(library.monolayers, **number["defects"], **elements)
+catalogue = widened_catalogue(
+    library.monolayers,
+    read_table(snakemake.input.matches),
+    library.table,
+    new,
+    defective,
+    **{f"maximum_{key}": value for key, value in limits.items()},
+)
 enumerated = read_table(snakemake.input.stacks).set_index("stack_id")
 plan = Plan(
     mode=number["mode"],
-    seeds=tuple(seed_stacks(number["seeds"], enumerated["specification"], monolayers)),
+    seeds=tuple(seed_stacks(number["seeds"], enumerated["specification"], catalogue.monolayers)),
     radius=number["radius"],
     temperature=number["temperature"],
     substrate=number["substrate"] or "",
@@ -57,4 +62,5 @@ samples, counts = sample_shard(
 write_table(snakemake.output.samples, samples)
 print(f"{len(samples)} stacks, {int(samples['is_novel'].sum())} of them novel")
 print(f"{int((samples['new_monolayers'] > 0).sum())} with monolayers that the library lacks")
+print(f"{int((samples['number_of_defects'] > 0).sum())} with defects")
 print(pd.Series(counts, name="latents").to_string())

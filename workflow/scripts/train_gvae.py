@@ -7,7 +7,7 @@ import pandas as pd
 import torch
 
 from heteroforge.evaluation.generation import evaluate_gvae
-from heteroforge.generation import propose_monolayers
+from heteroforge.generation import propose_defects, propose_monolayers
 from heteroforge.io import log_to, provenance, read_table, write_json, write_table
 from heteroforge.models.catalogue import Catalogue
 from heteroforge.models.gvae_training import best_labels, prepare_stacks, save_gvae, train_gvae
@@ -20,10 +20,14 @@ torch.set_num_threads(snakemake.threads)
 settings, limits = snakemake.params.gvae, snakemake.params.stacks
 library = read_library(snakemake.input.structures, snakemake.input.table)
 # Layers that the library lacks find their place among the others here, without stacks of theirs.
-new = propose_monolayers(
-    library.monolayers, snakemake.params.new_monolayers, **snakemake.params.elements
+asked, elements = snakemake.params.samples, snakemake.params.elements
+new = propose_monolayers(library.monolayers, asked["new_monolayers"], **elements)
+catalogue = Catalogue(
+    library.monolayers | new,
+    read_table(snakemake.input.matches),
+    library.table,
+    propose_defects(library.monolayers, **asked["defects"], **elements),
 )
-catalogue = Catalogue(library.monolayers | new, read_table(snakemake.input.matches), library.table)
 table = read_table(snakemake.input.stacks)
 parts, keys = {}, {}
 for split in ("train", "validation", "test"):

@@ -1,7 +1,12 @@
 """New stacks from the generative model, aimed at target windows."""
 
+from heteroforge.generation.defects import propose_defects
 from heteroforge.generation.latents import MODES
-from heteroforge.generation.new_monolayers import matches_with, propose_monolayers
+from heteroforge.generation.new_monolayers import (
+    matches_with,
+    propose_monolayers,
+    widened_catalogue,
+)
 from heteroforge.generation.sampling import (
     BLOCK_SIZE,
     Limits,
@@ -19,8 +24,10 @@ __all__ = [
     "Plan",
     "block_range",
     "matches_with",
+    "propose_defects",
     "propose_monolayers",
     "sample_block",
     "sample_shard",
     "seed_stacks",
+    "widened_catalogue",
 ]

@@ -298,9 +298,9 @@ def sample_shard(
 
     Returns:
         The table `samples/shard_{k}.parquet`, with `is_novel` (not among the enumerated stacks),
-        `split` (of an enumerated one; empty for a novel one) and `new_monolayers` (how many
-        layers the library lacks; these have no name and stand in full in the specification); and
-        the counts of all blocks.
+        `split` (of an enumerated one; empty for a novel one), `new_monolayers` (how many
+        layers the library lacks; these have no name and stand in full in the specification) and
+        `number_of_defects` (in the cell); and the counts of all blocks.
     """
     plan = plan or Plan()
     library = LibraryBatch.of(catalogue)
@@ -331,13 +331,14 @@ def sample_shard(
             "is_novel": key not in known,
             "split": known.get(key, ""),
             "new_monolayers": sum(not layer.monolayer.name for layer in stack.layers),
+            "number_of_defects": sum(len(layer.defects) for layer in stack.layers),
         }
         for key, stack in found.items()
     ]
     columns = [
         "stack_id", "specification", "layers", "number_of_layers", "number_of_atoms",
         "mismatch_percent", "twist_deg", "is_high_symmetry", "is_novel", "split",
-        "new_monolayers",
+        "new_monolayers", "number_of_defects",
     ]  # fmt: skip
     # A shard may be left without a sample: its columns have types all the same.
     numbers = {
@@ -345,6 +346,7 @@ def sample_shard(
         "number_of_atoms": int,
         "is_novel": bool,
         "new_monolayers": int,
+        "number_of_defects": int,
     }
     numbers |= {"mismatch_percent": float, "twist_deg": float}
     return pd.DataFrame(rows, columns=columns).astype(numbers), counts

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -12,6 +12,7 @@ import pandas as pd
 
 from heteroforge.graphs import GraphStore, atom_graph
 from heteroforge.structures import Layer, Monolayer, Stack, StructureError
+from heteroforge.structures.defects import as_monolayer, repeated
 from heteroforge.structures.matching import Match, stack_layers, van_der_waals_gap_a
 
 __all__ = ["Catalogue", "StackCode", "MATCH_FEATURES", "has_mirror_plane"]
@@ -60,6 +61,8 @@ class Catalogue:
         matches: table `matches.parquet` (bottom, top, supercell_bottom, supercell_top, twist_deg,
             mismatch_percent, area_a2, number_of_atoms); a pair is listed in one order.
         properties: the library's table, indexed by monolayer_id; unknown values are null.
+        defective: layers with point defects by names of their own, upright. Each is one more
+            monolayer here, in the cell that its defects repeat in, and `matches` lists it so.
     """
 
     def __init__(
@@ -67,10 +70,14 @@ class Catalogue:
         monolayers: Mapping[str, Monolayer],
         matches: pd.DataFrame,
         properties: pd.DataFrame | None = None,
+        defective: Mapping[str, Layer] | None = None,
     ) -> None:
         if len(monolayers) == 0:
             raise StructureError("the library holds no monolayer")
-        self.monolayers = dict(monolayers)
+        self.defective = dict(defective or {})
+        self.monolayers = dict(monolayers) | {
+            name: as_monolayer(layer, name) for name, layer in self.defective.items()
+        }
         self.names = list(self.monolayers)
         self.properties = properties
         # (monolayer, flipped). A layer with equal faces is listed once: upside down it is itself
@@ -106,11 +113,12 @@ class Catalogue:
         """Index of a layer's oriented monolayer.
 
         Raises:
-            StructureError: the layer has defects, its monolayer is not in the library, or it
-                is upside down and so a turned layer, to be given as such.
+            StructureError: its monolayer is not in the library, its defects are none of the
+                catalogue's as those describe them (see `defects_as_layers`), or it is upside
+                down and so a turned layer, to be given as such.
         """
         if layer.defects:
-            raise StructureError("a layer with defects is not in the catalogue")
+            raise StructureError("a layer with such defects is not in the catalogue")
         name = layer.monolayer.name
         if name not in self.monolayers:
             raise StructureError(f"monolayer {layer.monolayer.key()!r} is not in the library")
@@ -155,7 +163,9 @@ class Catalogue:
         return np.array(rows, dtype=np.float32)
 
     def stiffness_n_m(self, name: str) -> float | None:
-        """In-plane stiffness of a monolayer where the table knows it."""
+        """In-plane stiffness of a monolayer where the table knows it, of its perfect layer."""
+        if name in self.defective:
+            name = self.defective[name].monolayer.name
         return self._stiffness_n_m.get(name)
 
     @cached_property
@@ -223,13 +233,44 @@ class Catalogue:
 
     # --- stacks -------------------------------------------------------------------------------
 
+    def defects_as_layers(self, stack: Stack) -> Stack:
+        """The stack made of the catalogue's own monolayers: each layer with defects as one."""
+        return replace(stack, layers=tuple(self._as_own(layer) for layer in stack.layers))
+
+    def _as_own(self, layer: Layer) -> Layer:
+        if not layer.defects:
+            return layer
+        for name, known in self.defective.items():
+            multiple = np.array(layer.supercell) @ np.linalg.inv(np.array(known.supercell))
+            whole = np.round(multiple).astype(int)
+            if (
+                known.monolayer == layer.monolayer
+                and np.abs(multiple - whole).max() < 1e-6
+                and repeated(known, whole, layer.flipped) == layer
+            ):
+                supercell = tuple(tuple(int(x) for x in row) for row in whole)
+                return Layer(self.monolayers[name], supercell, layer.flipped)
+        return layer
+
+    def layers_as_defects(self, stack: Stack) -> Stack:
+        """The inverse of `defects_as_layers`: layers of the library, with their defects."""
+        if not any(layer.monolayer.name in self.defective for layer in stack.layers):
+            return stack
+        layers = tuple(
+            repeated(self.defective[layer.monolayer.name], layer.supercell, layer.flipped)
+            if layer.monolayer.name in self.defective
+            else layer
+            for layer in stack.layers
+        )
+        return replace(stack, layers=layers)
+
     def encode(self, stack: Stack) -> StackCode:
         """A stack in the catalogue's terms.
 
         Raises:
-            StructureError: a layer is not in the library, has defects, or the cell is none of
-                the candidates.
+            StructureError: a layer is not in the catalogue, or the cell is none of the candidates.
         """
+        stack = self.defects_as_layers(stack)
         entries = tuple(self.entry(layer) for layer in stack.layers)
         matches = []
         for i, (lower, upper) in enumerate(zip(entries[:-1], entries[1:], strict=True)):
@@ -277,7 +318,7 @@ class Catalogue:
                 supercells = _onto(supercells, match)
             own = None if at_contact else self.gap_a(lower, upper) + code.gap_excess_a[i]
             gaps.append(own)
-        return stack_layers(
+        stack = stack_layers(
             layers,
             supercells=[s.tolist() for s in supercells],
             registries=list(code.registries),
@@ -285,6 +326,7 @@ class Catalogue:
             flipped=flipped,
             stiffness_n_m=[self.stiffness_n_m(layer.name) for layer in layers],
         )
+        return self.layers_as_defects(stack)
 
 
 def _integers(given: object) -> tuple[tuple[int, int], tuple[int, int]]:

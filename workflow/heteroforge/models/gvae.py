@@ -180,8 +180,8 @@ class StackData:
             self.properties = np.asarray(properties, dtype=np.float32)
         graphs, copies = [], []
         first = catalogue.graphs.atom_start
-        for i, (stack, code) in enumerate(zip(stacks, self.codes, strict=True)):
-            k = len(code.entries)
+        for i, (given, code) in enumerate(zip(stacks, self.codes, strict=True)):
+            stack, k = catalogue.defects_as_layers(given), len(code.entries)
             self.entries[i, :k] = code.entries
             self.matches[i, : k - 1] = code.matches
             self.registries[i, : k - 1] = np.reshape(code.registries, (k - 1, 2))

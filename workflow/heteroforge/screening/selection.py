@@ -71,6 +71,8 @@ def constraint_faults(
             faults.append(f"mismatch above {maximum_mismatch_percent:g} %")
         elif len({layer.monolayer.key() for layer in stack.layers}) < minimum_materials:
             faults.append(f"fewer than {minimum_materials} different monolayers")
+        elif any(layer.defects for layer in stack.layers):
+            faults.append("defects, which no model here predicts")
         elif unwanted:
             faults.append(f"excluded element {', '.join(unwanted)}")
         elif unbalanced:
