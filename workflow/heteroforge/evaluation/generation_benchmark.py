@@ -105,7 +105,7 @@ def measure_generation(
 
     Args:
         made: of `generate`.
-        fingerprints: stacks of either side for the coverage; 0: neither that nor charge
+        fingerprints: structures of either side for the coverage; 0: neither that nor charge
             neutrality, which need packages of their own, is computed.
         workers: processes.
     """
@@ -127,7 +127,7 @@ def measure_generation(
             stack if stack is not None and composition_is_valid(stack.species, "smact14") else None
             for stack in sound
         ]
-        found |= coverage(test[:fingerprints], sound[:fingerprints], workers)
+        found |= coverage(test, sound, fingerprints, workers)
     valid = [stack for stack in sound if stack is not None]
     found |= wasserstein_distances(test, valid[:PUBLISHED_SAMPLES])
     found["of_all_valid"] = wasserstein_distances(test, valid)
