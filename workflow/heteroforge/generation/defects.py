@@ -7,6 +7,7 @@ equal is taken does not matter, so one of each set stands for it.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import zip_longest
 
 import numpy as np
 
@@ -22,15 +23,15 @@ def propose_defects(
     library: Mapping[str, Monolayer],
     number: int,
     supercell: Sequence[int] = (2, 2),
-    kinds: Collection[str] = DEFECT_KINDS,
+    kinds: Sequence[str] = DEFECT_KINDS,
     dopants: Collection[str] = (),
     elements_allowed: Collection[str] = (),
     elements_excluded: Collection[str] = (),
 ) -> dict[str, Layer]:
     """Layers with one defect in a supercell, shared out over the library.
 
-    Names tell them: `MoS2-2H:2x2:V_S` is a vacancy at a site of S, `MoS2-2H:2x2:Nb_Mo` Nb at a
-    site of Mo; where the element has unequal sites the number of the site follows.
+    Names tell them, as `MoS2-2H:2x2:S-vacancy` and `MoS2-2H:2x2:Nb-on-Mo`; where the element has
+    unequal sites the number of the site follows.
 
     Args:
         library: layers by name.
@@ -58,27 +59,29 @@ def propose_defects(
         within = not elements_allowed or element in elements_allowed
         return within and element not in elements_excluded
 
-    def defects_of(name: str, layer: Monolayer) -> Iterator[tuple[str, Layer]]:
+    def of_kind(name: str, layer: Monolayer, kind: str) -> Iterator[tuple[str, Layer]]:
         sites = _unequal_sites(layer)
-        for kind in kinds:
-            for site in sites:
-                own = layer.species[site]
-                foreign = dopants or _neighbours_in_period(own)
-                for species in [""] if kind == "vacancy" else [s for s in foreign if allowed(s)]:
-                    if species == own:
-                        continue
-                    label = f"{name}:{along_a}x{along_b}:{species or 'V'}_{own}"
-                    if sum(layer.species[other] == own for other in sites) > 1:
-                        label += str(site)
-                    cells = ((along_a, 0), (0, along_b))
-                    made = Layer(layer, cells, defects=(Defect(kind, site, species),))
-                    try:
-                        as_monolayer(made, label)
-                    except StructureError:
-                        continue
-                    yield label, made
+        for site in sites:
+            own = layer.species[site]
+            foreign = [s for s in dopants or _neighbours_in_period(own) if allowed(s) and s != own]
+            for species in foreign if kind == "substitution" else [""]:
+                label = f"{name}:{along_a}x{along_b}:"
+                label += f"{species}-on-{own}" if species else f"{own}-vacancy"
+                if sum(layer.species[other] == own for other in sites) > 1:
+                    label += f"-{site}"
+                cells = ((along_a, 0), (0, along_b))
+                made = Layer(layer, cells, defects=(Defect(kind, site, species),))
+                try:
+                    as_monolayer(made, label)
+                except StructureError:
+                    continue
+                yield label, made
 
-    queues = [defects_of(name, layer) for name, layer in library.items()]
+    # Layers begin with one kind and with the other by turns, so that a few hold both.
+    queues = [
+        _by_turns([of_kind(name, layer, kinds[(i + j) % len(kinds)]) for j in range(len(kinds))])
+        for i, (name, layer) in enumerate(library.items())
+    ]
     proposed: dict[str, Layer] = {}
     while queues and len(proposed) < number:
         for queue in list(queues):
@@ -88,6 +91,13 @@ def propose_defects(
             elif len(proposed) < number:
                 proposed[found[0]] = found[1]
     return proposed
+
+
+def _by_turns(queues: Sequence[Iterator]) -> Iterator:
+    """One from each in turn, until all are at their end."""
+    missing = object()
+    for row in zip_longest(*queues, fillvalue=missing):
+        yield from (item for item in row if item is not missing)
 
 
 def _unequal_sites(layer: Monolayer) -> list[int]:

@@ -219,19 +219,20 @@ def sample_block(
         encoded = trained.model.encode_library(library)
     if latents is None:
         latents = latents_of(trained, catalogue, library, targets, limits, plan)
-    bottom = None
-    if plan.substrate:
-        bottom = [i for i, (name, _) in enumerate(catalogue.entries) if name == plan.substrate]
-        if not bottom:
-            raise StructureError(f"substrate {plan.substrate!r} is not in the library")
+    allowed = _allowed_entries(catalogue, plan)
     stacks: dict[str, Stack] = {}
     counts: Counter = Counter()
-    for _ in range(MOST_ROUNDS):
+    aimed = plan.mode not in ("prior", "density")
+    for _ in range(MOST_ROUNDS if aimed else MOST_ROUNDS + 1):
         wanted = size - len(stacks)
         if wanted <= 0:
             break
-        aimed = plan.mode not in ("prior", "density")
-        drawn = latents.draw(generator, max((OVERSAMPLING if aimed else 1) * wanted, LEAST_DRAWN))
+        most = OVERSAMPLING * max(wanted, 32)
+        if not aimed:
+            # No more than it takes as far as is known: what is decoded in excess is thrown away.
+            needed = wanted * counts["decoded"] / max(len(stacks), 1) if stacks else wanted
+            most = min(most, max(int(needed), LEAST_DRAWN))
+        drawn = latents.draw(generator, most)
         if aimed:
             chance = _probability(trained, drawn, targets)
             # Rejection: a latent is kept as often as it is expected to hit, so that the samples
@@ -244,7 +245,7 @@ def sample_block(
             encoded,
             catalogue,
             number_of_layers=limits.number_of_layers,
-            bottom=bottom,
+            allowed=allowed,
         )
         for code in decoded.codes:
             if len(stacks) == size:
@@ -274,6 +275,27 @@ def sample_block(
             stacks[key] = stack
     counts["kept"] = len(stacks)
     return list(stacks.values()), counts
+
+
+def _allowed_entries(catalogue: Catalogue, plan: Plan) -> dict[int, list[int]]:
+    """By layer the entries that it is picked from: a substrate, and a layer with defects.
+
+    Raises:
+        StructureError: the substrate is not in the library.
+    """
+
+    def entries_of(names: Collection[str]) -> list[int]:
+        return [i for i, (name, _) in enumerate(catalogue.entries) if name in names]
+
+    allowed = {}
+    if plan.substrate:
+        allowed[0] = entries_of({plan.substrate})
+        if not allowed[0]:
+            raise StructureError(f"substrate {plan.substrate!r} is not in the library")
+    # Left to itself the decoder picks a layer that no training stack held too seldom.
+    if catalogue.defective and plan.substrate not in catalogue.defective:
+        allowed[len(allowed)] = entries_of(catalogue.defective)
+    return allowed
 
 
 def sample_shard(
@@ -353,25 +375,27 @@ def sample_shard(
 
 
 def snap_registry(code: StackCode, catalogue: Catalogue) -> StackCode:
-    """The code with registries that are almost of high symmetry made exactly that."""
+    """The code with registries that are almost of high symmetry made exactly that.
+
+    Of layers with defects the perfect ones count.
+    """
     registries = []
     for registry, lower, upper, chosen in zip(
         code.registries, code.entries[:-1], code.entries[1:], code.matches, strict=True
     ):
         match = catalogue.candidates(lower, upper)[chosen]
-        named = np.array(
-            enumerate_registries(
-                catalogue.monolayers[catalogue.entries[lower][0]],
-                catalogue.monolayers[catalogue.entries[upper][0]],
-                turn_between(match.supercell_bottom, match.supercell_top),
-            )
-        )
-        difference = np.array(registry) - named
-        distance = np.abs(difference - np.round(difference)).max(axis=1)
+        below, cells = catalogue.perfect(lower)
+        above, cells_above = catalogue.perfect(upper)
+        turn = turn_between(match.supercell_bottom @ cells, match.supercell_top @ cells_above)
+        named = np.array(enumerate_registries(below, above, turn))
+        difference = np.array(registry) @ cells - named
+        whole = np.round(difference)
+        distance = np.abs(difference - whole).max(axis=1)
         nearest = int(distance.argmin())
-        registries.append(
-            tuple(float(x) for x in named[nearest]) if distance[nearest] < SNAP else registry
-        )
+        if distance[nearest] < SNAP:
+            snapped = (named[nearest] + whole[nearest]) @ np.linalg.inv(cells) % 1.0
+            registry = (float(snapped[0]), float(snapped[1]))
+        registries.append(registry)
     return StackCode(code.entries, code.matches, tuple(registries), code.gap_excess_a)
 
 

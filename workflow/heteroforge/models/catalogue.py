@@ -174,6 +174,17 @@ class Catalogue:
             return {}
         return self.properties["stiffness_n_m"].dropna().astype(float).to_dict()
 
+    def perfect(self, entry: int) -> tuple[Monolayer, np.ndarray]:
+        """The monolayer of an entry without its defects, and the entry's cell in units of its.
+
+        The cell is a matrix of integer rows (2, 2), the identity for an entry without defects.
+        """
+        name = self.entries[entry][0]
+        if name not in self.defective:
+            return self.monolayers[name], np.eye(2, dtype=int)
+        layer = self.defective[name]
+        return layer.monolayer, np.array(layer.supercell)
+
     # --- pairs --------------------------------------------------------------------------------
 
     def candidates(self, lower: int, upper: int) -> list[Match]:
@@ -220,14 +231,10 @@ class Catalogue:
     def gap_a(self, lower: int, upper: int) -> float:
         """Van der Waals gap of two entries in Å: where the generated gap starts from."""
         if (lower, upper) not in self._gaps:
-            (name_lower, flipped_lower), (name_upper, flipped_upper) = (
-                self.entries[lower],
-                self.entries[upper],
-            )
+            flipped_lower, flipped_upper = self.entries[lower][1], self.entries[upper][1]
+            # Of the perfect layers: the estimate takes both faces on the lower one's lattice.
             self._gaps[(lower, upper)] = van_der_waals_gap_a(
-                self.monolayers[name_lower],
-                self.monolayers[name_upper],
-                (flipped_lower, flipped_upper),
+                self.perfect(lower)[0], self.perfect(upper)[0], (flipped_lower, flipped_upper)
             )
         return self._gaps[(lower, upper)]
 

@@ -13,7 +13,7 @@ training never saw: without it held-out pairs were reconstructed in one case of 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
@@ -474,7 +474,7 @@ class GVAE(nn.Module):
         generator: np.random.Generator | None = None,
         number_of_layers: tuple[int, int] | None = None,
         temperature: float = 1.0,
-        bottom: Sequence[int] | None = None,
+        allowed: Mapping[int, Sequence[int]] | None = None,
     ) -> Decoded:
         """Stacks of latents (b, latent), written in one pass.
 
@@ -485,19 +485,20 @@ class GVAE(nn.Module):
             generator: draws the picks from their distributions; None takes the likeliest.
             number_of_layers: [fewest, most] layers; the network's own choice by default.
             temperature: of the draws; below 1 they are nearer to the likeliest.
-            bottom: entries that the lowest layer is picked from; all by default.
+            allowed: by layer, from 0 for the lowest, the entries that it is picked from; all by
+                default.
         """
         settings, keys = self.settings, encoded[2]
         by_layer, by_interface, whole = self.split(latent)
         counts = self.count_logits(whole).log_softmax(-1)
         if number_of_layers is not None:
-            allowed = torch.arange(1, settings.maximum_layers + 1)
-            outside = (allowed < number_of_layers[0]) | (allowed > number_of_layers[1])
+            possible = torch.arange(1, settings.maximum_layers + 1)
+            outside = (possible < number_of_layers[0]) | (possible > number_of_layers[1])
             counts = counts.masked_fill(outside.to(counts.device), -1e9)
         count = _pick(counts.cpu().numpy(), generator, temperature) + 1
         logits = self.layer_logits(by_layer, keys).log_softmax(-1).cpu().numpy()
-        if bottom is not None:
-            logits[:, 0, np.setdiff1d(np.arange(logits.shape[2]), bottom)] = -1e9
+        for layer, entries in (allowed or {}).items():
+            logits[:, layer, np.setdiff1d(np.arange(logits.shape[2]), entries)] = -1e9
         paths, scores = _pick_layers(logits, count, catalogue.stackable, generator, temperature)
         b, most = len(latent), settings.maximum_layers
         matches = np.zeros((b, most - 1), dtype=int)

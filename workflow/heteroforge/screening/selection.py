@@ -65,14 +65,14 @@ def constraint_faults(
         unbalanced = sorted(
             layer.formula for layer in new if not _balances(tuple(sorted(layer.species)))
         )
-        if atoms > maximum_atoms:
+        if any(layer.defects for layer in stack.layers):
+            faults.append("defects, which no model here predicts")
+        elif atoms > maximum_atoms:
             faults.append(f"more than {maximum_atoms} atoms")
         elif mismatch > maximum_mismatch_percent + 1e-6:
             faults.append(f"mismatch above {maximum_mismatch_percent:g} %")
         elif len({layer.monolayer.key() for layer in stack.layers}) < minimum_materials:
             faults.append(f"fewer than {minimum_materials} different monolayers")
-        elif any(layer.defects for layer in stack.layers):
-            faults.append("defects, which no model here predicts")
         elif unwanted:
             faults.append(f"excluded element {', '.join(unwanted)}")
         elif unbalanced:

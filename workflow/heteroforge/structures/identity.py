@@ -15,8 +15,9 @@ The canonical description is the smallest over all operations, found interface b
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import floor, gcd, inf
 from typing import TYPE_CHECKING
@@ -34,6 +35,9 @@ __all__ = ["canonical_description", "stack_key"]
 DEFECT_GAP_A = 3.0  # at which defects in different layers are placed to each other
 DEFECT_REACH_A = 5.0
 DEFECT_STEP_A = 0.25
+# Nearest defects of a defect by which their lattice is told, and cells that these are sought in.
+DEFECT_NEIGHBOURS = 6
+DEFECT_IMAGES = 6
 
 
 @dataclass(frozen=True)
@@ -291,26 +295,54 @@ def _hermite(rows: np.ndarray) -> np.ndarray:
 def _defects(stack: Stack) -> str:
     """What surrounds each defect in the perfect stack: unchanged by any motion of the stack.
 
-    The number of cells, and per defect its kind and the sorted distances to atoms of each element
-    within 5 Å and to the other defects. Arrangements that agree in all of these are not told apart.
+    Of every defect its kind, the atoms within 5 Å by element and distance, and the same of the
+    middle between it and each of its nearest defects, periodic images among them: the lattice of
+    the defects, and how it lies on the layers. In shares of the sites, so that a multiple of the
+    cell makes no difference. Arrangements that agree in all of this are not told apart.
     """
     from heteroforge.structures.build import perfect_sites
 
-    species, positions, cell, defects = perfect_sites(stack, gap_a=DEFECT_GAP_A)
-    images = np.array([[i, j] for i in range(-2, 3) for j in range(-2, 3)], dtype=float) @ cell
-    symbols = np.array(species)
-    sites = np.array([site for site, _ in defects])
-    entries = []
-    for site, defect in defects:
-        difference = positions - positions[site]
-        lateral = difference[:, None, :2] + images
-        distance = np.sqrt((lateral**2).sum(-1) + difference[:, None, 2] ** 2)
-        near = distance < DEFECT_REACH_A
-        around = sorted(
-            f"{symbol}{round(d / DEFECT_STEP_A)}"
-            for symbol, row, kept in zip(symbols, distance, near, strict=True)
-            for d in row[kept]
+    species, positions, cell, defects = perfect_sites(_at_grid(stack), gap_a=DEFECT_GAP_A)
+    reduced = reduce_cell(cell) @ cell
+    steps = np.arange(-DEFECT_IMAGES, DEFECT_IMAGES + 1)
+    images = np.zeros((len(steps) ** 2, 3))
+    images[:, :2] = np.stack(np.meshgrid(steps, steps), -1).reshape(-1, 2) @ reduced
+
+    def around(point: np.ndarray) -> str:
+        distance = np.linalg.norm(positions[:, None] + images - point, axis=-1)
+        atom, image = np.nonzero(distance < DEFECT_REACH_A)
+        bins = np.round(distance[atom, image] / DEFECT_STEP_A).astype(int)
+        return ",".join(sorted(f"{species[i]}{step}" for i, step in zip(atom, bins, strict=True)))
+
+    labels = [f"{species[site]}>{defect.species or 'nothing'}" for site, defect in defects]
+    places = positions[[site for site, _ in defects]]
+    entries: Counter[str] = Counter()
+    for label, place in zip(labels, places, strict=True):
+        vectors = places[:, None] + images - place
+        bins = np.round(np.linalg.norm(vectors, axis=-1) / DEFECT_STEP_A).astype(int)
+        # Whole shells; the defect itself is the one at no distance.
+        last = np.sort(bins, axis=None)[DEFECT_NEIGHBOURS]
+        others = sorted(
+            f"{labels[i]}{bins[i, j]}:{around(place + vectors[i, j] / 2)}"
+            for i, j in np.argwhere((bins <= last) & (bins > 0))
         )
-        others = sorted(np.round(distance[sites].min(axis=1) / DEFECT_STEP_A).astype(int).tolist())
-        entries.append(f"{defect.kind[0]}{symbols[site]}>{defect.species}{around}{others}")
-    return f"#{len(species)}" + "".join(sorted(entries))
+        entries[f"{label}:{around(place)};{';'.join(others)}"] += 1
+    share = gcd(len(species), *entries.values())
+    counted = sorted(f"{count // share}*{entry}" for entry, count in entries.items())
+    return f"#{len(species) // share}" + "".join(counted)
+
+
+def _at_grid(stack: Stack) -> Stack:
+    """The stack with its registries rounded as its key rounds them."""
+    interfaces = []
+    for i, interface in enumerate(stack.interfaces):
+        lower, upper = stack.layers[i], stack.layers[i + 1]
+        junction = _junction(
+            *(lower.monolayer, lower.supercell, lower.flipped),
+            *(upper.monolayer, upper.supercell, upper.flipped),
+        )
+        place = junction.grid(_times(interface.offset, lower.supercell))
+        registry = np.array(place) @ np.linalg.inv(junction.to_grid) - junction.origin
+        offset = registry @ np.linalg.inv(np.array(lower.supercell))
+        interfaces.append(replace(interface, offset=(float(offset[0]), float(offset[1]))))
+    return replace(stack, interfaces=tuple(interfaces))
