@@ -1,18 +1,19 @@
 """Stacks with point defects: what is proposed, and that the generator writes them."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from heteroforge.generation import (
     Limits,
     Plan,
+    match_proposed,
     propose_defects,
     sample_block,
     sample_shard,
-    widened_catalogue,
 )
 from heteroforge.generation.sampling import is_high_symmetry, snap_registry
-from heteroforge.models.catalogue import StackCode
+from heteroforge.models.catalogue import Catalogue, StackCode
 from heteroforge.models.gvae import LibraryBatch, StackData
 from heteroforge.models.gvae_training import train_gvae
 from heteroforge.screening.selection import constraint_faults
@@ -24,9 +25,8 @@ LIMITS = Limits(maximum_atoms=24, maximum_mismatch_percent=3.0)
 @pytest.fixture(scope="module")
 def catalogue(small_monolayers, small_matches, small_table):
     defective = propose_defects(small_monolayers, 6)
-    return widened_catalogue(
-        small_monolayers, small_matches, small_table, {}, defective, 45.0, 3.0, 24
-    )
+    more = match_proposed(small_monolayers, {}, defective, 45.0, 3.0, 24)
+    return Catalogue(small_monolayers, pd.concat([small_matches, more]), small_table, defective)
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +148,7 @@ def test_the_screen_sets_defects_aside(samples, small_monolayers):
     assert set(faults) == {"defects, which no model here predicts"}
 
 
-def test_no_room_for_defects_is_an_error(small_monolayers, small_matches, small_table):
+def test_no_room_for_defects_is_an_error(small_monolayers):
     defective = propose_defects(small_monolayers, 2)
     with pytest.raises(StructureError, match="raise stacks.maximum_atoms"):
-        widened_catalogue(small_monolayers, small_matches, small_table, {}, defective, 20.0, 3.0, 8)
+        match_proposed(small_monolayers, {}, defective, 20.0, 3.0, 8)

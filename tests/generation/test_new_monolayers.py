@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from ase.data import atomic_numbers, covalent_radii
 
-from heteroforge.generation import matches_with, propose_monolayers
+from heteroforge.generation import match_proposed, propose_monolayers
 from heteroforge.generation.new_monolayers import _alternatives, substitute
 
 
@@ -65,7 +65,7 @@ def test_flat_layer_stays_flat():
 
 def test_matches_are_those_of_new_monolayers(small_monolayers):
     made = propose_monolayers(small_monolayers, 2)
-    rows = matches_with({**small_monolayers, **made}, made, 20.0, 3.0, 8)
+    rows = match_proposed(small_monolayers, made, {}, 20.0, 3.0, 8)
     assert len(rows)
     assert (rows["bottom"].isin(made) | rows["top"].isin(made)).all()
     assert (rows["mismatch_percent"] <= 3.0).all()

@@ -9,7 +9,7 @@ from heteroforge.generation import (
     Limits,
     Plan,
     block_range,
-    matches_with,
+    match_proposed,
     propose_monolayers,
     sample_block,
     sample_shard,
@@ -173,7 +173,7 @@ def test_samples_of_new_monolayers_say_so(small_gvae, small_monolayers, small_ma
 
     new = propose_monolayers(small_monolayers, 2)
     library = small_monolayers | new
-    matches = pd.concat([small_matches, matches_with(library, new, 20.0, 3.0, 8)])
+    matches = pd.concat([small_matches, match_proposed(small_monolayers, new, {}, 20.0, 3.0, 8)])
     catalogue = Catalogue(library, matches, small_table)
     samples = sample_shard(
         small_gvae, catalogue, {}, LIMITS, {},

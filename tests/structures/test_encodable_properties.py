@@ -197,6 +197,47 @@ def test_defects_on_either_face_are_told_apart(supercell):
     assert len(keys) == 2
 
 
+def with_vacancy(layers, supercell, registry=(0.0, 0.0)) -> Stack:
+    pair = [layers["WSe2"], layers["MoS2"]]
+    stack = stack_layers(pair, [supercell] * 2, [registry], gaps_a=[3.1])
+    broken = replace(stack.layers[1], defects=(Defect("vacancy", 1),))
+    return replace(stack, layers=(stack.layers[0], broken))
+
+
+def test_the_lattice_of_defects_is_told(layers):
+    shapes = [((2, 0), (0, 2)), ((4, 0), (0, 1)), ((2, 0), (1, 2)), ((3, 0), (0, 3))]
+    assert len({with_vacancy(layers, shape).key() for shape in shapes}) == 4
+    # Turned by a symmetry of both layers, another basis, and a strained cell.
+    one = with_vacancy(layers, ((4, 0), (0, 1)))
+    assert with_vacancy(layers, ((0, 4), (-1, -1))).key() == one.key()
+    assert (
+        with_vacancy(layers, ((4, 0), (1, 1))).key()
+        == with_vacancy(layers, ((4, 0), (1, 1))).reversed().key()
+    )
+    assert replace(one, a=1.02 * one.a, b=1.02 * one.b).key() == one.key()
+
+
+def test_rows_of_defects_know_how_they_lie_on_the_other_layer(layers):
+    along, across = (
+        with_vacancy(layers, ((2, 0), (0, 1)), registry) for registry in ((0.5, 0.0), (0.0, 0.5))
+    )
+    assert along.key() != across.key()
+
+
+def test_a_multiple_of_the_cell_of_defects_is_one(layers):
+    from heteroforge.structures.defects import repeated
+
+    stack = with_vacancy(layers, ((2, 0), (0, 2)))
+    double = ((1, 0), (0, 2))
+    twice = replace(
+        stack,
+        layers=tuple(repeated(layer, double, False) for layer in stack.layers),
+        interfaces=(Interface((0.0, 0.0), 3.1),),
+        b=2 * stack.b,
+    )
+    assert twice.key() == stack.key()
+
+
 def test_equal_defects_at_other_cells_are_one(supercell):
     keys = set()
     for cell in range(9):

@@ -11,6 +11,7 @@ rule train_gvae:
         structures=rules.build_library.output.structures,
         table=rules.build_library.output.table,
         matches=rules.find_matches.output.matches,
+        proposed=rules.match_proposed_layers.output.matches,
         stacks=rules.enumerate_stacks.output.stacks,
         labels=rules.collect_labels.output.labels,
     output:
@@ -35,7 +36,7 @@ rule train_gvae:
         gvae=config["gvae"],
         stacks=config["stacks"],
         targets=config["targets"],
-        samples={key: config["samples"][key] for key in ("new_monolayers", "defects")},
+        samples=PROPOSED,
         elements=ELEMENTS,
         seed=config["seed"],
         # Not an output: Snakemake would remove it when the job is killed.

@@ -17,6 +17,7 @@ rule sample_stacks:
         structures=rules.build_library.output.structures,
         table=rules.build_library.output.table,
         matches=rules.find_matches.output.matches,
+        proposed=rules.match_proposed_layers.output.matches,
         stacks=rules.enumerate_stacks.output.stacks,
         model=rules.train_gvae.output.model,
     output:

@@ -1,5 +1,7 @@
 # Rules of the stage stacks: which layers fit on which, and stacks to learn from.
 STACKS = f"{RESULTS}/stacks"
+# Layers beyond the library, which the generator learns and samples.
+PROPOSED = {key: config["samples"][key] for key in ("new_monolayers", "defects")}
 
 
 localrules:
@@ -27,6 +29,32 @@ rule find_matches:
         "Finding cells that pairs of layers share."
     script:
         "../scripts/find_matches.py"
+
+
+# Before anything is trained, so that what has no room in a cell is told early.
+rule match_proposed_layers:
+    input:
+        structures=rules.build_library.output.structures,
+        table=rules.build_library.output.table,
+    output:
+        matches=f"{STACKS}/proposed_matches.parquet",
+    log:
+        f"{LOGS}/match_proposed_layers.log",
+    benchmark:
+        f"{BENCHMARKS}/match_proposed_layers.tsv"
+    conda:
+        "../../envs/ml.yaml"
+    resources:
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=lambda wildcards, attempt: 120 * attempt,
+    params:
+        stacks=config["stacks"],
+        samples=PROPOSED,
+        elements=ELEMENTS,
+    message:
+        "Finding cells of layers beyond the library."
+    script:
+        "../scripts/match_proposed_layers.py"
 
 
 rule enumerate_stacks:
@@ -62,5 +90,6 @@ rule enumerate_stacks:
 rule stacks:
     input:
         rules.find_matches.output,
+        rules.match_proposed_layers.output,
         rules.enumerate_stacks.output,
         f"{STACKS}/README.md",

@@ -10,9 +10,9 @@ from heteroforge.generation import (
     propose_monolayers,
     sample_shard,
     seed_stacks,
-    widened_catalogue,
 )
 from heteroforge.io import log_to, read_table, write_table
+from heteroforge.models.catalogue import Catalogue
 from heteroforge.models.gvae_training import load_gvae
 from heteroforge.sources import read_library
 
@@ -21,17 +21,11 @@ torch.set_num_threads(snakemake.threads)
 number, stacks = snakemake.params.samples, snakemake.params.stacks
 library = read_library(snakemake.input.structures, snakemake.input.table)
 limits = {key: stacks[f"maximum_{key}"] for key in ("area_a2", "mismatch_percent", "atoms")}
-elements = snakemake.params.elements
-new = propose_monolayers(library.monolayers, number["new_monolayers"], **elements)
-defective = propose_defects(library.monolayers, **number["defects"], **elements)
-catalogue = widened_catalogue(
-    library.monolayers,
-    read_table(snakemake.input.matches),
-    library.table,
-    new,
-    defective,
-    **{f"maximum_{key}": value for key, value in limits.items()},
-)
+new = propose_monolayers(library.monolayers, number["new_monolayers"], **snakemake.params.elements)
+defective = propose_defects(library.monolayers, **number["defects"], **snakemake.params.elements)
+matches = [read_table(path) for path in (snakemake.input.matches, snakemake.input.proposed)]
+matches = pd.concat(matches, ignore_index=True)
+catalogue = Catalogue(library.monolayers | new, matches, library.table, defective)
 enumerated = read_table(snakemake.input.stacks).set_index("stack_id")
 plan = Plan(
     mode=number["mode"],

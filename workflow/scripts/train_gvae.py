@@ -22,12 +22,9 @@ library = read_library(snakemake.input.structures, snakemake.input.table)
 # Layers that the library lacks find their place among the others here, without stacks of theirs.
 asked, elements = snakemake.params.samples, snakemake.params.elements
 new = propose_monolayers(library.monolayers, asked["new_monolayers"], **elements)
-catalogue = Catalogue(
-    library.monolayers | new,
-    read_table(snakemake.input.matches),
-    library.table,
-    propose_defects(library.monolayers, **asked["defects"], **elements),
-)
+defective = propose_defects(library.monolayers, **asked["defects"], **elements)
+matches = read_table(snakemake.input.matches)
+catalogue = Catalogue(library.monolayers | new, matches, library.table, defective)
 table = read_table(snakemake.input.stacks)
 parts, keys = {}, {}
 for split in ("train", "validation", "test"):

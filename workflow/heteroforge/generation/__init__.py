@@ -2,11 +2,7 @@
 
 from heteroforge.generation.defects import propose_defects
 from heteroforge.generation.latents import MODES
-from heteroforge.generation.new_monolayers import (
-    matches_with,
-    propose_monolayers,
-    widened_catalogue,
-)
+from heteroforge.generation.new_monolayers import match_proposed, propose_monolayers
 from heteroforge.generation.sampling import (
     BLOCK_SIZE,
     Limits,
@@ -23,11 +19,10 @@ __all__ = [
     "Limits",
     "Plan",
     "block_range",
-    "matches_with",
+    "match_proposed",
     "propose_defects",
     "propose_monolayers",
     "sample_block",
     "sample_shard",
     "seed_stacks",
-    "widened_catalogue",
 ]

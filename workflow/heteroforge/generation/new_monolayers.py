@@ -19,11 +19,11 @@ import pandas as pd
 from ase.data import atomic_numbers, covalent_radii
 from scipy.optimize import least_squares
 
-from heteroforge.models.catalogue import Catalogue
 from heteroforge.structures import Layer, Monolayer, StructureError
+from heteroforge.structures.defects import as_monolayer
 from heteroforge.structures.enumeration import enumerate_matches, match_table
 
-__all__ = ["matches_with", "propose_monolayers", "substitute", "widened_catalogue"]
+__all__ = ["match_proposed", "propose_monolayers", "substitute"]
 
 # Groups whose elements are not taken for each other: hydrogen and the alkali metals have little
 # in common, noble gases do not bind.
@@ -156,57 +156,36 @@ def propose_monolayers(
     return proposed
 
 
-def matches_with(
+def match_proposed(
     library: Mapping[str, Monolayer],
-    new: Collection[str],
-    maximum_area_a2: float,
-    maximum_mismatch_percent: float,
-    maximum_atoms: int,
-) -> pd.DataFrame:
-    """Rows of `matches.parquet` for all pairs in which a new monolayer takes part.
-
-    Args:
-        library: all monolayers, the new ones among them.
-        new: names of these.
-        maximum_area_a2, maximum_mismatch_percent, maximum_atoms: of the shared cell.
-    """
-    limits = (maximum_area_a2, maximum_mismatch_percent, maximum_atoms)
-    return match_table(enumerate_matches(library, *limits, taking_part=new))
-
-
-def widened_catalogue(
-    library: Mapping[str, Monolayer],
-    matches: pd.DataFrame,
-    properties: pd.DataFrame,
     new: Mapping[str, Monolayer],
     defective: Mapping[str, Layer],
     maximum_area_a2: float,
     maximum_mismatch_percent: float,
     maximum_atoms: int,
-) -> Catalogue:
-    """Catalogue of the library, new monolayers and layers with defects, with all their cells.
+) -> pd.DataFrame:
+    """Rows of `matches.parquet` for all pairs in which a layer beyond the library takes part.
 
     Args:
-        library, matches, properties: of the library.
+        library: all its monolayers.
         new, defective: of `propose_monolayers` and `propose_defects`.
         maximum_area_a2, maximum_mismatch_percent, maximum_atoms: of the shared cell.
 
     Raises:
-        StructureError: no layer with defects shares such a cell with any other.
+        StructureError: there are layers with defects, and none shares such a cell with another.
     """
-    catalogue = Catalogue(library | new, matches, properties, defective)
-    if not new and not defective:
-        return catalogue
+    made = {name: as_monolayer(layer, name) for name, layer in defective.items()}
     limits = (maximum_area_a2, maximum_mismatch_percent, maximum_atoms)
-    more = matches_with(catalogue.monolayers, [*new, *defective], *limits)
-    if defective and not set(defective) & {*more["bottom"], *more["top"]}:
+    matches = match_table(
+        enumerate_matches(library | new | made, *limits, taking_part=new.keys() | made.keys())
+    )
+    if made and not made.keys() & {*matches["bottom"], *matches["top"]}:
         raise StructureError(
-            f"samples.defects: none of {len(defective)} layers with defects shares a cell of at "
-            f"most {maximum_atoms} atoms and {maximum_area_a2:g} Å² with another layer; raise "
+            f"samples.defects: none of {len(made)} layers with defects shares a cell of at most "
+            f"{maximum_atoms} atoms and {maximum_area_a2:g} Å² with another layer; raise "
             "stacks.maximum_atoms and stacks.maximum_area_a2"
         )
-    matches = pd.concat([matches, more], ignore_index=True)
-    return Catalogue(library | new, matches, properties, defective)
+    return matches
 
 
 def _bonds(layer: Monolayer) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -17,6 +17,7 @@ _COLUMNS = {
     "clustering/clusters.csv": ("monolayer_id", "cluster"),
     "clustering/drivers.csv": ("target", "descriptor", "importance"),
     "stacks/matches.parquet": ("match_id", "bottom", "top", "supercell_bottom", "supercell_top"),
+    "stacks/proposed_matches.parquet": ("bottom", "top", "supercell_bottom", "supercell_top"),
     "stacks/training_stacks.parquet": ("stack_id", "specification", "layers", "split"),
     "labels/labels.parquet": ("stack_id", "specification", "property", "value", "fidelity"),
     "samples/shard_*.parquet": ("stack_id", "specification", "layers", "number_of_atoms"),

@@ -34,7 +34,7 @@ __all__ = ["canonical_description", "stack_key"]
 
 DEFECT_GAP_A = 3.0  # at which defects in different layers are placed to each other
 DEFECT_REACH_A = 5.0
-DEFECT_STEP_A = 0.25
+DEFECT_STEP_A = 0.2718  # no simple fraction of a lattice constant, as distances on its edge are
 # Nearest defects of a defect by which their lattice is told, and cells that these are sought in.
 DEFECT_NEIGHBOURS = 6
 DEFECT_IMAGES = 6
@@ -333,7 +333,15 @@ def _defects(stack: Stack) -> str:
 
 
 def _at_grid(stack: Stack) -> Stack:
-    """The stack with its registries rounded as its key rounds them."""
+    """The stack with its registries rounded as its key rounds them, in a cell that strain leaves.
+
+    That is the mean of the free layers' own.
+    """
+    from heteroforge.structures.matching import shared_cell
+
+    a, b, gamma = shared_cell(
+        [layer.monolayer for layer in stack.layers], [layer.supercell for layer in stack.layers]
+    )
     interfaces = []
     for i, interface in enumerate(stack.interfaces):
         lower, upper = stack.layers[i], stack.layers[i + 1]
@@ -345,4 +353,4 @@ def _at_grid(stack: Stack) -> Stack:
         registry = np.array(place) @ np.linalg.inv(junction.to_grid) - junction.origin
         offset = registry @ np.linalg.inv(np.array(lower.supercell))
         interfaces.append(replace(interface, offset=(float(offset[0]), float(offset[1]))))
-    return replace(stack, interfaces=tuple(interfaces))
+    return replace(stack, interfaces=tuple(interfaces), a=a, b=b, gamma_deg=gamma)
