@@ -166,13 +166,16 @@ def coverage(
     compositions = (compositions - middle) / spread
     of_true, of_made = compositions[: len(true)], compositions[len(true) :]
     alike = cdist(true_structures, made_structures) <= STRUCTURE_CUTOFF
-    recalled = cdist(of_true[:structures], of_made).min(1) <= COMPOSITION_CUTOFF
+    recalled = cdist(of_true, of_made).min(1) <= COMPOSITION_CUTOFF
     precise = cdist(of_made[: len(first)], of_true).min(1) <= COMPOSITION_CUTOFF
-    return {
-        "cov_recall_percent": 100 * float((alike.any(1) & recalled).mean()),
-        "cov_precision_percent": 100
-        * float((alike.any(0) & precise).sum() / len(made[:structures])),
+    found = {
+        "cov_recall": (alike.any(1) & recalled[:structures]).mean(),
+        "cov_precision": (alike.any(0) & precise).sum() / len(made[:structures]),
+        # Of the first structures alone, and of all compositions.
+        "structure_recall": alike.any(1).mean(),
+        "composition_recall": recalled.mean(),
     }
+    return {f"{name}_percent": 100 * float(share) for name, share in found.items()}
 
 
 def wasserstein_distances(true: Sequence[Stack], made: Sequence[Stack]) -> dict[str, float]:
