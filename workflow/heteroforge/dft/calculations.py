@@ -234,7 +234,9 @@ class Calculator:
             },
             "system": system,
             "electrons": electrons,
-            "ions": {},
+            # By default pw.x converges densities a hundred times further near the end: the forces
+            # of `conv_thr` are right to a tenth of `forc_conv_thr` already (docs/dft.md).
+            "ions": {"upscale": 1.0},
             "cell": {},
         }
 
