@@ -48,6 +48,7 @@ include: "workflow/rules/dft.smk"
 include: "workflow/rules/provenance.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/generation_benchmark.smk"
+include: "workflow/rules/dft_accuracy.smk"
 
 
 localrules:

@@ -3,8 +3,9 @@
     python -m heteroforge.dft.compute_library --work FOLDER [--workers 2]
 
 Reads resources/library/seeds.yaml and adds to the files beside it what they lack:
-monolayers.extxyz, monolayers.csv, bilayers.csv, runs.csv (one line per entry: cost, code version,
-or why it failed) and provenance.json. They are written after every entry. Every finished step is a
+monolayers.extxyz, monolayers.csv, bilayers.csv (what models learn from), stacks.csv (all other
+numbers of a stack), runs.csv (one line per entry: cost, code version, or why it failed) and
+provenance.json. They are written after every entry. Every finished step is a
 file in the work folder, so that a killed run goes on where it was. A material that fails does not
 stop the others.
 """
@@ -34,6 +35,7 @@ from heteroforge.dft.monolayers import cached, compute_monolayer
 from heteroforge.dft.protocols import Protocol, Pseudopotentials
 from heteroforge.dft.running import Launcher
 from heteroforge.dft.verification import (
+    UNITS,
     assemble,
     compute_bands,
     compute_density,
@@ -160,6 +162,7 @@ class LibraryFiles:
         order: identifiers of the monolayers as in seeds.yaml.
         monolayers, rows: by identifier, structure and known properties.
         labels: rows of bilayers.csv.
+        stacks: rows of stacks.csv by entry; stacks computed before it was kept have none.
         runs: rows of runs.csv by entry.
         origin: content of provenance.json.
     """
@@ -169,6 +172,7 @@ class LibraryFiles:
     monolayers: dict[str, Monolayer] = field(default_factory=dict)
     rows: dict[str, dict] = field(default_factory=dict)
     labels: list[dict] = field(default_factory=list)
+    stacks: dict[str, dict] = field(default_factory=dict)
     runs: dict[str, dict] = field(default_factory=dict)
     origin: dict = field(default_factory=dict)
 
@@ -181,6 +185,9 @@ class LibraryFiles:
             files.monolayers = dict(library.monolayers)
             files.rows = library.table.astype(object).to_dict("index")
             files.labels = pd.read_csv(folder / "bilayers.csv").to_dict("records")
+            if (folder / "stacks.csv").exists():
+                stacks = pd.read_csv(folder / "stacks.csv").astype(object)
+                files.stacks = stacks.set_index("entry").to_dict("index")
             files.runs = pd.read_csv(folder / "runs.csv").set_index("entry").to_dict("index")
             files.origin = read_json(folder / "provenance.json")
         return files
@@ -220,6 +227,12 @@ class LibraryFiles:
                 for key, unit in LABELLED.items()
                 if found["properties"][key] is not None
             ]
+            known = {
+                key: round(value, 5) if isinstance(value, float) else value
+                for key, value in found["properties"].items()
+                if key in UNITS and not isinstance(value, list)
+            }
+            self.stacks[name] = {"stack_id": found["stack_id"], **known}
         self.runs[name] = {
             "status": "finished",
             "core_seconds": found["core_seconds"],
@@ -239,6 +252,9 @@ class LibraryFiles:
         library = Library(monolayers, table)
         write_library(self.folder / "monolayers.extxyz", self.folder / "monolayers.csv", library)
         write_table(self.folder / "bilayers.csv", pd.DataFrame(self.labels, columns=COLUMNS))
+        stacks = [{"entry": name, **row} for name, row in self.stacks.items()]
+        if stacks:
+            write_table(self.folder / "stacks.csv", pd.DataFrame(stacks).dropna(axis=1, how="all"))
         runs = pd.DataFrame([{"entry": name, **run} for name, run in self.runs.items()])
         write_table(self.folder / "runs.csv", runs.reindex(columns=RUNS))
         command = "python -m heteroforge.dft.compute_library --work FOLDER"

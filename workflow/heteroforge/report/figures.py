@@ -861,3 +861,35 @@ def scatter_figure(
             name_points(axes, *groups[name], texts)
         axes.legend(loc="center left", bbox_to_anchor=(1.02, 0.5), handletextpad=0.3)
     return figure
+
+
+def deviations_figure(
+    tables: Mapping[str, pd.DataFrame], tolerances: Mapping[str, float]
+) -> Figure:
+    """How far our values are from published ones, in tolerances: a row of points per quantity.
+
+    Args:
+        tables: by title, with `quantity`, `difference` and `inside` (None: not judged).
+        tolerances: by quantity.
+    """
+    rows = [
+        (f"{quantity}, {title}", found["difference"].astype(float) / tolerances[quantity], found)
+        for title, table in tables.items()
+        for quantity, found in table.groupby("quantity", sort=False)
+        if quantity in tolerances
+    ]
+    with style():
+        figure = Figure(figsize=(6.4, 0.36 * len(rows) + 0.7))
+        axes = figure.add_subplot()
+        axes.axvspan(-1, 1, color=INSIDE, alpha=0.10, lw=0)
+        axes.axvline(0, color=MUTED, lw=0.8)
+        for row, (_, off, found) in enumerate(rows):
+            inside = found["inside"].astype(bool).to_numpy()
+            for chosen, colour in ((inside, LAYER_COLOURS[0]), (~inside, LAYER_COLOURS[1])):
+                place = np.full(chosen.sum(), -row)
+                axes.scatter(off[chosen], place, s=22, color=colour, alpha=0.8, lw=0)
+        axes.set_yticks(range(0, -len(rows), -1), [name for name, *_ in rows])
+        axes.set_ylim(-len(rows) + 0.5, 0.5)
+        axes.set_xlabel("deviation from published DFT, in tolerances")
+        axes.grid(axis="x")
+    return figure

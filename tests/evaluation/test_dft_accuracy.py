@@ -1,0 +1,98 @@
+"""Our DFT beside published DFT: what is joined, and what lies inside its tolerance."""
+
+import gzip
+
+import ase.io
+import pandas as pd
+import pytest
+
+from heteroforge.evaluation.dft_accuracy import (
+    MONOLAYERS,
+    STACKS,
+    compare_monolayers,
+    compare_stacks,
+    markdown,
+    pair_columns,
+)
+from heteroforge.labels.published import read_hetml_stacks
+from heteroforge.sources import Library
+
+
+@pytest.fixture
+def published(tmp_path, small_monolayers):
+    """Tables laid out as HetML's, with one pair in both stackings, and an empty BiDB."""
+    (tmp_path / "hetml").mkdir()
+    (tmp_path / "bidb").mkdir()
+    frames, rows = [], []
+    for number, name in ((11, "MoSS"), (12, "WSeSe")):
+        atoms = small_monolayers[name].to_atoms()
+        atoms.info = {"hetml_id": number, "uid": name}
+        frames.append(atoms)
+        rows.append(
+            {
+                "hetml_id": number, "lattice_param": small_monolayers[name].a * 1.005,
+                "gap_nosoc": 1.7, "vbm_nosoc": -5.9, "cbm_nosoc": -4.2, "c_11": 130.0,
+                "emass1": 0.5, "emass2": 0.5, "hmass1": 0.6, "hmass2": 0.6,
+                "D_cbm": -8.0, "D_vbm": -2.5,
+            }
+        )  # fmt: skip
+    ase.io.write(tmp_path / "hetml/monolayers.extxyz", frames)
+    pd.DataFrame(rows).to_csv(tmp_path / "hetml/monolayers.csv", index=False)
+    pair = {"uid_bot": 11, "uid_top": 12, "ILD": 3.4, "Egap": 1.1, "IE": 5.5, "EA": 4.4}
+    stacks = [
+        pair | {"huid": "a", "stacktype": "AA", "Ebind": 15.0, "band_alignment": "II"},
+        pair | {"huid": "b", "stacktype": "AB", "Ebind": 18.0, "band_alignment": "I"},
+    ]
+    pd.DataFrame(stacks).to_csv(tmp_path / "hetml/bilayers.csv", index=False)
+    with gzip.open(tmp_path / "bidb/bilayers.extxyz.gz", "wt") as file:
+        file.write("")
+    columns = ["name", "monolayer_name", "Band gap", "Interlayer distance", "Binding energy"]
+    table = pd.DataFrame(columns=[*columns, "Monolayer band gap"])
+    table.to_csv(tmp_path / "bidb/bilayers.csv", index=False)
+    return tmp_path
+
+
+@pytest.fixture
+def library(small_monolayers):
+    ours = {"MoSS": small_monolayers["MoSS"]}
+    row = {
+        "a_a": ours["MoSS"].a, "gap_ev": 1.9, "vbm_ev": -6.0, "cbm_ev": -4.1, "is_metal": False,
+        "stiffness_n_m": 131.0, "electron_mass_m0": 0.5, "hole_mass_m0": 0.6,
+        "deformation_potential_cbm_ev": -8.1, "deformation_potential_vbm_ev": None,
+    }  # fmt: skip
+    return Library(ours, pd.DataFrame([row], index=["MoSS"]))
+
+
+def test_monolayers_are_judged_by_their_tolerances(library, published):
+    found = compare_monolayers(library, published).set_index("quantity")
+    assert set(found["source"]) == {"HetML"}
+    assert found.at["a", "inside"] and found.at["a", "difference"] == pytest.approx(
+        -0.005, abs=1e-3
+    )
+    assert found.at["gap", "inside"] is False  # 0.2 eV off, 0.1 allowed
+    assert found.at["VBM", "inside"] and found.at["stiffness C₁₁", "inside"]
+    assert found.at["electron mass", "inside"] is None
+    assert "D of the VBM" not in found.index  # unknown here
+    assert "| MoSS | gap (eV) | 1.90 | 1.70 | +0.20 | **no** |" in markdown(
+        found.reset_index(), MONOLAYERS
+    )
+
+
+def test_stacks_are_joined_by_which_atom_lies_above_which(library, published):
+    on_top, hollow = (entry.stack for entry in read_hetml_stacks(published))
+    assert pair_columns(on_top) != pair_columns(hollow)
+    text = hollow.to_json()
+    values = {"gap_ev": 1.3, "binding_energy_mev_a2": 21.0, "interlayer_gap_a": 3.3}
+    labels = pd.DataFrame(
+        [
+            {"stack_id": "ours", "specification": text, "property": name, "value": value}
+            for name, value in values.items()
+        ]
+    )
+    found = compare_stacks(labels, {"ours": "II"}, library, published).set_index("quantity")
+    assert set(found["source"]) == {"HetML b"}
+    assert found.at["binding energy", "inside"] and found.at["interlayer distance", "inside"]
+    assert not found.at["gap", "inside"] and not found.at["alignment", "inside"]
+    undecided = compare_stacks(labels, {"ours": "undetermined"}, library, published)
+    assert undecided.set_index("quantity").at["alignment", "inside"] is None
+    assert "Inside their tolerance: binding energy 1 of 1" in markdown(found.reset_index(), STACKS)

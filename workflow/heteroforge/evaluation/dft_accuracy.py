@@ -1,0 +1,270 @@
+"""Our DFT beside published DFT: monolayers and stacks of a library, with tolerances set before.
+
+Published: `monolayer_facts.csv` (C2DB, 2DMatPedia) and HetML for monolayers, HetML and BiDB for
+stacks. Monolayers are one by formula, sites and space group; stacks when each pair of elements lies
+above each other alike: the registry by where the atoms are, not by what it is called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import ase.io
+import numpy as np
+import pandas as pd
+from ase.formula import Formula
+from pymatgen.io.ase import AseAtomsAdaptor
+from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
+
+from heteroforge.io import read_table
+from heteroforge.labels.published import PublishedStack, read_bidb_stacks, read_hetml_stacks
+from heteroforge.sources import Library
+from heteroforge.structures import Monolayer, Stack
+from heteroforge.structures.build import layer_sites
+from heteroforge.structures.plane import minimum_image_distances
+
+__all__ = ["MONOLAYERS", "STACKS", "Quantity", "compare_monolayers", "compare_stacks", "markdown"]
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """What is compared, and how far off it may be.
+
+    Attributes:
+        column: name of ours.
+        title, unit: for people.
+        digits: behind the point.
+        tolerance: largest deviation; None where none was set.
+        is_relative: whether deviations are shares of the published value.
+    """
+
+    column: str
+    title: str
+    unit: str
+    digits: int
+    tolerance: float | None
+    is_relative: bool
+
+
+MONOLAYERS = (
+    Quantity("a_a", "a", "Å", 3, 0.01, True),
+    Quantity("gap_ev", "gap", "eV", 2, 0.1, False),
+    Quantity("vbm_ev", "VBM", "eV", 2, 0.15, False),
+    Quantity("cbm_ev", "CBM", "eV", 2, 0.15, False),
+    Quantity("stiffness_n_m", "stiffness C₁₁", "N/m", 0, 0.1, True),
+    Quantity("electron_mass_m0", "electron mass", "m₀", 2, None, True),
+    Quantity("hole_mass_m0", "hole mass", "m₀", 2, None, True),
+    Quantity("deformation_potential_cbm_ev", "D of the CBM", "eV", 2, None, False),
+    Quantity("deformation_potential_vbm_ev", "D of the VBM", "eV", 2, None, False),
+)
+STACKS = (
+    Quantity("binding_energy_mev_a2", "binding energy", "meV/Å²", 1, 0.25, True),
+    Quantity("interlayer_gap_a", "interlayer distance", "Å", 2, 0.15, False),
+    Quantity("gap_ev", "gap", "eV", 2, 0.15, False),
+)
+# Of the lattice constant; layers of a heterobilayer are strained to a common one.
+SAME_CELL = 0.02
+COLUMNS = ["name", "quantity", "unit", "ours", "published", "difference", "inside", "source"]
+
+
+# --- monolayers -----------------------------------------------------------------------------------
+
+
+def compare_monolayers(library: Library, folder: str | Path) -> pd.DataFrame:
+    """Monolayers of a library that published tables have, too.
+
+    Args:
+        library: with our values.
+        folder: holds `hetml/`, and `monolayer_facts.csv` or not.
+
+    Returns:
+        `COLUMNS`: one row per monolayer and quantity; `difference` is a share where the tolerance
+        is one, `inside` None where no tolerance was set.
+    """
+    folder = Path(folder)
+    sources = {}
+    if (folder / "monolayer_facts.csv").is_file():
+        sources["monolayer_facts.csv"] = _facts(folder / "monolayer_facts.csv")
+    sources["HetML"] = _hetml_layers(folder / "hetml")
+    rows = []
+    for name, layer in library.monolayers.items():
+        ours = library.table.loc[name]
+        key = _identity(layer.formula, len(layer.species), _space_group(layer))
+        for quantity in MONOLAYERS:
+            # The two edges of a metal are one energy, which is no band edge.
+            if ours["is_metal"] and quantity.column != "a_a":
+                continue
+            for source, values in sources.items():
+                theirs = values.get(key, {}).get(quantity.column)
+                if theirs is not None and pd.notna(theirs) and pd.notna(ours[quantity.column]):
+                    rows.append(_row(name, quantity, ours[quantity.column], theirs, source))
+                    break
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _row(name: str, quantity: Quantity, ours: float, theirs: float, source: str) -> dict:
+    difference = ours - theirs
+    if quantity.is_relative:
+        difference /= theirs
+    inside = None if quantity.tolerance is None else bool(abs(difference) <= quantity.tolerance)
+    found = (name, quantity.title, quantity.unit, ours, theirs, difference, inside, source)
+    return dict(zip(COLUMNS, found, strict=True))
+
+
+def _identity(formula: str, atoms: int, space_group: int) -> tuple:
+    counts = Formula(formula).reduce()[0].count()
+    return tuple(sorted(counts.items())), atoms, space_group
+
+
+def _space_group(monolayer: Monolayer) -> int:
+    structure = AseAtomsAdaptor.get_structure(monolayer.to_atoms())
+    return SpacegroupAnalyzer(structure, symprec=0.02).get_space_group_number()
+
+
+def _facts(path: Path) -> dict[tuple, dict]:
+    found = {}
+    for row in pd.read_csv(path).to_dict("records"):
+        # Spin–orbit coupling is in the published edges where it is in the gap: half of what it
+        # takes from the gap is not known to be of which edge, so those edges are left out.
+        coupled = abs(row["gap_pbe_soc_eV"] - row["gap_pbe_nosoc_eV"]) > 0.05
+        key = _identity(row["formula_alphabetical"], row["natoms_cell"], row["sg_number"])
+        found[key] = {
+            "a_a": row["a_A"],
+            "gap_ev": row["gap_pbe_nosoc_eV"],
+            "vbm_ev": None if coupled else row["vbm_pbe_vs_vac_eV"],
+            "cbm_ev": None if coupled else row["cbm_pbe_vs_vac_eV"],
+            "stiffness_n_m": row["C11_N_per_m"],
+        }
+    return found
+
+
+def _hetml_layers(folder: Path) -> dict[tuple, dict]:
+    table = pd.read_csv(folder / "monolayers.csv").set_index("hetml_id")
+    found = {}
+    for atoms in ase.io.iread(folder / "monolayers.extxyz", index=":"):
+        row = table.loc[int(atoms.info["hetml_id"])]
+        layer = Monolayer.from_atoms(atoms)
+        key = _identity(atoms.get_chemical_formula(), len(layer.species), _space_group(layer))
+        found[key] = {
+            "a_a": row["lattice_param"],
+            "gap_ev": row["gap_nosoc"],
+            "vbm_ev": row["vbm_nosoc"],
+            "cbm_ev": row["cbm_nosoc"],
+            "stiffness_n_m": row["c_11"],
+            # Of the state density; with spin–orbit coupling, as the deformation potentials.
+            "electron_mass_m0": (row["emass1"] * row["emass2"]) ** 0.5,
+            "hole_mass_m0": (row["hmass1"] * row["hmass2"]) ** 0.5,
+            "deformation_potential_cbm_ev": row["D_cbm"],
+            "deformation_potential_vbm_ev": row["D_vbm"],
+        }
+    return found
+
+
+# --- stacks ---------------------------------------------------------------------------------------
+
+
+def compare_stacks(
+    labels: pd.DataFrame,
+    alignments: Mapping[str, str],
+    library: Library,
+    folder: str | Path,
+) -> pd.DataFrame:
+    """Stacks of a library that HetML or BiDB has, too.
+
+    Args:
+        labels: of the library's stacks, as in bilayers.csv.
+        alignments: of the stacks by `stack_id`, where it is known.
+        library: their layers.
+        folder: holds `hetml/` and `bidb/`.
+
+    Returns:
+        `COLUMNS`; an alignment is inside when it is the same, and `undetermined` is no answer.
+    """
+    folder = Path(folder)
+    known: dict[tuple, list[PublishedStack]] = {}
+    for entry in _published(folder):
+        mark = pair_columns(entry.stack)
+        if entry.values and mark is not None:
+            known.setdefault(mark, []).append(entry)
+    table = read_table(folder / "hetml" / "bilayers.csv", columns=["huid", "band_alignment"])
+    told = table.set_index("huid")["band_alignment"].to_dict()
+    rows = []
+    for text, group in labels.groupby("specification", sort=False):
+        stack = Stack.from_json(text, library.monolayers)
+        values = dict(zip(group["property"], group["value"], strict=True))
+        near = [
+            entry
+            for entry in known.get(pair_columns(stack), [])
+            if abs(entry.stack.a / stack.a - 1) < SAME_CELL
+        ]
+        if len(near) != 1:
+            continue
+        (entry,) = near
+        layers = "/".join(layer.monolayer.name for layer in stack.layers)
+        name, source = f"{layers} {stack.stacking(0)}", f"{entry.source} {entry.name}"
+        for quantity in STACKS:
+            if quantity.column in values and quantity.column in entry.values:
+                mine, theirs = values[quantity.column], entry.values[quantity.column]
+                rows.append(_row(name, quantity, mine, theirs, source))
+        ours, theirs = alignments.get(group["stack_id"].iloc[0]), told.get(entry.name)
+        if isinstance(ours, str) and isinstance(theirs, str):
+            inside = None if ours == "undetermined" else ours == theirs
+            found = (name, "alignment", "", ours, theirs, None, inside, source)
+            rows.append(dict(zip(COLUMNS, found, strict=True)))
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _published(folder: Path) -> Iterable[PublishedStack]:
+    yield from read_hetml_stacks(folder)
+    yield from read_bidb_stacks(folder)
+
+
+def pair_columns(stack: Stack) -> tuple | None:
+    """Which sites of both layers lie how far beside each other, in lattice constants.
+
+    The same for a stack seen from below. None where the layers have more than one cell each.
+    """
+    if any(layer.number_of_cells != 1 for layer in stack.layers):
+        return None
+    shift = np.array(stack.interfaces[0].offset)
+    (below, places, low), (above, others, high) = (layer_sites(la) for la in stack.layers)
+    apart = minimum_image_distances(places, others + shift, stack.cell) / stack.a
+    # Depths below the face that looks at the other layer.
+    depths = np.round(low.max() - low), np.round(high - high.min())
+    pairs = [
+        sorted([(below[i], depths[0][i]), (above[j], depths[1][j])])
+        + [round(float(apart[i, j]), 1)]
+        for i in range(len(below))
+        for j in range(len(above))
+    ]
+    return tuple(sorted(map(str, pairs)))
+
+
+# --- for people -----------------------------------------------------------------------------------
+
+
+def markdown(table: pd.DataFrame, quantities: Sequence[Quantity]) -> str:
+    """A comparison as a table of a page, and how many rows of each quantity are inside."""
+    digits = {quantity.title: quantity.digits for quantity in quantities}
+    lines = ["| | quantity | ours | published | difference | inside | source |", "|---" * 7 + "|"]
+    relative = {quantity.title for quantity in quantities if quantity.is_relative}
+    for row in table.itertuples(index=False):
+        if row.quantity in digits:
+            numbers = [f"{value:.{digits[row.quantity]}f}" for value in (row.ours, row.published)]
+            off = f"{row.difference:+.2f}"
+            if row.quantity in relative:
+                off = f"{100 * row.difference:+.1f} %"
+            title = f"{row.quantity} ({row.unit})"
+        else:
+            numbers, off, title = [row.ours, row.published], "–", row.quantity
+        inside = "–" if row.inside is None else "yes" if row.inside else "**no**"
+        cells = [row.name, title, *numbers, off, inside, row.source]
+        lines.append(f"| {' | '.join(cells)} |")
+    judged = table[table["inside"].notna()]
+    counts = [
+        f"{title} {int(rows.sum())} of {len(rows)}"
+        for title, rows in judged.groupby("quantity", sort=False)["inside"]
+    ]
+    return "\n".join([*lines, "", f"Inside their tolerance: {', '.join(counts)}."])

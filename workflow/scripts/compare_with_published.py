@@ -1,0 +1,33 @@
+"""The bundled library beside published DFT: tables, a picture, and the page of the docs."""
+
+from jinja2 import Environment, StrictUndefined
+
+from heteroforge.evaluation.dft_accuracy import (
+    MONOLAYERS,
+    STACKS,
+    compare_monolayers,
+    compare_stacks,
+    markdown,
+)
+from heteroforge.io import log_to, read_table, write_table, write_text
+from heteroforge.report.figures import deviations_figure, save
+from heteroforge.sources import read_library
+
+log_to(snakemake.log[0])
+library = read_library(snakemake.input.structures, snakemake.input.table)
+alignments = read_table(snakemake.input.stacks).set_index("stack_id")["alignment"]
+folder = snakemake.params.data
+monolayers = compare_monolayers(library, folder)
+stacks = compare_stacks(read_table(snakemake.input.labels), alignments, library, folder)
+write_table(snakemake.output.monolayers, monolayers)
+write_table(snakemake.output.stacks, stacks)
+tolerances = {q.title: q.tolerance for q in (*MONOLAYERS, *STACKS) if q.tolerance}
+both = {"monolayers": monolayers, "stacks": stacks}
+save(deviations_figure(both, tolerances), snakemake.output.picture)
+with open(snakemake.input.template, encoding="utf-8") as file:
+    template = Environment(undefined=StrictUndefined).from_string(file.read())
+tables = {"monolayers": markdown(monolayers, MONOLAYERS), "stacks": markdown(stacks, STACKS)}
+write_text(snakemake.output.page, template.render(tables) + "\n")
+for name, table in both.items():
+    judged = table["inside"].dropna()
+    print(f"{name}: {int(judged.sum())} of {len(judged)} values inside their tolerances")
