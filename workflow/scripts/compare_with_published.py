@@ -26,7 +26,7 @@ both = {"monolayers": monolayers, "stacks": stacks}
 save(deviations_figure(both, tolerances), snakemake.output.picture)
 with open(snakemake.input.template, encoding="utf-8") as file:
     template = Environment(undefined=StrictUndefined).from_string(file.read())
-tables = {"monolayers": markdown(monolayers, MONOLAYERS), "stacks": markdown(stacks, STACKS)}
+tables = {name: markdown(table) for name, table in both.items()}
 write_text(snakemake.output.page, template.render(tables) + "\n")
 for name, table in both.items():
     judged = table["inside"].dropna()

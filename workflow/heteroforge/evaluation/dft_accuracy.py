@@ -7,7 +7,7 @@ above each other alike: the registry by where the atoms are, not by what it is c
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from pymatgen.io.ase import AseAtomsAdaptor
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
 from heteroforge.io import read_table
+from heteroforge.labels import dispersion_binding_mev_a2
 from heteroforge.labels.published import PublishedStack, read_bidb_stacks, read_hetml_stacks
 from heteroforge.sources import Library
 from heteroforge.structures import Monolayer, Stack
@@ -59,11 +60,14 @@ MONOLAYERS = (
     Quantity("deformation_potential_cbm_ev", "D of the CBM", "eV", 2, None, False),
     Quantity("deformation_potential_vbm_ev", "D of the VBM", "eV", 2, None, False),
 )
+BINDING = "binding_energy_mev_a2"
 STACKS = (
-    Quantity("binding_energy_mev_a2", "binding energy", "meV/Å²", 1, 0.25, True),
+    Quantity(BINDING, "binding energy", "meV/Å²", 1, 0.25, True),
     Quantity("interlayer_gap_a", "interlayer distance", "Å", 2, 0.15, False),
     Quantity("gap_ev", "gap", "eV", 2, 0.15, False),
 )
+# Ours with the D3 energy of another damping at our distance: what the correction alone explains.
+ZERO_DAMPING = Quantity(BINDING, "the same with zero damping", "meV/Å²", 1, None, True)
 # Of the lattice constant; layers of a heterobilayer are strained to a common one.
 SAME_CELL = 0.02
 COLUMNS = ["name", "quantity", "unit", "ours", "published", "difference", "inside", "source"]
@@ -208,6 +212,10 @@ def compare_stacks(
             if quantity.column in values and quantity.column in entry.values:
                 mine, theirs = values[quantity.column], entry.values[quantity.column]
                 rows.append(_row(name, quantity, mine, theirs, source))
+                if quantity.column == BINDING:
+                    mine += dispersion_binding_mev_a2(stack, zero_damping=True)
+                    mine -= dispersion_binding_mev_a2(stack)
+                    rows.append(_row(name, ZERO_DAMPING, mine, theirs, source))
         ours, theirs = alignments.get(group["stack_id"].iloc[0]), told.get(entry.name)
         if isinstance(ours, str) and isinstance(theirs, str):
             inside = None if ours == "undetermined" else ours == theirs
@@ -245,8 +253,9 @@ def pair_columns(stack: Stack) -> tuple | None:
 # --- for people -----------------------------------------------------------------------------------
 
 
-def markdown(table: pd.DataFrame, quantities: Sequence[Quantity]) -> str:
+def markdown(table: pd.DataFrame) -> str:
     """A comparison as a table of a page, and how many rows of each quantity are inside."""
+    quantities = (*MONOLAYERS, *STACKS, ZERO_DAMPING)
     digits = {quantity.title: quantity.digits for quantity in quantities}
     lines = ["| | quantity | ours | published | difference | inside | source |", "|---" * 7 + "|"]
     relative = {quantity.title for quantity in quantities if quantity.is_relative}

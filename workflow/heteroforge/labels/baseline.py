@@ -79,25 +79,32 @@ def layer_edges(stack: Stack, table: pd.DataFrame) -> np.ndarray | None:
     return known[:, :2] + np.asarray(shift)[:, None]
 
 
-def dispersion_binding_mev_a2(stack: Stack) -> float:
-    """Interlayer D3(BJ) energy per area at the stack's own geometry, meV/Å², positive when bound.
+def dispersion_binding_mev_a2(stack: Stack, zero_damping: bool = False) -> float:
+    """Interlayer D3 energy per area at the stack's own geometry, meV/Å², positive when bound.
 
-    PBE damping, pairwise terms only, as in this project's DFT (S. Grimme et al., J. Comput. Chem.
-    32, 1456 (2011)). Without the Pauli repulsion, so an upper bound at this distance; molecules of
-    layers are taken as periodic in the plane only.
+    For PBE. By default with Becke–Johnson damping and pairwise terms only, as in this project's DFT
+    (S. Grimme et al., J. Comput. Chem. 32, 1456 (2011)). Without the Pauli repulsion, so an upper
+    bound at this distance; molecules of layers are taken as periodic in the plane only.
+
+    Args:
+        stack: any stack.
+        zero_damping: as D3 was published first, with three-body terms (S. Grimme et al., J. Chem.
+            Phys. 132, 154104 (2010)).
     """
     atoms = build(stack)
     layers = atoms.arrays["layer"]
-    energy = _dispersion_ev(atoms)
-    alone = sum(_dispersion_ev(atoms[layers == i]) for i in range(stack.number_of_layers))
+    energy = _dispersion_ev(atoms, zero_damping)
+    alone = sum(
+        _dispersion_ev(atoms[layers == i], zero_damping) for i in range(stack.number_of_layers)
+    )
     return 1e3 * (alone - energy) / stack.area_a2
 
 
-def _dispersion_ev(atoms: Atoms) -> float:
+def _dispersion_ev(atoms: Atoms, zero_damping: bool) -> float:
     # One thread: these are thousands of tiny calculations, and processes already fill the cores.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     from ase.units import Bohr, Hartree
-    from dftd3.interface import DispersionModel, RationalDampingParam
+    from dftd3.interface import DispersionModel, RationalDampingParam, ZeroDampingParam
 
     model = DispersionModel(
         atoms.numbers,
@@ -105,5 +112,9 @@ def _dispersion_ev(atoms: Atoms) -> float:
         atoms.cell.array / Bohr,
         np.array(atoms.pbc),
     )
-    damping = RationalDampingParam(method="pbe", atm=False)
+    damping = (
+        ZeroDampingParam(method="pbe", atm=True)
+        if zero_damping
+        else RationalDampingParam(method="pbe", atm=False)
+    )
     return model.get_dispersion(damping, grad=False)["energy"] * Hartree
