@@ -9,6 +9,7 @@ from ase import Atoms
 
 from heteroforge.dft import running
 from heteroforge.dft.calculations import Calculator, cell_for_truncation
+from heteroforge.dft.outputs import processor_seconds
 from heteroforge.dft.protocols import Protocol, Pseudopotentials
 from heteroforge.dft.running import CannotStart, Launcher, OutOfTime
 
@@ -82,3 +83,16 @@ def test_programs_do_not_see_that_a_scheduler_started_their_job(monkeypatch):
         assert environment["PATH"] == os.environ["PATH"]
     # `srun` as a site's launcher needs to know its job.
     assert Launcher("srun -n {ranks}").environment()["SLURM_STEP_ID"] == "0"
+
+
+@pytest.mark.parametrize(
+    ("clock", "seconds"),
+    [
+        ("     PWSCF        :   2m25.15s CPU   2m29.09s WALL", 145.15),
+        ("     PWSCF        :     45.32s CPU     45.90s WALL", 45.32),
+        ("     PWSCF        :  1h12m CPU        1h15m WALL", 4320.0),
+        ("     Program PWSCF v.6.7MaX starts", None),
+    ],
+)
+def test_processor_time_is_what_pw_counted(clock, seconds):
+    assert processor_seconds(f"     h_psi : 1.0s CPU\n{clock}\n") == seconds

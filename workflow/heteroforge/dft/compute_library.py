@@ -130,7 +130,7 @@ def compute_stack(stack: Stack, calculator: Callable[[str], Calculator], folder:
         "stack_id": found.key(),
         "properties": numbers,
         "provenance": states["provenance"],
-        "core_seconds": sum(a["seconds"] for run in runs for a in run["attempts"]),
+        "core_seconds": round(sum(a["core_seconds"] for run in runs for a in run["attempts"]), 1),
     }
 
 

@@ -126,7 +126,7 @@ def compute_monolayer(seed: Mapping, calculator: Callable[[str], Calculator], fo
         "row": row,
         "monolayer": relaxed["monolayer"],
         "provenance": states["provenance"],
-        "core_seconds": sum(a["seconds"] for run in runs for a in run["attempts"]),
+        "core_seconds": round(sum(a["core_seconds"] for run in runs for a in run["attempts"]), 1),
     }
 
 

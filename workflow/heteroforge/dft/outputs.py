@@ -12,7 +12,7 @@ from ase import Atoms
 from ase.io.cube import read_cube
 from ase.units import Bohr, Hartree
 
-__all__ = ["PwResult", "planar_average", "read_projections", "read_pw"]
+__all__ = ["PwResult", "planar_average", "processor_seconds", "read_projections", "read_pw"]
 
 RYDBERG_EV = Hartree / 2
 
@@ -107,6 +107,19 @@ def read_pw(path: Path) -> PwResult:
         magnetisation=float(output.findtext("magnetization/total", "0")),
         converged=scf.strip() == "true" and geometry.strip() == "true",
     )
+
+
+_CLOCK = re.compile(r"^\s*PWSCF\s*:\s*(?P<cpu>[\d.dhms ]*?)\s*CPU", re.MULTILINE)
+_CLOCK_S = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
+
+
+def processor_seconds(log: str) -> float | None:
+    """Seconds of one process that pw.x counted at its end; None where it was killed before."""
+    found = _CLOCK.search(log)
+    if found is None:
+        return None
+    parts = re.findall(r"([\d.]+)\s*([dhms])", found["cpu"])
+    return sum(float(number) * _CLOCK_S[unit] for number, unit in parts)
 
 
 def planar_average(path: Path) -> tuple[np.ndarray, np.ndarray]:

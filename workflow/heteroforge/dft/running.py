@@ -20,7 +20,7 @@ import numpy as np
 from ase import Atoms
 from ase.io.espresso import write_espresso_in
 
-from heteroforge.dft.outputs import PwResult, read_pw
+from heteroforge.dft.outputs import PwResult, processor_seconds, read_pw
 from heteroforge.dft.progress import pw_progress
 from heteroforge.dft.protocols import Pseudopotentials
 from heteroforge.dft.recovery import diagnose
@@ -212,7 +212,8 @@ def run_pw(
         folder: where input, log and scratch (`save`) go.
 
     Returns:
-        The result, and one record per attempt: symptom, remedy, seconds.
+        The result, and one record per attempt: symptom, remedy, seconds of wall time and of all
+        processes (`core_seconds`).
 
     Raises:
         CalculationFailed: still broken after `maximum_attempts`.
@@ -247,7 +248,15 @@ def run_pw(
         text = _input(atoms, settings, k_points, pseudopotentials)
         clock = time.monotonic()
         log = run_program(launcher, "pw.x", text, folder, name, pools)
-        record = {"attempt": attempt, "step": name, "seconds": round(time.monotonic() - clock, 1)}
+        seconds = time.monotonic() - clock
+        # Of a run that was killed the wall time is all there is.
+        core_seconds = launcher.ranks * (processor_seconds(log) or seconds)
+        record = {
+            "attempt": attempt,
+            "step": name,
+            "seconds": round(seconds, 1),
+            "core_seconds": round(core_seconds, 1),
+        }
         symptom = diagnose(log)
         if symptom is None:
             try:
