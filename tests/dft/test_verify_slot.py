@@ -270,7 +270,9 @@ def test_the_registry_that_layers_slide_into_is_verified(verify, fakes, monkeypa
     assert stack.interfaces[0].gap_a == 2.8
     assert slid["stack_id"] == asked["stack_id"]
     assert slid["verified_stack_id"] == stack.key() != slid["stack_id"]
-    table = results_table([slid | {"protocol": {"name": "quick"}}])
+    runs = [{"core_seconds": 30.0, "symptom": "bands"}, {"core_seconds": 50.5}]
+    table = results_table([slid | {"protocol": {"name": "quick"}, "attempts": runs}])
+    assert table.loc[0, "core_seconds"] == 80.5 and table.loc[0, "wasted_core_seconds"] == 30.0
     assert table.loc[0, "verified_stack_id"] == stack.key()
     assert table.loc[0, "stack_id"] == asked["stack_id"]
 

@@ -28,6 +28,7 @@ _LEAD = [
     "number_of_layers",
     "number_of_atoms",
 ]
+_COST = ["core_seconds", "wasted_core_seconds"]
 
 
 def read_results(path: str | Path) -> list[dict]:
@@ -49,6 +50,10 @@ def results_table(results: Sequence[dict]) -> pd.DataFrame:
 
     Args:
         results: contents of the slots' `result.json`.
+
+    Returns:
+        Beside the properties `core_seconds`, processor time of pw.x in all its runs, and
+        `wasted_core_seconds`, the part of runs that ended with a symptom and needed a remedy.
     """
     rows = []
     for result in results:
@@ -71,9 +76,16 @@ def results_table(results: Sequence[dict]) -> pd.DataFrame:
                 **values,
                 "meets_target": result["meets_target"],
                 "protocol": result["protocol"]["name"],
+                **_cost(result.get("attempts", [])),
             }
         )
-    return pd.DataFrame(rows, columns=[*_LEAD, *UNITS, "meets_target", "protocol"])
+    return pd.DataFrame(rows, columns=[*_LEAD, *UNITS, "meets_target", "protocol", *_COST])
+
+
+def _cost(attempts: Sequence[dict]) -> dict[str, float]:
+    all_runs = sum(run.get("core_seconds", 0.0) for run in attempts)
+    wasted = sum(run.get("core_seconds", 0.0) for run in attempts if "symptom" in run)
+    return dict(zip(_COST, (round(all_runs, 1), round(wasted, 1)), strict=True))
 
 
 def failed_table(results: Sequence[dict]) -> pd.DataFrame:
