@@ -202,21 +202,20 @@ def test_saved_and_read_again(trained, small_stacks, tmp_path):
     )
 
 
-def test_command_gives_a_row_per_structure(
-    trained, small_stacks, small_monolayers, tmp_path, capsys
-):
+def test_command_gives_a_row_per_structure(trained, small_stacks, tmp_path, capsys):
     save_predictor(tmp_path / "model.pt", trained[0])
     folder = tmp_path / "structures"
     folder.mkdir()
     ase.io.write(folder / "bilayer.cif", build(small_stacks[0]))
-    ase.io.write(folder / "layer.cif", small_monolayers["MoSS"].to_atoms())
+    (folder / "broken.cif").write_text("no crystal")
     output = tmp_path / "predictions.csv"
     arguments = [str(folder), "--model", str(tmp_path / "model.pt"), "--output", str(output)]
     assert command.main(arguments) == 0
     table = pd.read_csv(output)
-    assert table["name"].tolist() == ["bilayer", "layer"]
+    assert table["name"].tolist() == ["bilayer", "broken"]
     assert table["gap_ev"].notna().tolist() == [True, False]
-    assert "one layer only" in table["reason"][1]
+    assert "unreadable" in table["reason"][1]
+    assert "electron_mass_m0" not in table
     assert "2 structures, 1 set aside" in capsys.readouterr().err
     assert command.main([str(tmp_path / "nothing"), "--model", str(tmp_path / "model.pt")]) == 2
 

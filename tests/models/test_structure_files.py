@@ -4,7 +4,7 @@ import ase.io
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import bulk
+from ase.build import bulk, graphene
 
 from heteroforge.io import InputError
 from heteroforge.models.structure_files import read_structures, stack_of
@@ -29,16 +29,23 @@ def test_formats_give_one_stack(small_stacks, tmp_path):
     assert all(f.stack.number_of_layers == 2 and not f.reason for f in found)
 
 
-def test_what_is_no_stack_is_set_aside(tmp_path, small_monolayers):
-    ase.io.write(tmp_path / "one.cif", small_monolayers["MoSS"].to_atoms())
+def test_what_is_no_stack_is_set_aside(tmp_path):
     ase.io.write(tmp_path / "bulk.cif", bulk("Cu", cubic=True))
     (tmp_path / "broken.extxyz").write_text("two\natoms\n")
     found = {f.name: f for f in read_structures([tmp_path])}
-    assert found["one"].stack is None and "one layer only" in found["one"].reason
-    assert found["bulk"].stack is None and found["bulk"].reason
+    assert found["bulk"].stack is None and "no layer: 1.8 Å from its image" in found["bulk"].reason
     assert found["broken"].stack is None and "unreadable" in found["broken"].reason
     with pytest.raises(InputError, match="no such file"):
         list(read_structures([tmp_path / "missing.cif"]))
+
+
+def test_a_layer_alone_is_a_stack_of_one(tmp_path, small_monolayers):
+    layers = {"MoSS": small_monolayers["MoSS"].to_atoms(), "C": graphene(vacuum=6.0)}
+    for name, atoms in layers.items():
+        ase.io.write(tmp_path / f"{name}.cif", atoms.repeat((2, 2, 1)))
+    found = {f.name: f.stack for f in read_structures([tmp_path])}
+    assert {name: len(stack.layers) for name, stack in found.items()} == {"MoSS": 1, "C": 1}
+    assert len(found["MoSS"].layers[0].monolayer.species) == 3
 
 
 @pytest.mark.parametrize("corrugation_a", [0.0, 0.03])
@@ -64,5 +71,5 @@ def test_layers_nearer_than_bonds_are_told_apart_by_the_widest_interval(small_st
 def test_a_single_atom_is_refused():
     from heteroforge.structures import StructureError
 
-    with pytest.raises(StructureError, match="two layers"):
+    with pytest.raises(StructureError, match="a layer has two atoms"):
         stack_of(Atoms("C", cell=[2, 2, 20], pbc=True))

@@ -1,11 +1,12 @@
-"""Properties of stacks of layers from structure files.
+"""Properties of layers and stacks of layers from structure files.
 
     python -m heteroforge.predict FILES [--output predictions.csv]
 
-FILES are CIF, extended XYZ or POSCAR files, or folders of them, of two to four layers. The table
+FILES are CIF, extended XYZ or POSCAR files, or folders of them, of one to four layers. The table
 has one row per structure: gap, band edges against vacuum, binding energy and interlayer distance
 at the level of PBE with dispersion, each with its calibrated standard deviation; how many of the
-layers' gaps are known rather than predicted; and what of the structure training has not seen.
+layers' gaps are known rather than predicted; and what of the structure training has not seen. For
+layers alone it has masses, mobilities, stiffness and heat of formation, too.
 """
 
 from __future__ import annotations
@@ -20,6 +21,11 @@ import pandas as pd
 from tqdm import tqdm
 
 from heteroforge.io import InputError, write_table
+from heteroforge.models.monolayer_prediction import (
+    MONOLAYER_UNITS,
+    MonolayerPredictor,
+    load_monolayer_predictor,
+)
 from heteroforge.models.property_prediction import (
     STACK_PROPERTIES,
     KnownLayers,
@@ -36,6 +42,7 @@ __all__ = ["MODEL", "known_layers", "main", "predict_structures"]
 
 RESOURCES = Path(__file__).parents[2] / "resources"
 MODEL = RESOURCES / "models" / "bilayers.pt"
+MONOLAYER_MODEL = RESOURCES / "models" / "monolayers.pt"
 # Folder of the published tables of monolayers, where a user has them.
 VARIABLE = "HETEROFORGE_PUBLISHED_TABLES"
 TABLES = RESOURCES / "downloads" / "tables"
@@ -90,29 +97,49 @@ def _usable(candidates: Iterable[Candidate]):
 
 
 def predict_structures(
-    structures: Sequence[ReadStructure], predictor: Predictor, known: KnownLayers | None
+    structures: Sequence[ReadStructure],
+    predictor: Predictor,
+    known: KnownLayers | None,
+    of_layers: MonolayerPredictor | None = None,
 ) -> pd.DataFrame:
-    """One row per structure, in the order given; without a stack, the reason and no numbers."""
+    """One row per structure, in the order given; without a prediction, the reason and no numbers.
+
+    Args:
+        structures: as read.
+        predictor: of stacks.
+        known: what is known of their layers.
+        of_layers: predicts layers alone.
+    """
+    stacks = [s.stack for s in structures if s.stack is not None and s.stack.number_of_layers > 1]
+    alone = [s.stack for s in structures if s.stack is not None and s.stack.number_of_layers == 1]
+    blocks = [predictor.predict(stacks[i : i + BLOCK], known) for i in range(0, len(stacks), BLOCK)]
+    of_stacks = iter(pd.concat(blocks, ignore_index=True).to_dict("records") if blocks else [])
+    found = iter(())
+    if alone and of_layers is not None:
+        layers = of_layers.predict([stack.layers[0].monolayer for stack in alone])
+        # Of what C2DB publishes, from which the networks learned.
+        found = iter(layers.assign(spin_orbit=True).to_dict("records"))
     rows = []
-    good = [s for s in structures if s.stack is not None]
-    blocks = [
-        predictor.predict([s.stack for s in good[i : i + BLOCK]], known)
-        for i in range(0, len(good), BLOCK)
-    ]
-    predicted = pd.concat(blocks, ignore_index=True).to_dict("records") if blocks else []
-    values = iter(predicted)
     for structure in structures:
-        row = {"file": structure.file, "name": structure.name}
-        if structure.stack is not None:
+        row = {"file": structure.file, "name": structure.name, "reason": structure.reason}
+        if (stack := structure.stack) is not None:
             row |= {
-                "formula": structure.stack.formula,
-                "number_of_layers": structure.stack.number_of_layers,
-                "number_of_atoms": structure.stack.number_of_atoms,
-                **next(values),
+                "formula": stack.formula,
+                "number_of_layers": stack.number_of_layers,
+                "number_of_atoms": stack.number_of_atoms,
+                **next(of_stacks if stack.number_of_layers > 1 else found, {}),
             }
-        rows.append(row | {"reason": structure.reason})
+            if stack.number_of_layers == 1 and of_layers is None:
+                row["reason"] = "one layer only, and no model of layers was given"
+        rows.append(row)
     columns = ["file", "name", "formula", "number_of_layers", "number_of_atoms"]
     columns += [f"{name}{end}" for name in STACK_PROPERTIES for end in ("", "_std")]
+    if alone and of_layers is not None:
+        columns += [
+            column
+            for column in layers.columns
+            if column not in columns and column.startswith(tuple(MONOLAYER_UNITS))
+        ]
     columns += ["layers_known", "spin_orbit", "outside_training", "reason"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -126,6 +153,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("files", nargs="+", metavar="FILES", help="structure files, or folders")
     parser.add_argument("--output", type=Path, help="CSV or parquet (default: CSV to the screen)")
     parser.add_argument("--model", type=Path, default=MODEL, help="default: %(default)s")
+    parser.add_argument(
+        "--layer-model", type=Path, default=MONOLAYER_MODEL, help="default: %(default)s"
+    )
     parser.add_argument(
         "--layers",
         action="append",
@@ -150,7 +180,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    table = predict_structures(structures, predictor, known)
+    alone = any(s.stack is not None and s.stack.number_of_layers == 1 for s in structures)
+    of_layers = load_monolayer_predictor(options.layer_model) if alone else None
+    table = predict_structures(structures, predictor, known, of_layers)
     if options.output is None:
         table.to_csv(sys.stdout, index=False, float_format="%.4f")
     else:

@@ -105,6 +105,7 @@ rule predict:
     input:
         structures=config["prediction"]["structures"] or [],
         model=PUBLISHED_MODEL,
+        layer_model="resources/models/monolayers.pt",
         library=rules.build_library.output,
     output:
         table=f"{RESULTS}/prediction/predictions.csv",

@@ -12,5 +12,6 @@ if not folder:
 layers = Path(snakemake.input.library[0]).parent
 arguments = [folder, "--output", snakemake.output.table]
 arguments += ["--model", snakemake.input.model, "--layers", layers]
+arguments += ["--layer-model", snakemake.input.layer_model]
 if main([str(argument) for argument in arguments]):
     raise SystemExit(1)

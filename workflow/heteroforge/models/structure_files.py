@@ -29,6 +29,8 @@ FEW_SITES = 16
 # Layers nearer than bonds are long are still two where no atoms across the widest empty interval
 # are nearer than this times the sum of their covalent radii.
 BONDED = 1.1
+# Nearer to its image than this a single layer is a bulk crystal, or a stack without vacuum.
+LEAST_VACUUM_A = 5.0
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class ReadStructure:
 def read_structures(paths: Iterable[str | Path]) -> Iterator[ReadStructure]:
     """Stacks of all structures of files, and of the structure files of folders.
 
-    Formats: CIF, extended XYZ, POSCAR. What cannot be read or has no two layers comes with the
+    Formats: CIF, extended XYZ, POSCAR. What cannot be read or is no set of layers comes with the
     reason instead of a stack.
 
     Raises:
@@ -73,31 +75,51 @@ def read_structures(paths: Iterable[str | Path]) -> Iterator[ReadStructure]:
 def stack_of(atoms: Atoms) -> Stack:
     """The stack of some atoms, layers reduced to their primitive cells as far as they have them.
 
+    Of a layer alone it is a stack of one layer.
+
     Raises:
-        StructureError: fewer than two layers, or no set of layers.
+        StructureError: no layers with an empty space between them and their images.
     """
     if len(atoms) < 2:
-        raise StructureError(f"{len(atoms)} atom: a stack has two layers or more")
+        raise StructureError(f"{len(atoms)} atom: a layer has two atoms or more")
     number = None
     if len(split_layers(atoms)) == 1:
         # Layers nearer to each other than bonds are long: the widest empty interval decides.
-        number = 2
-        lower, upper = split_layers(atoms, number)
-        cell, fractional, heights = in_plane(atoms)
-        radii = covalent_radii[atoms.numbers]
-        lateral = minimum_image_distances(fractional[lower], fractional[upper], cell)
-        distance = np.hypot(lateral, heights[lower][:, None] - heights[upper][None])
-        nearest = (distance / (radii[lower][:, None] + radii[upper][None])).min()
-        if nearest < BONDED:
-            raise StructureError(
-                "one layer only: atoms across the widest empty interval are as near as "
-                f"{nearest:.2f} times the sum of their covalent radii"
-            )
+        number = 2 if _nearest_across(atoms) >= BONDED else 1
+    if number == 1:
+        _check_vacuum(atoms)
     for tolerance in TOLERANCES_A if len(atoms) < LARGE_ATOMS else LARGE_TOLERANCES_A:
         stack = parse(atoms, number_of_layers=number, tolerance_a=tolerance)
         if max(len(layer.monolayer.species) for layer in stack.layers) <= FEW_SITES:
             break
     return stack
+
+
+def _nearest_across(atoms: Atoms) -> float:
+    """Shortest distance across the widest empty interval over the sum of covalent radii.
+
+    Zero where there is no interval.
+    """
+    try:
+        lower, upper = split_layers(atoms, 2)
+    except StructureError:
+        return 0.0
+    cell, fractional, heights = in_plane(atoms)
+    radii = covalent_radii[atoms.numbers]
+    lateral = minimum_image_distances(fractional[lower], fractional[upper], cell)
+    distance = np.hypot(lateral, heights[lower][:, None] - heights[upper][None])
+    return float((distance / (radii[lower][:, None] + radii[upper][None])).min())
+
+
+def _check_vacuum(atoms: Atoms) -> None:
+    """Raises StructureError for a crystal that goes on out of the plane."""
+    _, _, heights = in_plane(atoms)
+    empty = float(abs(atoms.cell[2, 2]) - np.ptp(heights))
+    if atoms.pbc[2] and empty < LEAST_VACUUM_A:
+        raise StructureError(
+            f"no layer: {empty:.1f} Å from its image above, where {LEAST_VACUUM_A:g} Å tell layers "
+            "apart"
+        )
 
 
 def _files(paths: Iterable[str | Path]) -> list[Path]:

@@ -1,0 +1,108 @@
+"""Properties of layers alone: what is learned, told and kept."""
+
+from dataclasses import replace
+
+import ase.io
+import numpy as np
+import pandas as pd
+import pytest
+
+import heteroforge.predict as command
+from heteroforge.models.monolayer_prediction import (
+    MONOLAYER_UNITS,
+    load_monolayer_predictor,
+    save_monolayer_predictor,
+    train_monolayer_predictor,
+)
+from heteroforge.models.structure_files import read_structures
+from heteroforge.structures import Monolayer
+
+
+@pytest.fixture(scope="module")
+def layers(small_monolayers):
+    """The small monolayers in ten sizes each, for a mass that grows with the cell."""
+    sizes = 1 + 0.01 * np.arange(10)
+    return [
+        replace(layer, a=layer.a * s, b=layer.b * s)
+        for layer in small_monolayers.values()
+        for s in sizes
+    ]
+
+
+@pytest.fixture(scope="module")
+def trained(layers):
+    # One number per formula, which no structure tells of a formula never seen.
+    number = {formula: (-1.0) ** i for i, formula in enumerate({la.formula: 0 for la in layers})}
+    rows = [
+        dict.fromkeys(MONOLAYER_UNITS, 1.0)
+        | {
+            "heat_of_formation_ev_atom": number[layer.formula],
+            "gap_ev": 0.3 * layer.a,
+            "electron_mass_m0": 10 ** (layer.a - 3.0),
+            "vacuum_step_ev": 0.0 if layer.has_equal_faces else 0.5,
+            # Known of every second one, and of the others nothing.
+            "hole_mass_m0": 0.5 if i % 2 else None,
+        }
+        for i, layer in enumerate(layers)
+    ]
+    return train_monolayer_predictor(layers, rows, seed=0, steps=150, epochs=3)
+
+
+def test_what_spans_decades_has_a_factor_and_the_rest_a_deviation(trained, layers):
+    table = trained[0].predict(layers)
+    assert (table["electron_mass_m0"] > 0).all() and (table["electron_mass_m0_factor"] > 1).all()
+    assert (table["gap_ev_std"] > 0).all() and (table["gap_ev"] >= 0).all()
+    true = np.array([10 ** (layer.a - 3.0) for layer in layers])
+    known = np.log10(table["electron_mass_m0"]) - np.log10(true)
+    assert np.abs(known).mean() < 0.5 * np.abs(np.log10(true) - np.log10(true).mean()).mean()
+
+
+def test_layers_upside_down_have_the_opposite_step(trained, layers):
+    polar = next(layer for layer in layers if not layer.has_equal_faces)
+    atoms = polar.to_atoms()
+    atoms.positions[:, 2] *= -1
+    both = [polar, Monolayer.from_atoms(atoms)]
+    up, down = trained[0].predict(both)["vacuum_step_ev"]
+    assert up == pytest.approx(-down) and abs(up) > 0.05
+
+
+def test_a_property_that_no_monolayer_has_is_named(layers):
+    rows = [dict.fromkeys(MONOLAYER_UNITS, 1.0) | {"hole_mass_m0": None} for _ in layers]
+    with pytest.raises(ValueError, match="of no monolayer is known: hole_mass_m0"):
+        train_monolayer_predictor(layers, rows, seed=0)
+
+
+def test_elements_that_training_lacks_are_told(trained, layers):
+    foreign = replace(layers[0], species=("Pt",) * len(layers[0].species))
+    assert trained[0].predict([foreign])["outside_training"][0] == "element Pt"
+
+
+def test_held_out_is_by_formula(trained, layers):
+    table = trained[1]
+    assert len(table) == len(layers) * len(MONOLAYER_UNITS)
+    known = table[table["property"] == "heat_of_formation_ev_atom"]
+    assert np.isfinite(known[["true", "predicted", "descriptors", "atoms"]]).all().all()
+    predicted = trained[0].predict(layers)["heat_of_formation_ev_atom"].to_numpy()
+    seen = predicted - known["true"].to_numpy()
+    unseen = known["predicted"].to_numpy() - known["true"].to_numpy()
+    assert np.abs(unseen).mean() > 2 * np.abs(seen).mean()
+
+
+def test_saved_and_read_again(trained, layers, tmp_path):
+    save_monolayer_predictor(tmp_path / "model.pt", trained[0])
+    again = load_monolayer_predictor(tmp_path / "model.pt")
+    pd.testing.assert_frame_equal(trained[0].predict(layers[:3]), again.predict(layers[:3]))
+
+
+def test_files_of_layers_alone_get_masses_and_no_binding(trained, small_monolayers, tmp_path):
+    ase.io.write(tmp_path / "layer.cif", small_monolayers["MoSS"].to_atoms())
+    structures = list(read_structures([tmp_path]))
+    table = command.predict_structures(structures, None, None, trained[0])
+    row = table.iloc[0]
+    assert row["number_of_layers"] == 1 and row["reason"] == ""
+    assert np.isfinite(
+        row[["gap_ev", "electron_mass_m0", "electron_mass_m0_factor"]].astype(float)
+    ).all()
+    assert pd.isna(row["binding_energy_mev_a2"])
+    without = command.predict_structures(structures, None, None).iloc[0]
+    assert "no model of layers" in without["reason"]
