@@ -23,7 +23,7 @@ from heteroforge.models.gvae_training import TrainedGVAE, encode_stacks
 from heteroforge.models.windows import property_window, window_probability
 from heteroforge.structures import Layer, Monolayer, Stack, StructureError
 from heteroforge.structures.build import layer_sites
-from heteroforge.structures.matching import enumerate_registries, turn_between
+from heteroforge.structures.matching import nearest_registry, turn_between
 from heteroforge.structures.plane import cell_from_parameters, minimum_image_distances
 
 __all__ = [
@@ -262,7 +262,7 @@ def sample_block(
                 counts["no common cell"] += 1
                 continue
             fault = validity(stack, limits)
-            if not fault and not plan.elements <= set(stack.species):
+            if not fault and plan.elements and not plan.elements <= set(stack.species):
                 fault = "without the elements asked for"
             if fault:
                 counts[fault] += 1
@@ -384,17 +384,14 @@ def snap_registry(code: StackCode, catalogue: Catalogue) -> StackCode:
         code.registries, code.entries[:-1], code.entries[1:], code.matches, strict=True
     ):
         match = catalogue.candidates(lower, upper)[chosen]
-        below, cells = catalogue.perfect(lower)
-        above, cells_above = catalogue.perfect(upper)
-        turn = turn_between(match.supercell_bottom @ cells, match.supercell_top @ cells_above)
-        named = np.array(enumerate_registries(below, above, turn))
-        difference = np.array(registry) @ cells - named
-        whole = np.round(difference)
-        distance = np.abs(difference - whole).max(axis=1)
-        nearest = int(distance.argmin())
-        if distance[nearest] < SNAP:
-            snapped = (named[nearest] + whole[nearest]) @ np.linalg.inv(cells) % 1.0
-            registry = (float(snapped[0]), float(snapped[1]))
+        (below, cells), (above, cells_above) = catalogue.perfect(lower), catalogue.perfect(upper)
+        bottom, top, place = match.supercell_bottom, match.supercell_top, registry
+        if catalogue.defective:
+            bottom, top, place = bottom @ cells, top @ cells_above, registry @ cells
+        nearest, distance = nearest_registry(below, above, turn_between(bottom, top), place)
+        if distance < SNAP:
+            x, y = nearest @ np.linalg.inv(cells) if catalogue.defective else nearest
+            registry = (float(x % 1.0), float(y % 1.0))
         registries.append(registry)
     return StackCode(code.entries, code.matches, tuple(registries), code.gap_excess_a)
 
@@ -404,9 +401,8 @@ def is_high_symmetry(stack: Stack) -> bool:
     for i in range(stack.number_of_layers - 1):
         below, above = stack.layers[i : i + 2]
         turn = turn_between(below.supercell, above.supercell)
-        named = np.array(enumerate_registries(below.monolayer, above.monolayer, turn))
-        difference = np.array(stack.registry(i)) - named
-        if np.abs(difference - np.round(difference)).max(axis=1).min() > 0.01:
+        _, distance = nearest_registry(below.monolayer, above.monolayer, turn, stack.registry(i))
+        if distance > 0.01:
             return False
     return True
 
@@ -443,7 +439,7 @@ def _shortest_a(layer: Layer, a: float, b: float, gamma_deg: float) -> float:
 
 def _unnamed(stack: Stack, new: Collection[str]) -> Stack:
     """The stack with its new monolayers nameless, so that descriptions hold them in full."""
-    if not any(layer.monolayer.name in new for layer in stack.layers):
+    if not new or not any(layer.monolayer.name in new for layer in stack.layers):
         return stack
     layers = tuple(
         replace(layer, monolayer=replace(layer.monolayer, name=""))

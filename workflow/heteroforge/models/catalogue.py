@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,7 @@ from heteroforge.graphs import GraphStore, atom_graph
 from heteroforge.structures import Layer, Monolayer, Stack, StructureError
 from heteroforge.structures.defects import as_monolayer, repeated
 from heteroforge.structures.matching import Match, stack_layers, van_der_waals_gap_a
+from heteroforge.structures.plane import integer_rows
 
 __all__ = ["Catalogue", "StackCode", "MATCH_FEATURES", "has_mirror_plane"]
 
@@ -21,6 +22,7 @@ MATCH_FEATURES = 8
 # Columns of the library's table that help to place a monolayer; each with a flag for unknown.
 PROPERTY_COLUMNS = ("gap_ev", "vbm_ev", "cbm_ev", "stiffness_n_m")
 PROPERTY_SCALES = ((1.5, 1.5), (-6.0, 1.2), (-4.0, 1.2), (80.0, 60.0))
+ONE_CELL = np.eye(2, dtype=int)
 # Largest multiple of a cell that is tried to bring a further layer onto it.
 LARGEST_MULTIPLE = 12
 
@@ -181,7 +183,7 @@ class Catalogue:
         """
         name = self.entries[entry][0]
         if name not in self.defective:
-            return self.monolayers[name], np.eye(2, dtype=int)
+            return self.monolayers[name], ONE_CELL
         layer = self.defective[name]
         return layer.monolayer, np.array(layer.supercell)
 
@@ -261,7 +263,9 @@ class Catalogue:
 
     def layers_as_defects(self, stack: Stack) -> Stack:
         """The inverse of `defects_as_layers`: layers of the library, with their defects."""
-        if not any(layer.monolayer.name in self.defective for layer in stack.layers):
+        if not self.defective or not any(
+            layer.monolayer.name in self.defective for layer in stack.layers
+        ):
             return stack
         layers = tuple(
             repeated(self.defective[layer.monolayer.name], layer.supercell, layer.flipped)
@@ -315,19 +319,20 @@ class Catalogue:
         """
         layers = [self.monolayers[self.entries[entry][0]] for entry in code.entries]
         flipped = [self.entries[entry][1] for entry in code.entries]
-        supercells = [np.eye(2, dtype=int)]
+        supercells = [integer_rows(ONE_CELL)]
         gaps: list[float | None] = []
         for i, (lower, upper) in enumerate(zip(code.entries[:-1], code.entries[1:], strict=True)):
             match = self.candidates(lower, upper)[code.matches[i]]
             if i == 0:
-                supercells = [np.array(match.supercell_bottom), np.array(match.supercell_top)]
+                supercells = [match.supercell_bottom, match.supercell_top]
             else:
-                supercells = _onto(supercells, match)
+                form, top = _onto(supercells[-1], match.supercell_bottom, match.supercell_top)
+                supercells = [_product(form, supercell) for supercell in supercells] + [top]
             own = None if at_contact else self.gap_a(lower, upper) + code.gap_excess_a[i]
             gaps.append(own)
         stack = stack_layers(
             layers,
-            supercells=[s.tolist() for s in supercells],
+            supercells=supercells,
             registries=list(code.registries),
             gaps_a=gaps,
             flipped=flipped,
@@ -338,9 +343,14 @@ class Catalogue:
 
 def _integers(given: object) -> tuple[tuple[int, int], tuple[int, int]]:
     """A 2×2 integer matrix from JSON text or nested sequences."""
-    matrix = json.loads(given) if isinstance(given, str) else given
-    rows = [[int(x) for x in row] for row in matrix]
-    return (rows[0][0], rows[0][1]), (rows[1][0], rows[1][1])
+    return integer_rows(json.loads(given) if isinstance(given, str) else given)
+
+
+def _product(first: tuple, second: tuple) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Of two integer matrices (2, 2), given as rows."""
+    (a, b), (c, d) = first
+    (p, q), (r, s) = second
+    return (a * p + b * r, a * q + b * s), (c * p + d * r, c * q + d * s)
 
 
 def _relation(bottom: Sequence, top: Sequence) -> np.ndarray:
@@ -348,12 +358,23 @@ def _relation(bottom: Sequence, top: Sequence) -> np.ndarray:
     return np.linalg.inv(np.array(bottom, dtype=float)) @ np.array(top, dtype=float)
 
 
-def _onto(supercells: list[np.ndarray], match: Match) -> list[np.ndarray]:
-    """Supercells with one more layer, related to the last one as in `match`.
+@lru_cache(maxsize=20000)
+def _onto(last: tuple, bottom: tuple, top: tuple) -> tuple[tuple, tuple]:
+    """How a further layer goes onto a stack whose last layer has the supercell `last`.
 
     The cell grows by the smallest multiple that makes the new layer's supercell integer.
+
+    Args:
+        last: integer rows (2, 2), as the others.
+        bottom, top: supercells of the match of the last layer and the new one.
+
+    Returns:
+        What all supercells are multiplied by from the left, and the new layer's supercell.
+
+    Raises:
+        StructureError: no small multiple does.
     """
-    relation = _relation(match.supercell_bottom, match.supercell_top)
+    relation = _relation(bottom, top)
     for multiple in range(1, LARGEST_MULTIPLE + 1):
         for rows in range(1, multiple + 1):
             if multiple % rows:
@@ -361,8 +382,7 @@ def _onto(supercells: list[np.ndarray], match: Match) -> list[np.ndarray]:
             for shear in range(multiple // rows):
                 # Hermite normal forms are all the superlattices of this multiple.
                 form = np.array([[rows, shear], [0, multiple // rows]])
-                top = form @ supercells[-1] @ relation
-                if np.abs(top - np.round(top)).max() < 1e-6:
-                    enlarged = [form @ s for s in supercells]
-                    return [*enlarged, np.round(top).astype(int)]
+                new = form @ np.array(last) @ relation
+                if np.abs(new - np.round(new)).max() < 1e-6:
+                    return integer_rows(form), integer_rows(np.round(new))
     raise StructureError(f"no shared cell within {LARGEST_MULTIPLE} times the lower layers' cell")

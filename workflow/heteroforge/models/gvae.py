@@ -534,17 +534,18 @@ class GVAE(nn.Module):
         low, high = self.gap_range.tolist()
         gaps = np.clip(outputs[..., 4] * 0.3, low, high)
         codes: list[StackCode | None] = []
-        for i in range(b):
-            if not possible[i]:
+        written = zip(paths, matches.tolist(), registries.tolist(), gaps.tolist(), strict=True)
+        for path, cells, places, excess in written:
+            if path is None:
                 codes.append(None)
                 continue
-            faces = count[i] - 1
+            faces = len(path) - 1
             codes.append(
                 StackCode(
-                    entries=tuple(int(e) for e in paths[i]),
-                    matches=tuple(int(m) for m in matches[i, :faces]),
-                    registries=tuple((float(x), float(y)) for x, y in registries[i, :faces]),
-                    gap_excess_a=tuple(float(g) for g in gaps[i, :faces]),
+                    entries=path,
+                    matches=tuple(cells[:faces]),
+                    registries=tuple(map(tuple, places[:faces])),
+                    gap_excess_a=tuple(excess[:faces]),
                 )
             )
         return Decoded(codes=codes, log_likelihood=scores)

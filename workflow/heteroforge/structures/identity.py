@@ -40,9 +40,11 @@ DEFECT_NEIGHBOURS = 6
 DEFECT_IMAGES = 6
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Descriptions:
     """All pairs of operations of two layers on each other (n pairs), whatever the layers' sizes.
+
+    One is another than any other, as `_placed` keeps what it found by them.
 
     Attributes:
         forms: discrete part (faces and T) of each description, as an index into `names` (n).
@@ -119,43 +121,69 @@ def stack_key(stack: Stack) -> str:
 
 def canonical_description(stack: Stack) -> str:
     """Text that is equal for equal stacks: see `Stack.key`."""
-    text = min(_chain(stack), _chain(stack.reversed()))
-    return text + _defects(stack) if any(layer.defects for layer in stack.layers) else text
+    layers, offsets = stack.layers, [interface.offset for interface in stack.interfaces]
+    first, last = layers[0].monolayer.key() + "|", layers[-1].monolayer.key() + "|"
+    # A text begins with its lowest layer's name: where the ends differ, that alone decides.
+    undecided = first.startswith(last) or last.startswith(first)
+    texts = []
+    if undecided or first < last:
+        texts.append(_chain([(la.monolayer, la.supercell, la.flipped) for la in layers], offsets))
+    if undecided or last < first:
+        # As `Stack.reversed` has it.
+        upside_down = [(la.monolayer, la.supercell, not la.flipped) for la in layers[::-1]]
+        texts.append(_chain(upside_down, [(-x, -y) for x, y in offsets[::-1]]))
+    text = min(texts)
+    return text + _defects(stack) if any(layer.defects for layer in layers) else text
 
 
-def _chain(stack: Stack) -> str:
-    layers = stack.layers
-    names = [layer.monolayer.key() for layer in layers]
-    if len(layers) == 1:
-        return names[0]
+def _chain(
+    layers: Sequence[tuple[Monolayer, tuple, bool]], offsets: Sequence[tuple[float, float]]
+) -> str:
+    """The canonical description from one side.
+
+    Args:
+        layers: monolayer, supercell and whether it is upside down, from one end to the other.
+        offsets: per interface, as `Interface.offset`.
+    """
     parts = []
     allowed = None
-    for i, interface in enumerate(stack.interfaces):
-        lower, upper = layers[i], layers[i + 1]
-        junction = _junction(
-            lower.monolayer,
-            lower.supercell,
-            lower.flipped,
-            upper.monolayer,
-            upper.supercell,
-            upper.flipped,
-        )
-        pairs, steps = junction.pairs, junction.pairs.steps
-        candidates, moves = pairs.first, pairs.first_moves
-        if allowed is not None:
-            candidates = np.flatnonzero(allowed[pairs.lower])
-            forms = pairs.forms[candidates]
-            candidates = candidates[forms == forms.min()]
-            moves = pairs.moves[:, :, candidates]
-        x, y = junction.grid(_times(interface.offset, lower.supercell))
-        place = (x % steps * moves[0] + y % steps * moves[1] + moves[2]) % steps
-        codes = place[0] * steps + place[1]
-        least = int(codes.min())
-        candidates = candidates[codes == least]
-        allowed = np.zeros(pairs.number_of_upper, dtype=bool)
-        allowed[pairs.upper[candidates]] = True
-        parts.append(f"{names[i]}|{pairs.names[pairs.forms[candidates[0]]]}@{least}/{steps}|")
-    return "".join(parts) + names[-1]
+    for lower, upper, offset in zip(layers[:-1], layers[1:], offsets, strict=True):
+        junction = _junction(*lower, *upper)
+        x, y = junction.grid(_times(offset, lower[1]))
+        steps = junction.pairs.steps
+        text, allowed = _placed(junction.pairs, x % steps, y % steps, allowed)
+        parts.append(lower[0].key() + text)
+    return "".join(parts) + layers[-1][0].key()
+
+
+@lru_cache(maxsize=32768)
+def _placed(
+    pairs: _Descriptions, x: int, y: int, allowed: bytes | None
+) -> tuple[str, bytes | None]:
+    """The smallest description of two layers at a grid point, which stacks of all elements share.
+
+    Args:
+        pairs: of the layers' operations.
+        x, y: registry in grid steps.
+        allowed: which operations of the lower layer are left, one byte each; None: all.
+
+    Returns:
+        The text, and which operations of the upper layer are left.
+    """
+    steps = pairs.steps
+    candidates, moves = pairs.first, pairs.first_moves
+    if allowed is not None:
+        candidates = np.flatnonzero(np.frombuffer(allowed, dtype=bool)[pairs.lower])
+        forms = pairs.forms[candidates]
+        candidates = candidates[forms == forms.min()]
+        moves = pairs.moves[:, :, candidates]
+    place = (x * moves[0] + y * moves[1] + moves[2]) % steps
+    codes = place[0] * steps + place[1]
+    least = int(codes.min())
+    candidates = candidates[codes == least]
+    left = np.zeros(pairs.number_of_upper, dtype=bool)
+    left[pairs.upper[candidates]] = True
+    return f"|{pairs.names[pairs.forms[candidates[0]]]}@{least}/{steps}|", left.tobytes()
 
 
 @lru_cache(maxsize=32768)

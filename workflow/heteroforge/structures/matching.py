@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from math import inf
 
 import numpy as np
 from ase.data import atomic_numbers, covalent_radii
@@ -23,6 +24,7 @@ from heteroforge.structures.monolayer import Monolayer, StructureError
 from heteroforge.structures.plane import (
     cell_from_parameters,
     cell_parameters,
+    integer_rows,
     polar_decomposition,
     reduce_cell,
 )
@@ -33,6 +35,7 @@ __all__ = [
     "contact_gap_a",
     "enumerate_registries",
     "find_matches",
+    "nearest_registry",
     "other_registries",
     "rotation_axes",
     "share_one_cell",
@@ -47,6 +50,8 @@ __all__ = [
 ALVAREZ_TO_BONDI = 0.95
 # Atoms this far below the outermost one still can touch the next layer.
 FACE_DEPTH_A = 1.0
+# Of a cell, itself among them.
+NEIGHBOURS = np.array([[i, j] for i in (-1, 0, 1) for j in (-1, 0, 1)])
 
 
 @dataclass(frozen=True)
@@ -121,7 +126,7 @@ def shared_cell(
     Minimises Σ ½ C₂D ε² over the layers for equal shapes of the strain; equal weights unless the
     stiffness of every layer is known.
     """
-    whole = tuple(tuple(tuple(int(x) for x in row) for row in s) for s in supercells)
+    whole = tuple(integer_rows(supercell) for supercell in supercells)
     return _shared_cell(tuple(monolayers), whole, tuple(stiffness_n_m))
 
 
@@ -208,31 +213,31 @@ def stack_layers(
     ):
         if len(values) != expected:
             raise StructureError(f"{count} layers need {expected} {name}, got {len(values)}")
-    layers = tuple(
-        Layer(monolayer, tuple(tuple(int(x) for x in row) for row in supercell), bool(turned))
-        for monolayer, supercell, turned in zip(monolayers, supercells, flipped, strict=True)
-    )
+    whole = tuple(integer_rows(supercell) for supercell in supercells)
+    layers = tuple(map(_as_layer, monolayers, whole, map(bool, flipped)))
+    cell = _shared_cell(tuple(monolayers), whole, tuple(stiffness_n_m))
     interfaces = []
     for i, (registry, gap_a) in enumerate(zip(registries, gaps_a, strict=True)):
         # Plain numbers: arrays of two are many times slower, and every sample comes by here.
-        (p, q), (r, s) = layers[i].supercell
+        (p, q), (r, s) = whole[i]
         x, y = (float(part) / layers[i].number_of_cells for part in registry)
         place = (x * s - y * r, y * p - x * q)
-        interfaces.append(Interface(place) if gap_a is None else Interface(place, float(gap_a)))
-    cell = shared_cell(monolayers, supercells, stiffness_n_m)
+        if gap_a is None:
+            gap_a = _contact_gap_a(layers[i], layers[i + 1], place, *cell)
+        interfaces.append(Interface(place, float(gap_a)))
     stack = Stack(layers, tuple(interfaces), *cell)
-    if None in gaps_a:
-        touching = tuple(
-            Interface(interface.offset, contact_gap_a(stack, i)) if gaps_a[i] is None else interface
-            for i, interface in enumerate(interfaces)
-        )
-        stack = Stack(layers, touching, *cell)
     if maximum_mismatch_percent is not None and stack.mismatch_percent > maximum_mismatch_percent:
         raise StructureError(
             f"{stack.formula}: layers differ by {stack.mismatch_percent:.2f} % on this cell, "
             f"more than {maximum_mismatch_percent} %"
         )
     return stack
+
+
+@lru_cache(maxsize=20000)
+def _as_layer(monolayer: Monolayer, supercell: tuple, flipped: bool) -> Layer:
+    """A layer without defects: many stacks share one."""
+    return Layer(monolayer, supercell, flipped)
 
 
 def van_der_waals_gap_a(
@@ -249,7 +254,7 @@ def van_der_waals_gap_a(
     second = _face(upper, top=flipped[1])
     steps = np.arange(6) / 6
     shifts = np.stack(np.meshgrid(steps, steps, indexing="ij"), -1).reshape(-1, 2)
-    return float(_contact_gaps(first, second, shifts @ lower.cell, lower.cell).mean())
+    return float(_contact_gaps(_Faces.of(first, second, lower.cell), shifts @ lower.cell).mean())
 
 
 def contact_gap_a(stack: Stack, index: int) -> float:
@@ -257,11 +262,17 @@ def contact_gap_a(stack: Stack, index: int) -> float:
 
     As `van_der_waals_gap_a`, for the atoms as they sit in the stack's cell.
     """
-    cell = (stack.a, stack.b, stack.gamma_deg)
-    lower = _face_in_cell(stack.layers[index], True, *cell)
-    upper = _face_in_cell(stack.layers[index + 1], False, *cell)
-    shift = np.array(stack.interfaces[index].offset)[None] @ stack.cell
-    return float(_contact_gaps(lower, upper, shift, stack.cell)[0])
+    below, above = stack.layers[index : index + 2]
+    offset = stack.interfaces[index].offset
+    return _contact_gap_a(below, above, offset, stack.a, stack.b, stack.gamma_deg)
+
+
+def _contact_gap_a(
+    below: Layer, above: Layer, offset: tuple[float, float], a: float, b: float, gamma_deg: float
+) -> float:
+    """As `contact_gap_a`, for layers that need not be in a stack yet."""
+    faces = _faces_in_cell(below, above, a, b, gamma_deg)
+    return float(_contact_gaps(faces, np.array(offset)[None] @ faces.cell)[0])
 
 
 @lru_cache(maxsize=20000)
@@ -293,7 +304,7 @@ UNTURNED = ((1, 0), (0, 1))
 
 def turn_between(lower_supercell: Sequence, upper_supercell: Sequence) -> tuple:
     """U (2, 2) with S_upper = S_lower U where two layers share one cell, else `UNTURNED`."""
-    return _turn_between(*(tuple(map(tuple, s)) for s in (lower_supercell, upper_supercell)))
+    return _turn_between(integer_rows(lower_supercell), integer_rows(upper_supercell))
 
 
 @lru_cache(maxsize=20000)
@@ -340,6 +351,30 @@ def _registries(lower: Monolayer, upper: Monolayer, turn: tuple) -> tuple[tuple[
         found = _distinct((first[:, None, :] - second[None, :, :]).reshape(-1, 2))
         break
     return tuple(sorted(tuple(float(x) for x in row) for row in np.round(found, 6)))
+
+
+def nearest_registry(
+    lower: Monolayer, upper: Monolayer, turn: tuple, registry: Sequence[float]
+) -> tuple[tuple[float, float], float]:
+    """The registry of high symmetry that is nearest to a given one, as it is or beyond the cell.
+
+    Args:
+        lower, upper, turn: as in `enumerate_registries`.
+        registry: fraction of the lower layer's cell.
+
+    Returns:
+        That registry, moved by whole cells next to the given one, and by how much they differ:
+        the larger of both fractions.
+    """
+    x, y = registry
+    nearest, least = (0.0, 0.0), inf
+    for u, v in _registries(lower, upper, turn):
+        # Whole cells between them; plain numbers, as every sample comes by here.
+        i, j = round(x - u), round(y - v)
+        distance = max(abs(x - u - i), abs(y - v - j))
+        if distance < least:
+            nearest, least = (u + i, v + j), distance
+    return nearest, least
 
 
 def share_one_cell(below: Layer, above: Layer) -> bool:
@@ -592,12 +627,45 @@ def _face(monolayer: Monolayer, top: bool):
     return _outermost(monolayer.species, xy, np.array(monolayer.heights), top)
 
 
+@dataclass(frozen=True)
+class _Faces:
+    """Two faces, n and m atoms, as they meet: what is left is by how much one is shifted.
+
+    Attributes:
+        difference: from an atom of the first to one of the second (n, m, 2) in Å.
+        reach_squared: of the sum of their radii (n, m), in Å².
+        depths: below the faces, of either (n, 1) and (1, m), in Å.
+        cell, inverse: of the lattice on which lateral distances are taken (2, 2).
+    """
+
+    difference: np.ndarray
+    reach_squared: np.ndarray
+    depths: tuple[np.ndarray, np.ndarray]
+    cell: np.ndarray
+    inverse: np.ndarray
+
+    @classmethod
+    def of(cls, first: tuple, second: tuple, cell: np.ndarray) -> _Faces:
+        """Of two faces as `_outermost` gives them."""
+        (places, depths, radii), (others, depths_of_others, radii_of_others) = first, second
+        return cls(
+            difference=others[None, :, :] - places[:, None, :],
+            reach_squared=(radii[:, None] + radii_of_others[None, :]) ** 2,
+            depths=(depths[:, None], depths_of_others[None, :]),
+            cell=cell,
+            inverse=np.linalg.inv(cell),
+        )
+
+
 @lru_cache(maxsize=20000)
-def _face_in_cell(layer: Layer, top: bool, a: float, b: float, gamma_deg: float):
-    """As `_outermost`, for a layer as it sits in a stack's cell: many registries share one."""
-    species, fractional, heights = layer_sites(layer)
-    xy = fractional @ cell_from_parameters(a, b, gamma_deg)
-    return _outermost(species, xy, heights, top)
+def _faces_in_cell(below: Layer, above: Layer, a: float, b: float, gamma_deg: float) -> _Faces:
+    """Facing faces of two layers as they sit in a stack's cell: many registries share one."""
+    cell = cell_from_parameters(a, b, gamma_deg)
+    faces = []
+    for layer, top in ((below, True), (above, False)):
+        species, fractional, heights = layer_sites(layer)
+        faces.append(_outermost(species, fractional @ cell, heights, top))
+    return _Faces.of(*faces, cell)
 
 
 def _outermost(species, xy: np.ndarray, heights: np.ndarray, top: bool):
@@ -618,20 +686,16 @@ def _radius(symbol: str) -> float:
     return float(covalent_radii[number] + 0.9)
 
 
-def _contact_gaps(first, second, shifts: np.ndarray, cell: np.ndarray) -> np.ndarray:
+def _contact_gaps(faces: _Faces, shifts: np.ndarray) -> np.ndarray:
     """Gaps (m) in Å at which two faces touch, the second moved by each of `shifts` (m, 2) in Å.
 
-    Lateral distances are taken on the lattice `cell` of the first face: the second face's own
-    lattice need not fit it.
+    Lateral distances are taken on the lattice of the first face: the second face's own lattice
+    need not fit it.
     """
-    xy_first, depth_first, radii_first = first
-    xy_second, depth_second, radii_second = second
-    reach = radii_first[:, None] + radii_second[None, :]
-    images = np.array([[i, j] for i in (-1, 0, 1) for j in (-1, 0, 1)])
-    difference = xy_second[None, :, :] - xy_first[:, None, :]
-    fractional = (difference[None] + shifts[:, None, None, :]) @ np.linalg.inv(cell)
-    fractional -= np.round(fractional)
-    lateral = (((fractional[..., None, :] + images) @ cell) ** 2).sum(-1).min(-1)
-    vertical = np.sqrt(np.clip(reach[None] ** 2 - lateral, 0.0, None))
-    gaps = vertical - depth_first[None, :, None] - depth_second[None, None, :]
+    fractional = (faces.difference[None] + shifts[:, None, None, :]) @ faces.inverse
+    fractional -= fractional.round()
+    lateral = (((fractional[..., None, :] + NEIGHBOURS) @ faces.cell) ** 2).sum(-1).min(-1)
+    # Spheres that pass each other touch nowhere: those count at the level of their centres.
+    vertical = np.sqrt(np.maximum(faces.reach_squared - lateral, 0.0))
+    gaps = vertical - faces.depths[0] - faces.depths[1]
     return gaps.max(axis=(1, 2))

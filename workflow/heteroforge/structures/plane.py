@@ -1,10 +1,13 @@
 """Geometry of two-dimensional lattices: rows are vectors, x' = x F."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 __all__ = [
     "cell_from_parameters",
     "cell_parameters",
+    "integer_rows",
     "lattice_points",
     "minimum_image_distances",
     "polar_decomposition",
@@ -24,6 +27,13 @@ def cell_parameters(cell: np.ndarray) -> tuple[float, float, float]:
     a, b = np.linalg.norm(cell, axis=1)
     cosine = np.clip(cell[0] @ cell[1] / (a * b), -1.0, 1.0)
     return float(a), float(b), float(np.degrees(np.arccos(cosine)))
+
+
+def integer_rows(matrix: Sequence) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Rows (2, 2) of a matrix of whole numbers of any type."""
+    # Spelled out: every sample comes by here.
+    (p, q), (r, s) = matrix
+    return (int(p), int(q)), (int(r), int(s))
 
 
 def wrap(fractional: np.ndarray, tolerance: float = 1e-6) -> np.ndarray:

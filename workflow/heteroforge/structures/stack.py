@@ -85,6 +85,12 @@ class Layer:
         return int(a * d - b * c)
 
     @property
+    def number_of_atoms(self) -> int:
+        """Atoms in the supercell with the defects made."""
+        vacancies = sum(defect.kind == "vacancy" for defect in self.defects) if self.defects else 0
+        return self.number_of_cells * len(self.monolayer.species) - vacancies
+
+    @property
     def species(self) -> list[str]:
         """Elements in the supercell with the defects made."""
         species = list(self.monolayer.species) * self.number_of_cells
@@ -152,7 +158,7 @@ class Stack:
 
     @property
     def area_a2(self) -> float:
-        return float(np.linalg.det(self.cell))
+        return _area_a2(self.a, self.b, self.gamma_deg)
 
     @property
     def number_of_layers(self) -> int:
@@ -164,7 +170,7 @@ class Stack:
 
     @property
     def number_of_atoms(self) -> int:
-        return len(self.species)
+        return sum(layer.number_of_atoms for layer in self.layers)
 
     @property
     def thickness_a(self) -> float:
@@ -239,10 +245,10 @@ class Stack:
 
     def registry(self, index: int) -> tuple[float, float]:
         """Offset at an interface as a fraction of the lower layer's own cell, in [0, 1)."""
-        shift = np.array(self.interfaces[index].offset) @ np.array(self.layers[index].supercell)
-        shift = shift % 1.0
-        shift = np.where(1.0 - shift < 1e-4, 0.0, shift)
-        return float(shift[0]), float(shift[1])
+        # Plain numbers: arrays of two are many times slower, and every sample comes by here.
+        (x, y), ((p, q), (r, s)) = self.interfaces[index].offset, self.layers[index].supercell
+        shift = (x * p + y * r) % 1.0, (x * q + y * s) % 1.0
+        return tuple(0.0 if 1.0 - part < 1e-4 else float(part) for part in shift)
 
     def stacking(self, index: int) -> str:
         """Label of an interface: AA, AB, BA, SP where the registry has a name, else its numbers.
@@ -371,6 +377,12 @@ def _deformation(
     free = np.array(layer.supercell) @ layer.monolayer.cell
     deformation = np.linalg.inv(free) @ cell_from_parameters(a, b, gamma_deg)
     return deformation, *polar_decomposition(deformation)
+
+
+@lru_cache(maxsize=20000)
+def _area_a2(a: float, b: float, gamma_deg: float) -> float:
+    """Area of a cell in Å²."""
+    return float(np.linalg.det(cell_from_parameters(a, b, gamma_deg)))
 
 
 @lru_cache(maxsize=20000)
