@@ -212,7 +212,7 @@ def _best_words(campaign: Campaign) -> str:
             for n, t in best.target.items()
         ]
         return f"{best.title}, by DFT: {', '.join(values)}"
-    selected = campaign.table("screening/selected.csv")
+    selected = campaign.selected
     if selected is not None and len(selected) and "probability" in selected:
         best = selected.sort_values("probability", ascending=False).iloc[0]
         name = best["layers"] if "layers" in selected else best["stack_id"]
