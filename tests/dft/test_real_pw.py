@@ -10,6 +10,7 @@ from ase.build import make_supercell
 
 from heteroforge.dft import running
 from heteroforge.dft.calculations import Calculator, cell_for_truncation, with_height
+from heteroforge.dft.lattices import free_monolayer
 from heteroforge.dft.protocols import Protocol, Pseudopotentials
 from heteroforge.dft.registries import compare_registries, preferred
 from heteroforge.dft.running import (
@@ -124,6 +125,22 @@ def test_graphene_lies_lowest_with_carbon_above_boron(calculator):
         return bool(np.abs(apart - np.round(apart)).max(axis=1).min() < 0.01)
 
     assert covered("B") and not covered("N")
+
+
+def test_a_proposed_layer_gets_its_lattice_constant(calculator, tmp_path):
+    """Boron nitride that is proposed 2 % too wide; PBE has 2.51 Å (C2DB)."""
+    run = calculator("lattice")
+    run = replace(run, protocol=replace(run.protocol, cutoff_ry=45.0))
+    proposed = Monolayer.from_atoms(honeycomb("B", "N", 2.56))
+    found = free_monolayer(run, proposed, tmp_path / "layers")
+    layer = Monolayer.from_dict(found["monolayer"])
+    assert layer.a == layer.b == pytest.approx(2.51, abs=0.02)
+    assert layer.species == proposed.species and layer.gamma_deg == pytest.approx(120.0)
+    assert np.array(layer.positions) == pytest.approx(np.array(proposed.positions), abs=1e-4)
+    assert (tmp_path / "lattice" / "lattice_-2.out").is_file()
+    # Another candidate with this layer takes what this one found.
+    again = free_monolayer(replace(run, folder=tmp_path / "other"), proposed, tmp_path / "layers")
+    assert again == found | {"attempts": []} and not (tmp_path / "other").exists()
 
 
 def test_results_do_not_depend_on_the_vacuum(calculator):

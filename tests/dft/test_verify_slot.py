@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -13,9 +14,9 @@ from heteroforge.dft.collection import read_results, results_table
 from heteroforge.dft.running import CalculationFailed, Launcher, OutOfTime
 from heteroforge.dft.scratch import place_save, remove_save
 from heteroforge.dft.verification import UNITS, Density
-from heteroforge.io import InputError
+from heteroforge.io import InputError, read_frames
 from heteroforge.structures import Stack
-from heteroforge.structures.matching import find_matches, stack_from_match
+from heteroforge.structures.matching import find_matches, stack_from_match, stack_layers
 
 SETTINGS = {
     "protocol": "quick",
@@ -26,6 +27,7 @@ SETTINGS = {
     "maximum_attempts": 5,
     "maximum_submissions": 3,
     "scratch": None,
+    "maximum_mismatch_percent": 5.0,
 }
 
 
@@ -87,7 +89,12 @@ def verify(fakes, small_monolayers, tmp_path):
     stack = stack_from_match(bottom, top, match, (0.0, 0.0), 3.1)
 
     def run(
-        attempt: int = 1, slot: int = 0, predicted: float = 1.0, if_slid: str = "{}", **changes
+        attempt: int = 1,
+        slot: int = 0,
+        predicted: float = 1.0,
+        if_slid: str = "{}",
+        stack: Stack = stack,
+        **changes,
     ) -> dict:
         row = {"slot": 0, "stack_id": stack.key(), "specification": stack.to_json()}
         return verify_slot(
@@ -280,3 +287,77 @@ def test_the_registry_that_layers_slide_into_is_verified(verify, fakes, monkeypa
     assert asked["predicted"] == {"gap_ev": 1.0} and slid["predicted"] == {"gap_ev": None}
     said = json.dumps({stack.key(): {"gap_ev": 0.7}, "another": {"gap_ev": 0.1}})
     assert verify(registries=True, if_slid=said)["predicted"] == {"gap_ev": 0.7}
+
+
+@pytest.fixture
+def proposed(small_monolayers) -> Stack:
+    """A stack with a layer that no library knows, its lattice constant a guess."""
+    bottom = replace(small_monolayers["MoSeSe"], a=3.2, b=3.2, name="")
+    return stack_layers(
+        [bottom, small_monolayers["WSS"]], registries=[(1 / 3, 2 / 3)], gaps_a=[3.1]
+    )
+
+
+def finds(fakes, a: float):
+    """Stands for the fit of a lattice constant, and gives heights that another cell brings."""
+
+    def fit(run, layer, shared):
+        found = replace(layer, a=a, b=a, heights=tuple(1.01 * h for h in layer.heights))
+        return {"monolayer": found.to_dict(), "scan": [], "attempts": [{"step": "lattice"}]}
+
+    return fakes.step("free_monolayer", fit)
+
+
+def test_layers_that_no_library_knows_get_their_own_lattice(
+    verify, fakes, proposed, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(candidates, "free_monolayer", finds(fakes, 3.3))
+    result = verify(stack=proposed)
+    assert fakes.ran[:2] == ["free_monolayer", "relax_stack"]
+    (lattice,) = result["lattices"]
+    assert (lattice["proposed"], lattice["found"]) == ([3.2, 3.2], [3.3, 3.3])
+    stack = Stack.from_dict(result["specification"])
+    # The mean of 3.3 and 3.19 Å, as both layers share the strain; registry and gap as asked for.
+    assert (stack.a, stack.b) == pytest.approx((3.245, 3.245))
+    assert stack.layers[0].monolayer.a == 3.3
+    assert stack.layers[0].monolayer.thickness_a == pytest.approx(
+        1.01 * proposed.layers[0].monolayer.thickness_a, abs=1e-4
+    )
+    assert stack.registry(0) == pytest.approx((1 / 3, 2 / 3), abs=1e-4)
+    assert stack.interfaces[0].gap_a == 3.1
+    atoms = read_frames(tmp_path / "slot_0" / "relaxed.extxyz")[0]
+    assert atoms.cell.lengths()[0] == pytest.approx(3.245)
+    # It is the candidate that was predicted, though its geometry is another.
+    assert result["stack_id"] == proposed.key() and result["predicted"] == {"gap_ev": 1.0}
+    assert {"step": "lattice"} in result["attempts"]
+    fakes.ran.clear()
+    assert verify(stack=proposed)["lattices"] == [lattice]
+    assert fakes.ran == ["assemble"]
+
+
+def test_a_stack_of_known_layers_has_no_such_step(verify, fakes, monkeypatch, tmp_path):
+    monkeypatch.setattr(candidates, "free_monolayer", finds(fakes, 3.3))
+    assert verify()["lattices"] == []
+    assert "free_monolayer" not in fakes.ran and not (tmp_path / "slot_0" / "lattice").exists()
+
+
+def test_layers_that_do_not_fit_once_their_lattice_is_known(verify, fakes, proposed, monkeypatch):
+    monkeypatch.setattr(candidates, "free_monolayer", finds(fakes, 3.6))
+    result = verify(stack=proposed)
+    assert (result["status"], result["step"]) == ("failed", "lattice")
+    assert (
+        "layers do not fit: DFT finds MoSe2 a = 3.600 Å (proposed with 3.200 Å)"
+        in (result["reason"])
+    )
+    assert "more than 5 %" in result["reason"] and "relax_stack" not in fakes.ran
+
+
+def test_a_lattice_that_cannot_be_found_fails_the_candidate(verify, fakes, proposed, monkeypatch):
+    monkeypatch.setattr(candidates, "free_monolayer", finds(fakes, 3.3))
+    fakes.raises["free_monolayer"] = ValueError("no minimum of the energy within 8 %")
+    result = verify(stack=proposed)
+    assert (result["status"], result["step"]) == ("failed", "lattice")
+    assert result["reason"].startswith("lattice constant of MoSe2: no minimum")
+    fakes.raises["free_monolayer"] = OutOfTime("lattice: 3 s are left")
+    with pytest.raises(OutOfTime):
+        verify(stack=proposed)

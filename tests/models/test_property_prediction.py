@@ -14,6 +14,7 @@ from heteroforge.models.property_prediction import (
     WITHOUT_SPIN_ORBIT,
     KnownLayers,
     describe_with_knowledge,
+    elements_at_same_heights,
     layer_identity,
     load_predictor,
     polarity,
@@ -21,7 +22,7 @@ from heteroforge.models.property_prediction import (
     train_predictor,
 )
 from heteroforge.models.structure_files import ReadStructure, read_structures, stack_of
-from heteroforge.structures import build
+from heteroforge.structures import Monolayer, build
 from heteroforge.structures.matching import stack_layers
 
 
@@ -79,6 +80,50 @@ def test_known_layers_are_found_by_structure(small_monolayers, layer_table):
         octahedral = replace(unnamed, positions=((0.0, 0.0), (1 / 3, 2 / 3), (2 / 3, 1 / 3)))
         assert layer_identity(octahedral) != layer_identity(unnamed)
         assert known.find(octahedral) is None
+
+
+def sequence(*species: str) -> Monolayer:
+    """A group-III layer X–M–M′–X′: metals above each other, chalcogens above each other."""
+    return Monolayer(
+        species=species,
+        positions=((1 / 3, 2 / 3), (0.0, 0.0), (0.0, 0.0), (1 / 3, 2 / 3)),
+        heights=(-2.4, -1.3, 1.3, 2.4),
+        a=3.85,
+        b=3.85,
+        gamma_deg=120.0,
+    )
+
+
+def janus_trilayer() -> Monolayer:
+    return Monolayer(
+        species=("S", "Mo", "Se"), positions=((1 / 3, 2 / 3), (0.0, 0.0), (1 / 3, 2 / 3)),
+        heights=(-1.55, 0.0, 1.7), a=3.25, b=3.25, gamma_deg=120.0,
+    )  # fmt: skip
+
+
+def test_layers_with_elements_in_another_order_are_not_known():
+    layer, swapped = sequence("S", "Ga", "In", "Se"), sequence("S", "In", "Ga", "Se")
+    # All but the order is the same.
+    assert layer_identity(layer) == layer_identity(swapped)
+    table = pd.DataFrame({"gap_ev": [1.9, 2.2]}, index=["SGaInSe", "MoSSe"])
+    inside_out = replace(janus_trilayer(), species=("S", "Se", "Mo"))
+    known = KnownLayers({"SGaInSe": layer, "MoSSe": janus_trilayer()}, table)
+    assert known.find(layer) == "SGaInSe" and known.find(swapped) is None
+    assert known.find(janus_trilayer()) == "MoSSe" and known.find(inside_out) is None
+    # Upside down, in another order of sites, or relaxed a little, it is the same.
+    down = replace(layer, heights=tuple(-h for h in layer.heights))
+    turned = sequence("Se", "In", "Ga", "S")
+    relaxed = replace(layer, heights=(-2.45, -1.15, 1.4, 2.45))
+    assert [known.find(one) for one in (down, turned, relaxed)] == ["SGaInSe"] * 3
+
+
+def test_a_flat_layer_that_buckles_is_still_known():
+    flat = Monolayer(
+        species=("B", "N"), positions=((0.0, 0.0), (1 / 3, 2 / 3)), heights=(0.0, 0.0),
+        a=2.51, b=2.51, gamma_deg=120.0,
+    )  # fmt: skip
+    for heights in ((0.01, -0.01), (-0.01, 0.01)):
+        assert elements_at_same_heights(flat, replace(flat, heights=heights))
 
 
 def test_prediction_depends_on_neither_vacuum_nor_distance(trained, small_stacks):

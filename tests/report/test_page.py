@@ -20,7 +20,7 @@ from pymatgen.io.ase import AseAtomsAdaptor
 
 from heteroforge.io import read_json, read_table, write_json, write_table, write_text
 from heteroforge.report import Campaign, make_page, write_report
-from heteroforge.report.page import _advice
+from heteroforge.report.page import _advice, _counts
 from heteroforge.report.status import read_status
 from heteroforge.report.tables import make_table
 
@@ -121,6 +121,32 @@ def test_values_decide_not_the_flag_in_the_table(undrawn_campaign):
     campaign = Campaign(undrawn_campaign, {"gap_ev": [2.0, 3.0]})
     assert not any(c.meets_targets for c in campaign.verified)
     assert "0 of 3 stacks given to DFT meet all targets" in make_page(campaign)
+
+
+def test_drawn_stacks_are_counted_apart_from_selected_ones(undrawn_campaign):
+    path = undrawn_campaign / "screening/selected.csv"
+    chosen = read_table(path)
+    # The one that meets the targets was only drawn at random.
+    chosen = chosen.assign(role=["control", "exploitation", "exploitation"], is_control=True)
+    write_table(path, chosen)
+    relaxed = read_table(undrawn_campaign / "screening/force_field.csv")
+    relaxed["only_drawn"] = relaxed["outcome"] == "rejected"
+    write_table(undrawn_campaign / "screening/force_field.csv", relaxed)
+    campaign = Campaign(undrawn_campaign, TARGETS, CONFIGURATION)
+    assert campaign.number_selected == 2
+    counts = dict(_counts(campaign))
+    assert [counts[name] for name in ("selected for DFT", "verified by DFT", "meet all targets")] \
+        == ["2", "1", "0"]  # fmt: skip
+    assert counts["drawn at random beside them"] == counts["of these meet all targets"] == "1"
+    text = page_words(undrawn_campaign)
+    assert "0 of 2 stacks selected for DFT meet all targets, and 1 of 1 drawn at random." in text
+    assert "2 stacks selected for DFT, with a probability of 0.660 to 0.810" in text
+    assert "Beside them DFT gets 1 stack drawn at random" in text
+    assert "3 of 3 candidates held together" in text  # and none was turned away
+    assert "layers come apart" not in text
+    write_table(path, chosen.assign(role="control"))
+    text = page_words(undrawn_campaign)
+    assert "None of the selected stacks is computed; 1 of 3 drawn at random meets" in text
 
 
 def test_every_id_is_unique(html):

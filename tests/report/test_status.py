@@ -1,6 +1,7 @@
 """Where a campaign stands, from its logs, benchmarks and results."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -96,3 +97,27 @@ def test_nothing_begun(tmp_path):
     text = status_text(Campaign(tmp_path / "new", TARGETS), read_status(tmp_path / "new", RULES))
     assert "gvae       waiting" in text and "best so far: nothing yet" in text
     assert "never timed: train_gvae, train_gnn_member, evaluate_gnn" in text
+
+
+def test_between_two_jobs_a_campaign_is_not_taken_for_ended(folder):
+    """`flock`, as the Makefile has it, holds the lock until the campaign ends, however it does."""
+
+    def advice() -> str:
+        text = status_text(Campaign(folder, TARGETS), read_status(folder, RULES))
+        return text.splitlines()[-1]
+
+    lock = folder.parent / ".campaign.lock"
+    assert advice().startswith("what to do: nothing is running; `make campaign` goes on")
+    options = re.search(r"@flock (.*) results/.campaign.lock", (ROOT / "Makefile").read_text())[1]
+    program = ["bash", "-c", "echo begun; exec sleep 100"]
+    command = ["flock", *options.split(), str(lock), *program]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as campaign:
+        assert campaign.stdout.readline() == b"begun\n"
+        assert "wait: a campaign is running" in advice()
+        campaign.kill()
+    assert lock.is_file() and "nothing is running" in advice()
+    # Snakemake without make, running or killed: files tell no more.
+    locks = folder.parents[1] / ".snakemake" / "locks"
+    locks.mkdir(parents=True)
+    write_text(locks / "0.input.lock", "results/demo/library/monolayers.parquet\n")
+    assert "Snakemake has locked this folder" in advice()

@@ -8,11 +8,13 @@ import pytest
 from ase.calculators.calculator import Calculator, all_changes
 
 from heteroforge.screening import rank_candidates, select_candidates
+from heteroforge.screening.control import add_control
 from heteroforge.screening.force_field import (
     COLUMNS,
     ForceField,
     Limits,
     fill_slots,
+    judge_drawn,
     relax,
     relax_with_others,
 )
@@ -105,7 +107,7 @@ def test_a_stack_that_holds_together_is_kept(stack):
     assert found["force_ev_a"] <= LIMITS.force_threshold_ev_a
     assert found["energy_drop_ev"] == pytest.approx(0.04, abs=1e-3)
     assert found["layer_deformation_a"] < 0.01 and found["registry_shift_a"] < 0.01
-    assert set(found) == set(COLUMNS) - {"stack_id", "formula"}
+    assert set(found) == set(COLUMNS) - {"stack_id", "formula", "only_drawn"}
 
 
 @pytest.mark.parametrize(
@@ -167,7 +169,7 @@ class Judge:
     def __call__(self, stack, calculator, limits):
         self.judged += 1
         bad = self.judged % self.period == 0
-        return dict.fromkeys(COLUMNS[4:]) | {
+        return dict.fromkeys(COLUMNS[4:-1]) | {
             "outcome": "rejected" if bad else "kept",
             "reason": "bonds" if bad else "",
             "contact_ratio": 1.0 if bad else 1.6,
@@ -275,6 +277,33 @@ def test_without_a_force_field_the_best_have_the_slots(ranked):
     assert relaxed.empty and list(relaxed.columns) == COLUMNS
     nothing, _ = fill_slots(ranked.head(0), 4, {}, ForceField, LIMITS, 5, slides=False)
     assert nothing.empty
+
+
+@pytest.mark.parametrize("slides", [False, True])
+def test_drawn_stacks_are_judged_and_keep_their_slots(ranked, stack, monkeypatch, slides):
+    judge = Judge(2)
+    selected, relaxed = fill(ranked, judge, monkeypatch, stack, slots=2, slides=slides)
+    turned_away = relaxed.loc[relaxed["outcome"] == "rejected", "stack_id"].iloc[0]
+    others = ranked[~ranked["stack_id"].isin(set(relaxed["stack_id"]))].tail(3)
+    control = pd.concat([ranked[ranked["stack_id"] == turned_away], others])
+    given = add_control(
+        selected.assign(reason=""), control.assign(formula="BN/C", drawn_from=12), slides=False
+    )
+    before, monolayers = judge.judged, {m.monolayer.name: m.monolayer for m in stack.layers}
+    found, more = judge_drawn(given, relaxed, monolayers, object, LIMITS, slides=slides)
+    assert judge.judged == before + 3  # what was relaxed as a candidate is known
+    assert found["stack_id"].tolist() == given["stack_id"].tolist()
+    verdicts = found.set_index("stack_id")["force_field"]
+    assert (verdicts[selected["stack_id"]] == "kept").all()
+    assert verdicts[turned_away] == "rejected"
+    assert set(verdicts[others["stack_id"]]) == {"kept", "rejected"}
+    reasons = found.set_index("stack_id")["force_field_reason"]
+    assert (reasons[verdicts == "rejected"] == "bonds").all()
+    assert list(more) == COLUMNS
+    assert set(more.loc[more["only_drawn"].astype(bool), "stack_id"]) == set(others["stack_id"])
+    # Without a force field nothing is said, and nothing stands in the way.
+    found, more = judge_drawn(given, relaxed.head(0), monolayers, None, LIMITS, slides=slides)
+    assert found["force_field"].isna().all() and more.empty
 
 
 def trilayer(metal: str, chalcogen: str, a: float, height: float) -> Monolayer:

@@ -65,7 +65,8 @@ rule verify_candidates:
                 "candidates_per_job",
                 "maximum_walltime_min",
             )
-        },
+        }
+        | {"maximum_mismatch_percent": config["screening"]["maximum_mismatch_percent"]},
         targets=configuration.asked_for(config),
     message:
         "Slots {wildcards.first} to {wildcards.last}: verification by DFT."

@@ -66,6 +66,7 @@ rule screen_stacks:
             "elements_excluded": config["library"]["elements_excluded"],
         },
         control_slots=config["dft"]["control_slots"],
+        slides=config["dft"]["registries"],
         samples={key: config["samples"][key] for key in ("elements", "substrate")},
         refined=config["screening"]["refined"],
         alignment=config["screening"]["alignment"],

@@ -1,12 +1,14 @@
 """The best ranked stacks that hold together when relaxed, into the DFT slots."""
 
+from functools import cache
+
 from heteroforge.io import log_to, read_table, write_table
 from heteroforge.report.figures import save
 from heteroforge.report.models import pareto_figure
 from heteroforge.report.stacks import chances_figure
 from heteroforge.screening import describe_candidate
 from heteroforge.screening.control import add_control
-from heteroforge.screening.force_field import ForceField, Limits, fill_slots
+from heteroforge.screening.force_field import ForceField, Limits, fill_slots, judge_drawn
 from heteroforge.sources import read_library
 
 log_to(snakemake.log[0])
@@ -15,14 +17,16 @@ ranked = read_table(snakemake.input.ranked)
 settings, targets = snakemake.params.settings, snakemake.params.targets
 limits = dict(settings["force_field"])
 uses_force_field, most_per_slot = limits.pop("use"), limits.pop("maximum_tries_per_slot")
+force_field = cache(ForceField) if uses_force_field else None
+slides = snakemake.params.slides
 selected, relaxed = fill_slots(
     ranked[ranked["is_refined"]],
     snakemake.params.slots,
     library.monolayers,
-    ForceField if uses_force_field else None,
+    force_field,
     Limits(**limits),
     most_per_slot,
-    slides=snakemake.params.slides,
+    slides=slides,
     labelled=set(ranked.loc[ranked["is_labelled"], "stack_id"]),
     trained=set(ranked.loc[ranked["is_trained"], "stack_id"]),
     diversity=settings["diversity"],
@@ -32,8 +36,15 @@ selected["reason"] = [
     describe_candidate(row, targets, len(ranked), settings["alignment"])
     for row in selected.to_dict("records")
 ]
-control = read_table(snakemake.input.control)
-write_table(snakemake.output.selected, add_control(selected, control))
+given, relaxed = judge_drawn(
+    add_control(selected, read_table(snakemake.input.control), slides),
+    relaxed,
+    library.monolayers,
+    force_field,
+    Limits(**limits),
+    slides=slides,
+)
+write_table(snakemake.output.selected, given)
 write_table(snakemake.output.relaxed, relaxed)
 save(pareto_figure(ranked, selected, targets), snakemake.output.picture)
 names = list(library.monolayers)

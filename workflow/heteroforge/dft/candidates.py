@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -14,9 +15,10 @@ from ase import Atoms
 
 from heteroforge.dft import submissions
 from heteroforge.dft.calculations import Calculator
+from heteroforge.dft.lattices import free_monolayer, on_free_lattices
 from heteroforge.dft.protocols import Pseudopotentials
 from heteroforge.dft.registries import compare_registries, preferred
-from heteroforge.dft.running import Launcher, OutOfTime
+from heteroforge.dft.running import CalculationFailed, Launcher, OutOfTime
 from heteroforge.dft.scratch import remove_save
 from heteroforge.dft.steps import (
     calculator_for,
@@ -87,7 +89,8 @@ def verify_slot(
         selected: `slot`, `stack_id`, `specification` and predictions, as the screen wrote them.
         monolayers: of the campaign's library.
         folder: of the slot; claimed by this process until it ends.
-        settings: the `dft` section of the configuration.
+        settings: the `dft` section of the configuration, and `maximum_mismatch_percent`, the
+            largest strain of a layer that the screen admits.
         targets: window [low, high] per property.
         launcher: how programs are started.
         submission: the job this runs in.
@@ -153,6 +156,7 @@ class Verification:
         """All steps in order; returns the result, which is written too."""
         try:
             self.prepare(monolayers)
+            self.lattice()
             self.registries()
             self.relax()
             self.density()
@@ -203,11 +207,54 @@ class Verification:
             writes=[self.file("structure.extxyz")],
         )
 
+    def lattice(self) -> None:
+        """The cell of a stack with layers that no library knows: their lattices by DFT."""
+        limit = self.settings["maximum_mismatch_percent"]
+
+        def settle(candidate: dict) -> dict:
+            attempts: list[dict] = []
+
+            def find(name: str, layer: Monolayer) -> dict:
+                outcome = self._free_layer(name, layer)
+                attempts.extend(outcome["attempts"])
+                if outcome["status"] != "done":
+                    text = f"lattice constant of {layer.formula}: {outcome['reason']}"
+                    raise CalculationFailed(text, attempts)
+                return outcome
+
+            stack = Stack.from_dict(candidate["specification"])
+            settled, lattices = on_free_lattices(stack, find, limit)
+            return {
+                "specification": settled.to_dict(),
+                "lattices": lattices,
+                "attempts": attempts,
+            }
+
+        if self._settled_by() == "lattice":
+            self._step("lattice", ["candidate"], settle, basis=limit)
+
+    def _settled_by(self) -> str:
+        """The step that tells the cell: of known layers the candidate has it."""
+        with contextlib.suppress(InputError, KeyError):
+            layers = read_json(self.file("candidate.json"))["specification"]["layers"]
+            if not all(layer["monolayer"]["name"] for layer in layers):
+                return "lattice"
+        return "candidate"
+
+    def _free_layer(self, name: str, layer: Monolayer) -> dict:
+        """Lattice of a layer alone; kept, so that a job that ends does not lose it."""
+
+        def find() -> dict:
+            shared = self.folder.parent / "layers"
+            return free_monolayer(self.calculator(f"lattice/{name}"), layer, shared)
+
+        return self._step(f"lattice/{name}", [], find, basis=layer.to_dict())
+
     def registries(self) -> None:
         """The registry that is verified: the lowest one, where the campaign asks for it."""
 
-        def compare(candidate: dict) -> dict:
-            stack = Stack.from_dict(candidate["specification"])
+        def compare(**settled: dict) -> dict:
+            stack = Stack.from_dict(settled[self._settled_by()]["specification"])
             found = compare_registries(self._scan, stack) if self.settings["registries"] else None
             attempts = [attempt for entry in found or [] for attempt in entry.pop("attempts")]
             return {
@@ -216,7 +263,7 @@ class Verification:
                 "attempts": attempts,
             }
 
-        self._step("registries", ["candidate"], compare, basis=self.settings["registries"])
+        self._step("registries", [self._settled_by()], compare, basis=self.settings["registries"])
 
     def _scan(self, name: str, atoms: Atoms) -> dict:
         """Interlayer scan of one registry; kept, so that a job that ends does not lose it."""
@@ -323,6 +370,7 @@ class Verification:
             scf: dict,
             bands: dict,
             strain: dict | None = None,
+            lattice: dict | None = None,
         ) -> dict:
             broken = [layer for layer in layers if layer["status"] != "done"]
             if broken:
@@ -335,7 +383,8 @@ class Verification:
             target = inside_targets(numbers, self.targets)
             with atomic_path(self.file("relaxed.cif")) as path:
                 atoms.write(path, format="cif")
-            steps = [registries, relax, scf, bands, *filter(None, [strain]), *layers]
+            steps = [*filter(None, [lattice]), registries, relax, scf, bands]
+            steps += [*filter(None, [strain]), *layers]
             return {
                 "status": "verified",
                 "properties": {k: {"value": v, "unit": UNITS[k]} for k, v in numbers.items()},
@@ -344,13 +393,14 @@ class Verification:
                 "layers": layers,
                 "specification": stack.to_dict(),
                 "verified_stack_id": stack.key(),
+                "lattices": lattice["lattices"] if lattice else [],
                 "registries": compared,
                 "attempts": [a for step in steps for a in step.get("attempts", [])],
                 **relax["provenance"],
                 "versions": provenance(),
             }
 
-        needs = [*_STEPS, *(name for name, key in _OPTIONAL.items() if self.settings[key])]
+        needs = [*self._steps()]
         outcome = run_step(self.file("result.json"), self._needs(needs), collect)
         if outcome["status"] == "skipped":  # an earlier step failed: so did the candidate
             outcome["status"] = "failed"
@@ -358,10 +408,18 @@ class Verification:
         return self._write_result(
             {
                 "specification": candidate.get("specification"),
-                "predicted": self.predicted(outcome.get("verified_stack_id")),
+                "predicted": self.predicted(self._as_described(candidate, outcome)),
             }
             | outcome
         )
+
+    def _as_described(self, candidate: dict, outcome: dict) -> str | None:
+        """Key of what was verified, in the words of the screen: layers as they were proposed."""
+        if outcome["status"] != "verified":
+            return None
+        asked = Stack.from_dict(candidate["specification"])
+        found = Stack.from_dict(outcome["specification"])
+        return replace(asked, interfaces=found.interfaces).key()
 
     # --- helpers ------------------------------------------------------------------------------
 
@@ -402,10 +460,19 @@ class Verification:
             writes=[self.file(file) for file in writes],
         )
 
+    def _steps(self) -> dict[str, str]:
+        """Result files of the steps that this candidate has, in order."""
+        asked = {name for name, key in _OPTIONAL.items() if self.settings[key]}
+        asked.add(self._settled_by())
+        return {
+            name: file
+            for name, file in _STEPS.items()
+            if name in asked or name not in {*_OPTIONAL, "lattice"}
+        }
+
     def _step_in_progress(self) -> str:
         """The first step without a finished outcome."""
-        asked = {n: f"{n}/result.json" for n, key in _OPTIONAL.items() if self.settings[key]}
-        for name, file in (_STEPS | asked).items():
+        for name, file in self._steps().items():
             try:
                 if read_json(self.file(file))["status"] != "done":
                     return name
@@ -416,11 +483,13 @@ class Verification:
 
 # Steps that a campaign may ask for, by the setting that does.
 _OPTIONAL = {"strain": "mobility"}
-# Result files of the steps that every candidate has, in order.
+# Result files of the steps, in order; of `lattice` where no library knows a layer.
 _STEPS = {
     "candidate": "candidate.json",
+    "lattice": "lattice/result.json",
     "registries": "registries/result.json",
     "relax": "relax/result.json",
     "scf": "scf/result.json",
     "bands": "bands/result.json",
+    "strain": "strain/result.json",
 }

@@ -12,49 +12,61 @@ from scipy.stats.contingency import relative_risk
 __all__ = ["Advantage", "advantage", "hit_rates"]
 
 CONFIDENCE = 0.95
+COLUMNS = [
+    "draw", "candidates", "verified", "inside", "hit_rate", "low", "high", "shared",
+    "shared_inside",
+]  # fmt: skip
 
 
 def hit_rates(selected: pd.DataFrame, results: Sequence[dict]) -> pd.DataFrame:
     """How many of the selected, and of those drawn at random, DFT finds inside all targets.
 
     A candidate whose calculation failed was not confirmed. Slots given to uncertain stacks are
-    there to learn from, and count for neither.
+    there to learn from, and count for neither. Selected stacks have held together when relaxed
+    with the force field; those drawn at random are the space as it is, so that the row
+    `random_kept` of those among them that it keeps tells what the models alone are worth.
 
     Args:
         selected: `screening/selected.csv`; one made by hand, without roles, was selected.
         results: contents of the slots' `result.json`.
 
     Returns:
-        `draw` (selected, random), `candidates, verified, inside, hit_rate` and its 95 % interval
-        `low, high` (C. Clopper, E. Pearson, Biometrika 26, 404 (1934)). No row for a draw without
-        candidates that were computed.
+        `draw` (selected; random; random_kept: where drawn stacks were relaxed), `candidates,
+        verified, inside, hit_rate` and its 95 % interval `low, high` (C. Clopper, E. Pearson,
+        Biometrika 26, 404 (1934)), `shared` and `shared_inside`: how many of them were selected and
+        drawn. No row for a draw without candidates that were computed.
     """
     computed = {r["slot"]: r for r in results if r["status"] in ("verified", "failed")}
-    given = selected.reindex(columns=["slot", "role", "is_control"])
-    groups = {
-        "selected": given["role"].astype(object).fillna("exploitation") == "exploitation",
-        "random": given["is_control"].eq(True).fillna(False).astype(bool),
-    }
+    given = selected.reindex(columns=["slot", "role", "is_control", "force_field"])
+    given = given[given["slot"].isin(computed)]
+    chosen = given["role"].astype(object).fillna("exploitation") == "exploitation"
+    drawn = given["is_control"].eq(True).fillna(False).astype(bool)
+    groups = {"selected": chosen, "random": drawn}
+    if given.loc[drawn, "force_field"].notna().any():
+        groups["random_kept"] = drawn & given["force_field"].eq("kept").fillna(False)
+    inside = given["slot"].map(lambda slot: bool(computed[slot].get("meets_target"))).astype(bool)
+    verified = given["slot"].map(lambda slot: computed[slot]["status"] == "verified").astype(bool)
     rows = []
     for name, members in groups.items():
-        found = [computed[s] for s in given.loc[members, "slot"] if s in computed]
-        if not found:
+        candidates, hits = int(members.sum()), int((members & inside).sum())
+        if not candidates:
             continue
-        inside = sum(bool(r.get("meets_target")) for r in found)
-        low, high = binomtest(inside, len(found)).proportion_ci(CONFIDENCE, method="exact")
+        low, high = binomtest(hits, candidates).proportion_ci(CONFIDENCE, method="exact")
+        shared = members & chosen & drawn
         rows.append(
             {
                 "draw": name,
-                "candidates": len(found),
-                "verified": sum(r["status"] == "verified" for r in found),
-                "inside": inside,
-                "hit_rate": inside / len(found),
+                "candidates": candidates,
+                "verified": int((members & verified).sum()),
+                "inside": hits,
+                "hit_rate": hits / candidates,
                 "low": low,
                 "high": high,
+                "shared": int(shared.sum()),
+                "shared_inside": int((shared & inside).sum()),
             }
         )
-    columns = ["draw", "candidates", "verified", "inside", "hit_rate", "low", "high"]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 @dataclass(frozen=True)
@@ -63,9 +75,13 @@ class Advantage:
 
     Attributes:
         ratio: of the hit rates; infinite where chance hit nothing.
-        low, high: its 95 % interval (P. Katz et al., Biometrics 34, 469 (1978)).
-        p_value: of drawing that many hits or more if selection were no better (R. Fisher's exact
-            test, one-sided).
+        low, high: its 95 % interval (P. Katz et al., Biometrics 34, 469 (1978)), as of draws that
+            share no stack; where they do it is too wide, as what they share varies with both.
+        p_value: of that many hits or more among the selected if selection were no better, by
+            R. Fisher's exact test, one-sided, on the stacks that are in one draw only. Those in
+            both say nothing of which is better, as pairs that agree in the test of Q. McNemar
+            (Psychometrika 12, 153 (1947)); counted twice, as if independent, they would count as
+            evidence.
     """
 
     ratio: float
@@ -74,15 +90,17 @@ class Advantage:
     p_value: float
 
 
-def advantage(rates: pd.DataFrame) -> Advantage | None:
-    """What `hit_rates` says of selection against chance; None without both, or without any hit."""
+def advantage(rates: pd.DataFrame, draw: str = "random") -> Advantage | None:
+    """What `hit_rates` says of selection against a draw; None without both, or without any hit."""
     rows = rates.set_index("draw")
-    if not {"selected", "random"} <= set(rows.index) or rows["inside"].sum() == 0:
+    pair = ["selected", draw]
+    if not set(pair) <= set(rows.index) or rows.loc[pair, "inside"].sum() == 0:
         return None
-    hits = [(int(rows.at[d, "inside"]), int(rows.at[d, "candidates"])) for d in rows.index]
+    hits = [(int(rows.at[d, "inside"]), int(rows.at[d, "candidates"])) for d in pair]
     (ours, all_ours), (theirs, all_theirs) = hits
     risk = relative_risk(ours, all_ours, theirs, all_theirs)
     interval = risk.confidence_interval(CONFIDENCE)
-    table = [[ours, all_ours - ours], [theirs, all_theirs - theirs]]
+    both, both_hit = (int(rows.at[draw, name]) for name in ("shared", "shared_inside"))
+    table = [[h - both_hit, (n - both) - (h - both_hit)] for h, n in hits]
     p_value = fisher_exact(table, alternative="greater").pvalue
     return Advantage(risk.relative_risk, interval.low, interval.high, float(p_value))

@@ -71,7 +71,7 @@ def log_to(path: str | Path) -> None:
 
 
 def is_being_written(path: str | Path) -> bool:
-    """Whether a process that called `log_to` on this file is still running."""
+    """Whether a process is still running that called `log_to` on this file, or `flock`."""
     with Path(path).open("rb") as log:
         try:
             fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -83,6 +83,7 @@ LAYER_PROPERTIES = (
 EXTENSIVE = ("number_of_layers", "number_of_atoms", "area_a2", "number_of_defects")
 # Layers of one composition and symmetry are one material if their cells agree this well.
 SAME_AREA, SAME_THICKNESS_A = 0.08, 0.3
+SAME_HEIGHT_A = 0.5  # planes of atoms in other order are further apart
 LOOSE_SYMMETRY_A = 0.1
 BLOCK = 256  # stacks whose graphs are in memory at a time
 COLUMN_A = 0.4  # sites nearer than this in the plane lie above each other
@@ -97,7 +98,9 @@ def layer_identity(monolayer: Monolayer) -> str:
     """Formula, sites per cell, layer group and columns of sites, found with loose tolerances.
 
     Layers of a relaxed stack keep little of their symmetry exactly. The number of columns tells
-    the 2H from the 1T phase of Janus layers, whose groups are one.
+    the 2H from the 1T phase of Janus layers, whose groups are one. The order of elements by height
+    is not in it: S–Ga–In–Se and S–In–Ga–Se are one here, and `elements_at_same_heights` tells them
+    apart.
     """
     atoms = monolayer.to_atoms()
     cell = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
@@ -114,6 +117,23 @@ def layer_identity(monolayer: Monolayer) -> str:
     apart = minimum_image_distances(places, places, monolayer.cell)
     columns = connected_components(apart < COLUMN_A, directed=False)[0]
     return f"{monolayer.formula}-{len(monolayer.species)}-lg{group}-{columns}c"
+
+
+def elements_at_same_heights(one: Monolayer, other: Monolayer) -> bool:
+    """Whether two layers of one formula have their elements in the same order by height.
+
+    Heights count from the middle between the outermost sites, and either layer may be upside down.
+    They are compared element by element, so that sites of nearly one height, which another
+    relaxation may swap, need no order.
+    """
+
+    def heights(layer: Monolayer, sign: int) -> np.ndarray:
+        found = np.array(layer.heights)
+        found = sign * (found - (found.max() + found.min()) / 2)
+        return found[np.lexsort((found, np.array(layer.species)))]
+
+    first = heights(one, 1)
+    return any(np.abs(first - heights(other, sign)).max() < SAME_HEIGHT_A for sign in (1, -1))
 
 
 @lru_cache(maxsize=100000)
@@ -214,7 +234,8 @@ class KnownLayers:
         ]
         identity = layer_identity(layer)
         for _, name in sorted(near):
-            if layer_identity(self.monolayers[name]) == identity:
+            found = self.monolayers[name]
+            if layer_identity(found) == identity and elements_at_same_heights(found, layer):
                 return name
         return None
 

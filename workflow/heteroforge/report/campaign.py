@@ -79,6 +79,11 @@ class Candidate:
         return self.formula
 
     @property
+    def only_drawn(self) -> bool:
+        """Whether it is there for the draw at random alone, and was not selected."""
+        return self.predicted.get("role") == "control"
+
+    @property
     def misses(self) -> list[str]:
         """Targets that the computed values do not meet, unknown values included."""
         return [name for name, t in self.target.items() if not t["inside"]]
@@ -199,7 +204,25 @@ class Campaign:
 
     @property
     def number_selected(self) -> int | None:
-        return self.number_of_rows("screening/selected.csv")
+        """Without those that were only drawn at random, to compare with."""
+        table = self.selected
+        return None if table is None else len(table)
+
+    @property
+    def selected(self) -> pd.DataFrame | None:
+        """`screening/selected.csv` without the stacks that were only drawn at random."""
+        table = self.table("screening/selected.csv")
+        if table is None or "role" not in table:
+            return table
+        return table[table["role"].ne("control").fillna(True).astype(bool)]
+
+    @property
+    def relaxed(self) -> pd.DataFrame | None:
+        """`screening/force_field.csv` without the stacks that were only drawn at random."""
+        table = self.table("screening/force_field.csv")
+        if table is None or "only_drawn" not in table:
+            return table
+        return table[~table["only_drawn"].astype(bool)]
 
     # --- candidates ---------------------------------------------------------------------------
 

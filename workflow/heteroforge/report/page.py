@@ -156,28 +156,42 @@ def _others(campaign: Campaign) -> list[Candidate]:
 
 
 def _counts(campaign: Campaign) -> list[tuple[str, str]]:
-    computed = [c for c in campaign.candidates if c.status != "pending"]
-    inside = sum(c.meets_targets for c in campaign.verified)
+    selected = [c for c in campaign.candidates if not c.only_drawn]
+    drawn = [c for c in campaign.candidates if c.only_drawn]
+    computed = any(c.status != "pending" for c in selected)
     counts = [
         ("sampled", campaign.number_sampled),
         ("screened", campaign.number_screened),
         ("selected for DFT", campaign.number_selected),
-        ("verified by DFT", len(campaign.verified) if computed else None),
-        ("meet all targets", inside if computed else None),
+        ("verified by DFT", _number_verified(selected) if computed else None),
+        ("meet all targets", _number_inside(selected) if computed else None),
     ]
+    if drawn:
+        counts.append(("drawn at random beside them", len(drawn)))
+        if any(c.status != "pending" for c in drawn):
+            counts.append(("of these meet all targets", _number_inside(drawn)))
     return [(words, number_text(number, 0)) for words, number in counts]
+
+
+def _number_verified(candidates: Sequence[Candidate]) -> int:
+    return sum(c.status == "verified" for c in candidates)
+
+
+def _number_inside(candidates: Sequence[Candidate]) -> int:
+    return sum(c.meets_targets for c in candidates)
 
 
 def _funnel(campaign: Campaign) -> Picture | None:
     steps = campaign.record("screening/funnel.json") or {}
+    selected = [c for c in campaign.candidates if not c.only_drawn]
     counts = [
         ("stacks sampled", campaign.number_sampled),
         ("distinct", steps.get("distinct")),
         ("screened by the models", campaign.number_screened),
         ("likely to meet all targets", steps.get("likely")),
         ("selected for DFT", campaign.number_selected),
-        ("verified by DFT", len(campaign.verified)),
-        ("meet all targets", sum(c.meets_targets for c in campaign.verified)),
+        ("verified by DFT", _number_verified(selected)),
+        ("meet all targets", _number_inside(selected)),
     ]
     known = [(words, number) for words, number in counts if number is not None]
     if not campaign.number_sampled:
@@ -244,16 +258,28 @@ def _verdict(campaign: Campaign, materials: list[Material]) -> str:
     if not campaign.candidates:
         return "No candidate has been verified: nothing was selected for DFT yet."
     if not computed:
-        many = len(campaign.candidates)
-        return f"No candidate has been verified yet: {many} selected, none computed."
+        many = sum(not c.only_drawn for c in campaign.candidates)
+        drawn = len(campaign.candidates) - many
+        told = f"{many} selected" + (f", {drawn} drawn at random" if drawn else "")
+        return f"No candidate has been verified yet: {told}, none computed."
     if not verified:
         failed = (
             "the only calculation" if len(computed) == 1 else f"all {len(computed)} calculations"
         )
         return f"No candidate has been verified: {failed} failed."
-    stacks = "stack" if len(computed) == 1 else "stacks"
-    text = f"{len(inside)} of {len(computed)} {stacks} given to DFT "
-    text += ("meets" if 1 in (len(inside), len(computed)) else "meet") + " all targets"
+    selected = [c for c in computed if not c.only_drawn]
+    drawn = [c for c in computed if c.only_drawn]
+    if selected:
+        stacks = "stack" if len(selected) == 1 else "stacks"
+        hits = _number_inside(selected)
+        text = f"{hits} of {len(selected)} {stacks} {'selected for' if drawn else 'given to'} DFT "
+        text += ("meets" if 1 in (hits, len(selected)) else "meet") + " all targets"
+        if drawn:
+            text += f", and {_number_inside(drawn)} of {len(drawn)} drawn at random"
+    else:
+        hits = _number_inside(drawn)
+        text = f"None of the selected stacks is computed; {hits} of {len(drawn)} drawn at random "
+        text += ("meets" if 1 in (hits, len(drawn)) else "meet") + " all targets"
     if inside:
         best = next(m.best for m in materials if m.best.meets_targets)
         return f"{text}. Best: {formula_text(best.title)}."
@@ -327,7 +353,7 @@ def _set_aside(campaign: Campaign) -> list[Table]:
             identifier = path.replace("/", "-").removesuffix(".csv")
             tables.append(make_table(table, identifier, title, path))
     path = "screening/force_field.csv"
-    relaxed = campaign.table(path)
+    relaxed = campaign.relaxed
     if relaxed is not None and {"formula", "outcome", "reason"} <= set(relaxed):
         faulty = relaxed.loc[relaxed["outcome"] != "kept", ["formula", "outcome", "reason"]]
         if len(faulty):

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from heteroforge.evaluation.hit_rates import advantage
+from heteroforge.evaluation.hit_rates import Advantage, advantage
 from heteroforge.report.campaign import Campaign
 from heteroforge.report.clustering import clustering_paragraphs, clustering_tables
 from heteroforge.report.clustering_figures import chosen_figure
@@ -451,7 +451,7 @@ _RANKING_HEADS = {
 
 def _write_screening(campaign: Campaign, section: Section) -> None:
     ranked = campaign.columns("screening/ranked.parquet")
-    selected = campaign.table("screening/selected.csv")
+    given, selected = campaign.table("screening/selected.csv"), campaign.selected
     rejected = campaign.table("screening/rejected.csv")
     if ranked is None and selected is None:
         return
@@ -474,9 +474,14 @@ def _write_screening(campaign: Campaign, section: Section) -> None:
                 f"{number_text(float(ranked['probability'].mean()), 3)}"
             )
         section.paragraphs.append(text + ".")
+        if len(given) > len(selected):
+            section.paragraphs.append(
+                f"Beside them DFT gets {count_text(len(given) - len(selected), 'stack')} drawn at "
+                "random from all within the limits, to tell what selection is worth."
+            )
     places = campaign.table("clustering/map.csv")
-    if places is not None and selected is not None and "layers" in selected and len(selected):
-        stacks = [str(text).split("/") for text in selected["layers"]]
+    if places is not None and given is not None and "layers" in given and len(given):
+        stacks = [str(text).split("/") for text in given["layers"]]
         caption = "Where the stacks given to DFT lie among the monolayers: near means alike in "
         caption += "composition and structure; lines join the layers of a stack."
         svg = inline_svg(chosen_figure(places, stacks), caption, "screening-chosen")
@@ -486,7 +491,7 @@ def _write_screening(campaign: Campaign, section: Section) -> None:
             f"{count_text(len(rejected), 'stack')} did not enter the ranking or a slot: "
             "`screening/rejected.csv` has the reasons."
         )
-    relaxed = campaign.table("screening/force_field.csv")
+    relaxed = campaign.relaxed
     if relaxed is not None and len(relaxed) and "outcome" in relaxed:
         kept = int((relaxed["outcome"] == "kept").sum())
         section.paragraphs.append(
@@ -522,8 +527,7 @@ def _write_dft(campaign: Campaign, section: Section) -> None:
         return
     verified = campaign.verified
     # What was drawn at random to compare with says nothing of the selection.
-    drawn = [c for c in computed if c.predicted.get("role") == "control"]
-    selected = [c for c in computed if c not in drawn]
+    selected = [c for c in computed if not c.only_drawn]
     finished = [c for c in selected if c.status == "verified"]
     inside = [c for c in finished if c.meets_targets]
     if selected:
@@ -570,19 +574,40 @@ def _against_chance(rates: pd.DataFrame | None) -> list[str]:
         f"screen, {number_text(part)} {'is' if part == 1 else 'are'} inside all targets: "
         f"{share_text(part, whole)} ({interval_text(part, whole)})."
     )
-    gain = advantage(rates)
+    shared = int(random["shared"])
+    if shared:
+        text += f" {count_text(shared, 'stack')} of them {_was(shared)} selected, too."
+    told = [text + _told_gain(advantage(rates))]
+    if "random_kept" in set(rates["draw"]):
+        kept = rates.set_index("draw").loc["random_kept"]
+        part, whole = int(kept["inside"]), int(kept["candidates"])
+        told.append(
+            f"{number_text(whole)} of the drawn ones hold{'s' if whole == 1 else ''} together when "
+            "relaxed with the force field, as all selected ones do: of these "
+            f"{number_text(part)} {'is' if part == 1 else 'are'} inside "
+            f"({share_text(part, whole)}), what the models have to beat."
+            + _told_gain(advantage(rates, "random_kept"))
+        )
+    return told
+
+
+def _was(number: int) -> str:
+    return "was" if number == 1 else "were"
+
+
+def _told_gain(gain: Advantage | None) -> str:
     if gain is None:
-        return [text]
+        return ""
     if np.isinf(gain.ratio):
-        text += " Chance hit nothing, so that no ratio can be given;"
+        text = " Chance hit nothing, so that no ratio can be given;"
     else:
-        text += (
+        text = (
             f" Selection hits {number_text(gain.ratio, 1)} times as often "
             f"({number_text(gain.low, 1)} to {number_text(gain.high, 1)} with 95\u202f% "
             "confidence);"
         )
-    text += f" were it no better than chance, so many hits would come with p = {gain.p_value:.2g}."
-    return [text]
+    p_value = f"{gain.p_value:.2g}"
+    return f"{text} were it no better than chance, so many hits would come with p = {p_value}."
 
 
 _WRITERS: dict[str, Callable[[Campaign, Section], None]] = {

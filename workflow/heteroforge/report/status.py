@@ -178,8 +178,27 @@ def status_text(
             "on from what is there"
         )
     elif not any(status.count("running") for status in stages):
-        lines.append("what to do: nothing is running; `make campaign` goes on from what is there")
+        lines.append(f"what to do: {_between_jobs(campaign.folder)}")
     return "\n".join(lines)
+
+
+def _between_jobs(folder: Path) -> str:
+    """What no running job means: a campaign that ended, or one whose next job has not begun.
+
+    A job writes its log when it has loaded what it needs, and on a cluster it waits in a queue.
+    """
+    results = folder.absolute().parent
+    lock = results / ".campaign.lock"  # held by `make campaign`, however that ends
+    if lock.is_file() and is_being_written(lock):
+        return "wait: a campaign is running in this folder, and its next job has not begun to work"
+    # Left behind by a Snakemake that was killed, too.
+    if any((results.parent / ".snakemake" / "locks").glob("*")):
+        return (
+            "no job is at work, but Snakemake has locked this folder: it is running and its next "
+            "job has not begun to work, or it was killed; then `make campaign` goes on from what "
+            "is there"
+        )
+    return "nothing is running; `make campaign` goes on from what is there"
 
 
 def _slots_words(campaign: Campaign) -> list[str]:
@@ -212,7 +231,7 @@ def _best_words(campaign: Campaign) -> str:
             for n, t in best.target.items()
         ]
         return f"{best.title}, by DFT: {', '.join(values)}"
-    selected = campaign.table("screening/selected.csv")
+    selected = campaign.selected
     if selected is not None and len(selected) and "probability" in selected:
         best = selected.sort_values("probability", ascending=False).iloc[0]
         name = best["layers"] if "layers" in selected else best["stack_id"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -10,6 +10,7 @@ import pandas as pd
 from heteroforge.models.property_training import pair_of
 from heteroforge.screening.selection import constraint_faults
 from heteroforge.structures import Monolayer, Stack
+from heteroforge.structures.matching import other_registries
 
 __all__ = ["add_control", "draw_control"]
 
@@ -26,12 +27,17 @@ def draw_control(
     elements_excluded: Collection[str] = (),
     elements: Collection[str] = (),
     substrate: str = "",
+    slides: bool,
     seed: int,
 ) -> pd.DataFrame:
     """Stacks drawn at random, each with the same chance, from those that may be selected.
 
     These are the enumerated stacks (every match in every registry of high symmetry) within the
-    limits of the screen and without a DFT label. What the models think of them plays no part.
+    limits of the screen and without a DFT label. What the models think of them plays no part, nor
+    does the force field. Where layers slide before DFT, those that slide into each other are one
+    candidate: their DFT result is one, and would count as often as it is drawn. Then each family
+    has the same chance, however many registries it has, and one of them is drawn; a family in
+    which DFT has labelled any registry is not drawn from.
 
     Args:
         enumerated: `stacks/training_stacks.parquet`.
@@ -41,11 +47,12 @@ def draw_control(
         maximum_atoms, maximum_mismatch_percent, minimum_materials, elements_excluded: limits.
         elements: that samples were asked to hold.
         substrate: monolayer that samples were asked to lie on; empty: any.
+        slides: whether layers slide into their lowest registry before DFT (`dft.registries`).
         seed: of the draw.
 
     Returns:
         Rows of `enumerated` in the order they were drawn, with `formula`, `pair`, and
-        `drawn_from`: how many stacks there were to draw from.
+        `drawn_from`: how many stacks there were to draw from, all registries counted.
     """
     if number == 0:
         enumerated = enumerated.head(0)  # nothing to read, of what may be a hundred thousand
@@ -67,7 +74,11 @@ def draw_control(
         ]
     )
     generator = np.random.default_rng([seed, 2])  # of its own: selection does not move it
-    drawn = generator.permutation(inside)[:number]
+    order = generator.permutation(inside)
+    if slides:
+        keys = open_to["stack_id"].to_numpy()
+        order = _one_of_each_family(order, keys, stacks, set(labelled), number, generator)
+    drawn = order[:number]
     return (
         open_to.iloc[drawn]
         .assign(
@@ -79,23 +90,51 @@ def draw_control(
     )
 
 
+def _one_of_each_family(
+    order: np.ndarray,
+    keys: np.ndarray,
+    stacks: Sequence[Stack],
+    labelled: Collection[str],
+    number: int,
+    generator: np.random.Generator,
+) -> np.ndarray:
+    """The first `number` families without a label in an order of stacks, a random member of each.
+
+    Only the member whose key comes first lets its family in, so that one with more registries has
+    no greater chance.
+    """
+    places = dict(zip(keys[order], order, strict=True))
+    drawn: list[int] = []
+    for i in order:
+        if len(drawn) == number:
+            break
+        family = {keys[i], *(other.key() for other in other_registries(stacks[i]))}
+        members = sorted(family & places.keys())
+        if keys[i] == members[0] and not family & labelled:
+            drawn.append(places[members[generator.integers(len(members))]])
+    return np.array(drawn, dtype=int)
+
+
 def _lies_on(stack: Stack, substrate: str) -> bool:
     """Whether a monolayer is the lowest layer of a stack, or of the stack upside down."""
     ends = stack.layers[0], stack.layers[-1]
     return not substrate or substrate in {layer.monolayer.name for layer in ends}
 
 
-def add_control(selected: pd.DataFrame, control: pd.DataFrame) -> pd.DataFrame:
+def add_control(selected: pd.DataFrame, control: pd.DataFrame, slides: bool) -> pd.DataFrame:
     """The selection with `is_control`, and with the drawn stacks in further slots.
 
-    A drawn stack that was selected as well keeps its one slot and counts for both.
+    A drawn stack that was selected as well keeps its one slot and counts for both; where layers
+    slide, so does one that slides into the same registry as a selected one.
 
     Args:
         selected: of `select_candidates`, with `reason`.
-        control: of `draw_control`, with predictions.
+        control: of `draw_control`, with predictions and `sliding_family`.
+        slides: whether layers slide into their lowest registry before DFT (`dft.registries`).
     """
-    both = selected["stack_id"].isin(set(control["stack_id"]))
-    further = control[~control["stack_id"].isin(set(selected["stack_id"]))]
+    name = "sliding_family" if slides else "stack_id"
+    both = selected[name].isin(set(control[name]))
+    further = control[~control[name].isin(set(selected[name]))]
     if further.empty:
         return selected.assign(is_control=both)
     further = further.assign(

@@ -29,12 +29,20 @@ from heteroforge.structures.compare import (
 )
 from heteroforge.structures.matching import other_registries
 
-__all__ = ["COLUMNS", "ForceField", "Limits", "fill_slots", "relax", "relax_with_others"]
+__all__ = [
+    "COLUMNS",
+    "ForceField",
+    "Limits",
+    "fill_slots",
+    "judge_drawn",
+    "relax",
+    "relax_with_others",
+]
 
 COLUMNS = [
     "stack_id", "formula", "outcome", "reason", "steps", "force_ev_a", "energy_drop_ev",
     "start_gap_a", "interlayer_gap_a", "contact_ratio", "layer_deformation_a", "registry_shift_a",
-    "energy_ev",
+    "energy_ev", "only_drawn",
 ]  # fmt: skip
 # CHGNet knows the elements up to Pu; its training data, MPtrj, have none of these.
 _WITHOUT_PARAMETERS = {"Po", "At", "Rn", "Fr", "Ra"}
@@ -148,7 +156,7 @@ def relax(stack: Stack, calculator: Calculator, limits: Limits) -> dict:
     except Exception as error:  # of whatever kind: one stack must not stop the others
         lines = str(error).splitlines()
         reason = lines[0] if lines else type(error).__name__
-        return dict.fromkeys(COLUMNS[4:]) | {"outcome": "failed", "reason": reason}
+        return dict.fromkeys(COLUMNS[4:-1]) | {"outcome": "failed", "reason": reason}
     gaps = interlayer_gaps_a(atoms)
     ratio, contact = closest_contact(atoms)
     found = {
@@ -259,7 +267,8 @@ def fill_slots(
         for row in new.head(most_per_slot * slots - len(rows)).to_dict("records"):
             stack = Stack.from_json(row["specification"], monolayers)
             names = {"stack_id": row["stack_id"], "formula": stack.formula}
-            rows[row["stack_id"]] = names | judge(stack, force_field, limits)
+            outcome = judge(stack, force_field, limits)
+            rows[row["stack_id"]] = names | outcome | {"only_drawn": False}
         faulty = [name for name, found in rows.items() if found["outcome"] != "kept"]
         out = ranked["stack_id"].isin(faulty)
         if slides:
@@ -269,3 +278,47 @@ def fill_slots(
             out |= ranked["sliding_family"].isin(set(families))
         open_to = ranked[~out]
     return selected, pd.DataFrame(list(rows.values()), columns=COLUMNS)
+
+
+def judge_drawn(
+    given: pd.DataFrame,
+    relaxed: pd.DataFrame,
+    monolayers: Mapping[str, Monolayer],
+    calculator: Callable[[], Calculator] | None,
+    limits: Limits,
+    *,
+    slides: bool,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """What the force field says of stacks that were drawn at random, by the limits of the others.
+
+    They keep their slots whatever it says: the draw is the space as it is. But selected stacks have
+    passed this rung, so that only with its verdicts the worth of the models can be told from its.
+
+    Args:
+        given: of `add_control`.
+        relaxed: of `fill_slots`.
+        monolayers, calculator, limits, slides: as for `fill_slots`.
+
+    Returns:
+        `given` with `force_field` (the outcome; empty where nothing was relaxed) and
+        `force_field_reason`, and `relaxed` with rows of the drawn stacks, marked `only_drawn`.
+    """
+    # One that was turned away as a candidate may have been drawn, too.
+    new = given["role"].eq("control").fillna(False) & ~given["stack_id"].isin(
+        set(relaxed["stack_id"])
+    )
+    if calculator is not None and new.any():
+        judge = relax_with_others if slides else relax
+        rows = []
+        for row in given[new.astype(bool)].to_dict("records"):
+            stack = Stack.from_json(row["specification"], monolayers)
+            names = {"stack_id": row["stack_id"], "formula": stack.formula}
+            rows.append(names | judge(stack, calculator(), limits) | {"only_drawn": True})
+        parts = [relaxed, pd.DataFrame(rows, columns=COLUMNS)]
+        relaxed = pd.concat([part for part in parts if len(part)], ignore_index=True)
+    said = relaxed.set_index("stack_id")
+    verdicts = {
+        "force_field": given["stack_id"].map(said["outcome"]),
+        "force_field_reason": given["stack_id"].map(said["reason"]),
+    }
+    return given.assign(**verdicts), relaxed
