@@ -22,7 +22,7 @@ from heteroforge.io import read_table
 from heteroforge.labels import dispersion_binding_mev_a2
 from heteroforge.labels.published import PublishedStack, read_bidb_stacks, read_hetml_stacks
 from heteroforge.sources import Library
-from heteroforge.structures import Monolayer, Stack
+from heteroforge.structures import Layer, Monolayer, Stack
 from heteroforge.structures.build import layer_sites
 from heteroforge.structures.plane import minimum_image_distances
 
@@ -70,6 +70,7 @@ STACKS = (
 ZERO_DAMPING = Quantity(BINDING, "the same with zero damping", "meV/Å²", 1, None, True)
 # Of the lattice constant; layers of a heterobilayer are strained to a common one.
 SAME_CELL = 0.02
+FLAT_BELOW_A = 0.1
 COLUMNS = ["name", "quantity", "unit", "ours", "published", "difference", "inside", "source"]
 
 
@@ -185,6 +186,8 @@ def compare_stacks(
 
     Returns:
         `COLUMNS`; an alignment is inside when it is the same, and `undetermined` is no answer.
+        Entries of HetML with a flat layer of two elements are not judged: its two kinds of stacking
+        leave open which of both elements faces which atom of the other layer.
     """
     folder = Path(folder)
     known: dict[tuple, list[PublishedStack]] = {}
@@ -206,22 +209,42 @@ def compare_stacks(
         if len(near) != 1:
             continue
         (entry,) = near
-        layers = "/".join(layer.monolayer.name for layer in stack.layers)
-        name, source = f"{layers} {stack.stacking(0)}", f"{entry.source} {entry.name}"
-        for quantity in STACKS:
-            if quantity.column in values and quantity.column in entry.values:
-                mine, theirs = values[quantity.column], entry.values[quantity.column]
-                rows.append(_row(name, quantity, mine, theirs, source))
-                if quantity.column == BINDING:
-                    mine += dispersion_binding_mev_a2(stack, zero_damping=True)
-                    mine -= dispersion_binding_mev_a2(stack)
-                    rows.append(_row(name, ZERO_DAMPING, mine, theirs, source))
-        ours, theirs = alignments.get(group["stack_id"].iloc[0]), told.get(entry.name)
-        if isinstance(ours, str) and isinstance(theirs, str):
-            inside = None if ours == "undetermined" else ours == theirs
-            found = (name, "alignment", "", ours, theirs, None, inside, source)
-            rows.append(dict(zip(COLUMNS, found, strict=True)))
+        rows += _rows_of_stack(
+            stack, values, entry, alignments.get(group["stack_id"].iloc[0]), told.get(entry.name)
+        )
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _rows_of_stack(
+    stack: Stack,
+    values: Mapping[str, float],
+    entry: PublishedStack,
+    alignment: str | None,
+    published_alignment: str | None,
+) -> list[dict]:
+    layers = "/".join(layer.monolayer.name for layer in stack.layers)
+    name, source = f"{layers} {stack.stacking(0)}", f"{entry.source} {entry.name}"
+    rows = []
+    for quantity in STACKS:
+        if quantity.column not in values or quantity.column not in entry.values:
+            continue
+        mine, theirs = values[quantity.column], entry.values[quantity.column]
+        rows.append(_row(name, quantity, mine, theirs, source))
+        if quantity.column == BINDING:
+            mine += dispersion_binding_mev_a2(stack, zero_damping=True)
+            mine -= dispersion_binding_mev_a2(stack)
+            rows.append(_row(name, ZERO_DAMPING, mine, theirs, source))
+    if isinstance(alignment, str) and isinstance(published_alignment, str):
+        inside = None if alignment == "undetermined" else alignment == published_alignment
+        found = (name, "alignment", "", alignment, published_alignment, None, inside, source)
+        rows.append(dict(zip(COLUMNS, found, strict=True)))
+    if entry.source == "HetML" and any(map(_is_flat_compound, stack.layers)):
+        return [row | {"inside": None} for row in rows]
+    return rows
+
+
+def _is_flat_compound(layer: Layer) -> bool:
+    return len(set(layer.monolayer.species)) > 1 and layer.monolayer.thickness_a < FLAT_BELOW_A
 
 
 def _published(folder: Path) -> Iterable[PublishedStack]:
