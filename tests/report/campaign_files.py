@@ -435,6 +435,8 @@ def write_campaign(folder, hostile: bool = False):
                 "energy_drop_ev": 0.034,
                 "meets_target": all(inside.values()),
                 "protocol": "quick",
+                "core_seconds": 300.0,
+                "wasted_core_seconds": 30.0,
             }
         )
     write_table(folder / "dft/results.parquet", pd.DataFrame(rows))

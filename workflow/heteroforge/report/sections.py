@@ -559,8 +559,20 @@ def _write_dft(campaign: Campaign, section: Section) -> None:
     section.paragraphs += rows
     table = campaign.table("dft/results.parquet")
     if table is not None and len(table):
+        section.paragraphs += _told_cost(table)
         path = "dft/results.parquet"
         section.tables.append(make_table(table, "dft-results", "All verified candidates", path))
+
+
+def _told_cost(table: pd.DataFrame) -> list[str]:
+    if "core_seconds" not in table or not table["core_seconds"].sum():
+        return []
+    minutes, spent = table["core_seconds"] / 60, table["core_seconds"].sum()
+    text = f"A verified candidate took {number_text(float(minutes.mean()), 1)} core-minutes of pw.x"
+    if len(table) > 1:
+        text += f" in the mean (at most {number_text(float(minutes.max()), 1)})"
+    share = share_text(table["wasted_core_seconds"].sum(), spent)
+    return [f"{text}, {share} of it in runs that needed a remedy."]
 
 
 def _against_chance(rates: pd.DataFrame | None) -> list[str]:
