@@ -66,7 +66,9 @@ rule screen_stacks:
             "elements_excluded": config["library"]["elements_excluded"],
         },
         control_slots=config["dft"]["control_slots"],
-        samples={key: config["samples"][key] for key in ("elements", "substrate")},
+        samples={
+            key: config["samples"][key] for key in ("elements", "substrate", "formula")
+        },
         refined=config["screening"]["refined"],
         alignment=config["screening"]["alignment"],
         targets=config["targets"],

@@ -25,6 +25,7 @@ control = draw_control(
     seed=seed,
     elements=snakemake.params.samples["elements"],
     substrate=snakemake.params.samples["substrate"] or "",
+    formula=snakemake.params.samples["formula"],
     **snakemake.params.limits,
 )
 screened = screen(
