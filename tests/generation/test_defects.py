@@ -119,6 +119,14 @@ def test_a_substrate_below_and_a_layer_with_defects_on_it(trained, catalogue, sm
         assert stack.layers[1].defects
 
 
+def test_a_substrate_alone_leaves_no_place_for_defects(trained, catalogue):
+    with pytest.raises(StructureError, match="expected two layers at least, not .* = \\[1, 1\\]"):
+        sample_block(
+            trained, catalogue, LibraryBatch.of(catalogue), {}, Limits((1, 1)),
+            seed=1, block=0, size=1, plan=Plan("prior", substrate="WSS"),
+        )  # fmt: skip
+
+
 def test_registries_count_from_the_perfect_layers(catalogue):
     names = [name for name, _ in catalogue.entries]
     near = 0

@@ -17,16 +17,18 @@ from heteroforge.generation import (
 )
 from heteroforge.generation.sampling import is_high_symmetry, snap_registry, validity
 from heteroforge.models.catalogue import Catalogue, StackCode
-from heteroforge.models.gvae import LibraryBatch
+from heteroforge.models.gvae import LibraryBatch, StackData
+from heteroforge.models.gvae_training import encode_stacks
 from heteroforge.structures import Stack, StructureError
+from heteroforge.structures.formula import StackFormula
 
 LIMITS = Limits(maximum_atoms=6, maximum_mismatch_percent=3.0)
 
 
-def shard(small_gvae, small_catalogue, number, k, shards, targets, seed=11, known=None):
+def shard(small_gvae, small_catalogue, number, k, shards, targets, seed=11, known=None, plan=None):
     return sample_shard(
         small_gvae, small_catalogue, targets, LIMITS, known or {},
-        seed=seed, number=number, shard=k, shards=shards, progress=False,
+        seed=seed, number=number, shard=k, shards=shards, plan=plan, progress=False,
     )[0]  # fmt: skip
 
 
@@ -44,15 +46,16 @@ def test_shard_that_does_not_exist():
         block_range(100, 2, 2)
 
 
-def test_result_does_not_depend_on_the_number_of_shards(small_gvae, small_catalogue, monkeypatch):
-    monkeypatch.setattr("heteroforge.generation.sampling.BLOCK_SIZE", 20)
-    targets = {"gap_ev": [0.5, None]}
-    whole = shard(small_gvae, small_catalogue, 80, 0, 1, targets)
-    parts = [shard(small_gvae, small_catalogue, 80, k, 3, targets) for k in range(3)]
+def test_result_does_not_depend_on_the_number_of_shards(small_gvae, small_catalogue):
+    targets, plan = {"gap_ev": [0.5, None]}, Plan(block_size=20)
+    whole = shard(small_gvae, small_catalogue, 80, 0, 1, targets, plan=plan)
+    parts = [shard(small_gvae, small_catalogue, 80, k, 3, targets, plan=plan) for k in range(3)]
     joined = [key for part in parts for key in part["stack_id"]]
     assert list(dict.fromkeys(joined)) == whole["stack_id"].tolist()
-    other = shard(small_gvae, small_catalogue, 80, 0, 1, targets, seed=12)
+    other = shard(small_gvae, small_catalogue, 80, 0, 1, targets, seed=12, plan=plan)
     assert set(other["stack_id"]) != set(whole["stack_id"])
+    larger = shard(small_gvae, small_catalogue, 80, 0, 1, targets, plan=Plan(block_size=40))
+    assert set(larger["stack_id"]) != set(whole["stack_id"])
 
 
 def test_elements_that_no_layer_holds(small_gvae, small_catalogue):
@@ -71,6 +74,59 @@ def test_samples_hold_the_elements_that_were_asked_for(small_gvae, small_catalog
     stacks = [Stack.from_json(s, small_catalogue.monolayers) for s in samples["specification"]]
     assert stacks and all("Se" in stack.species for stack in stacks)
     assert counts["without the elements asked for"] > 0
+
+
+@pytest.mark.parametrize("mode", ["prior", "aimed"])
+@pytest.mark.parametrize(
+    ("text", "layers"), [("WSe2/MoS2", {"MoSS", "WSeSe"}), ("MoWS4", {"MoSS", "WSS"})]
+)
+def test_samples_have_the_formula_that_was_asked_for(
+    small_gvae, small_catalogue, text, layers, mode
+):
+    samples = shard(
+        small_gvae, small_catalogue, 3, 0, 1, {},
+        plan=Plan(mode=mode, formula=StackFormula.parse(text)),
+    )  # fmt: skip
+    stacks = [Stack.from_json(s, small_catalogue.monolayers) for s in samples["specification"]]
+    assert len(stacks) == 3
+    for stack in stacks:
+        assert {layer.monolayer.name for layer in stack.layers} == layers
+
+
+@pytest.mark.parametrize(
+    ("text", "plan", "reason"),
+    [
+        ("MoS2/GaSe", {}, "no layer is GaSe"),
+        ("MoS2/WS2/MoS2", {}, "3 layers, where stacks have 2 to 2"),
+        ("MoS3", {}, "no 2 to 2 layers with 6 atoms at most add up to it"),
+        ("Mo2WS6", {}, "no 2 to 2 layers with 6 atoms at most add up to it"),
+        ("MoS2/WS2", {"substrate": "MoSeSe"}, "the lowest layer is to be another"),
+        ("MoS2/WS2", {"elements": frozenset({"Se"})}, "it has not all of samples.elements"),
+    ],
+)
+def test_formula_that_the_library_cannot_give(small_gvae, small_catalogue, text, plan, reason):
+    with pytest.raises(StructureError, match=f"samples.formula = '{text}'.*{reason}"):
+        shard(
+            small_gvae, small_catalogue, 3, 0, 1, {},
+            plan=Plan(formula=StackFormula.parse(text), **plan),
+        )  # fmt: skip
+
+
+def test_the_property_head_picks_better_from_more_latents(
+    small_gvae, small_catalogue, small_properties
+):
+    low = float(np.quantile(small_properties["gap_ev"], 0.8))
+    library = LibraryBatch.of(small_catalogue)
+
+    def expected(oversampling: int) -> float:
+        stacks, _ = sample_block(
+            small_gvae, small_catalogue, library, {"gap_ev": [low, None]}, LIMITS,
+            seed=4, block=0, size=8, plan=Plan(oversampling=oversampling),
+        )  # fmt: skip
+        latents = encode_stacks(small_gvae.model, StackData(stacks, small_catalogue), library)
+        return float(np.mean(small_gvae.expect(latents)["gap_ev"]))
+
+    assert expected(100) > expected(1)
 
 
 def test_samples_are_distinct_valid_and_flagged(small_gvae, small_catalogue, small_split):

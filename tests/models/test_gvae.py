@@ -16,6 +16,7 @@ from heteroforge.models.catalogue import Catalogue, StackCode, has_mirror_plane
 from heteroforge.models.gvae import GVAE, GVAESettings, LibraryBatch, StackData, _pick_layers
 from heteroforge.models.gvae_training import (
     best_labels,
+    encode_stacks,
     load_gvae,
     prepare_stacks,
     save_gvae,
@@ -147,6 +148,21 @@ def test_decoding_the_prior_gives_structures(small_gvae, small_catalogue):
         latents, encoded, small_catalogue, generator=np.random.default_rng(1)
     )
     assert drawn.codes == again.codes
+
+
+def test_tensors_are_made_on_the_device_of_the_model(small_gvae, small_catalogue, small_split):
+    library = LibraryBatch.of(small_catalogue)
+    data = StackData(small_split[1], small_catalogue)
+
+    def written():
+        latents = torch.from_numpy(encode_stacks(small_gvae.model, data, library))
+        encoded = small_gvae.model.encode_library(library)
+        return small_gvae.model.decode(latents, encoded, small_catalogue).codes
+
+    expected = written()
+    # What is made without saying where does not fit to the rest.
+    with torch.device("meta"):
+        assert written() == expected
 
 
 def test_monolayers_that_training_never_saw_can_be_picked(

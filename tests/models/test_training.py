@@ -8,7 +8,7 @@ from torch import nn
 from heteroforge.io import InputError
 from heteroforge.models.gvae_training import load_gvae
 from heteroforge.models.property_training import load_member
-from heteroforge.models.training import fingerprint, fit, load_model, save_model
+from heteroforge.models.training import fingerprint, fit, load_model, pick_device, save_model
 
 
 class Killed(Exception):
@@ -115,3 +115,12 @@ def test_weights_of_another_model_are_told_by_file(tmp_path, load):
     torch.save({"state": {"weight": torch.zeros(2)}}, path)
     with pytest.raises(InputError, match="model.pt: not a model of this kind"):
         load(path)
+
+
+def test_device_is_a_gpu_only_where_there_is_one(monkeypatch):
+    assert pick_device("cpu").type == "cpu"
+    for there, kind in ((True, "cuda"), (False, "cpu")):
+        monkeypatch.setattr("torch.cuda.is_available", lambda there=there: there)
+        assert pick_device("auto").type == kind
+    with pytest.raises(InputError, match="device = cuda: PyTorch sees no GPU here"):
+        pick_device("cuda")

@@ -93,7 +93,7 @@ def test_numbers_with_units_are_there(html):
         "Set aside: 1 of 5 materials (20 %)",
         "6 commensurate cells for 6 pairs",
         "a hit rate of 33 %",
-        "5.0 core-minutes of pw.x in the mean (at most 5.0), 10 % of it in runs that needed a remedy",
+        "5.0 core-minutes of pw.x in the mean (at most 5.0), 10 % of it in runs that needed",
         "6.7MaX",
         "The GNN beats every simpler predictor for 1 of 1 property (band gap)",
         "0.150",

@@ -68,6 +68,10 @@ def test_the_draw_is_from_what_samples_were_asked_for(enumerated, small_monolaye
     on_it = draw(enumerated, small_monolayers, 10_000, substrate=substrate)
     expected = sum(substrate in [layer.monolayer.name for layer in s.layers] for s in stacks)
     assert len(on_it) == expected < len(stacks)
+    formula = stacks[0].formula
+    of_it = draw(enumerated, small_monolayers, 10_000, formula=formula)["formula"]
+    either = {formula, "/".join(formula.split("/")[::-1])}
+    assert len(of_it) == sum(s.formula in either for s in stacks) < len(stacks)
 
 
 def test_the_draw_follows_from_its_seed_alone(enumerated, small_monolayers):

@@ -81,8 +81,9 @@ def check_configuration(config: Mapping, schema: Mapping, root: str | Path = "."
     Args:
         config: the merged configuration.
         schema: JSON schema. Besides the standard's keywords it may use `window` (a pair
-            [low, high] in order, null for an open end) and `element` (a chemical symbol);
-            `expected` is the text of the message where the keywords say too little.
+            [low, high] in order, null for an open end), `element` (a chemical symbol) and
+            `formula` (of a stack); `expected` is the text of the message where the keywords say
+            too little.
         root: folder that relative paths start from.
 
     Raises:
@@ -93,6 +94,7 @@ def check_configuration(config: Mapping, schema: Mapping, root: str | Path = "."
     if faults:
         raise ConfigurationError(_message(faults[0], schema))
     _check_latent(config)
+    _check_samples(config)
     _check_files(config, Path(root))
 
 
@@ -116,8 +118,21 @@ def _check_element(_validator, wanted, value, schema) -> Iterator[ValidationErro
         yield ValidationError(schema["expected"])
 
 
+def _check_formula(_validator, wanted, value, schema) -> Iterator[ValidationError]:
+    if wanted and isinstance(value, str):
+        # Imported here: other campaigns do without.
+        from heteroforge.structures import StructureError
+        from heteroforge.structures.formula import StackFormula
+
+        try:
+            StackFormula.parse(value)
+        except StructureError:
+            yield ValidationError(schema["expected"])
+
+
 _VALIDATOR = validators.extend(
-    Draft202012Validator, {"window": _check_window, "element": _check_element}
+    Draft202012Validator,
+    {"window": _check_window, "element": _check_element, "formula": _check_formula},
 )
 
 
@@ -142,7 +157,7 @@ def _message(fault: ValidationError, schema: Mapping) -> str:
         missing = [name for name in fault.validator_value if name not in fault.instance]
         name = f"{key}.{missing[0]}" if key else missing[0]
         return f"{name}: missing; expected {_expected(fault.schema['properties'][missing[0]])}"
-    own = fault.validator in ("window", "element")
+    own = fault.validator in ("window", "element", "formula")
     expected = fault.message if own else _expected(_resolve(fault.schema, schema))
     return f"{key or 'configuration'} = {_show(fault.instance)}: expected {expected}"
 
@@ -215,6 +230,22 @@ def _check_latent(config: Mapping) -> None:
     if given < least:
         raise ConfigurationError(
             f"gvae.latent_dimensions = {given}: expected at least {least} for {most} layers"
+        )
+
+
+def _check_samples(config: Mapping) -> None:
+    """What samples are asked for together; what the library must have is told before sampling."""
+    samples, (fewest, most) = config["samples"], config["stacks"]["number_of_layers"]
+    formula = samples["formula"]
+    if formula and "/" in formula and not fewest <= formula.count("/") + 1 <= most:
+        raise ConfigurationError(
+            f"samples.formula = {_show(formula)}: expected {fewest} to {most} layers, as "
+            "stacks.number_of_layers says"
+        )
+    if samples["defects"]["number"] and samples["substrate"] and fewest == 1:
+        raise ConfigurationError(
+            f"stacks.number_of_layers = {_show([fewest, most])}: expected two layers at least, one "
+            "with defects (samples.defects) on samples.substrate"
         )
 
 

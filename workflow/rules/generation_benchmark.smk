@@ -61,6 +61,7 @@ rule train_benchmark_gvae:
     params:
         gvae=config["gvae"],
         seed=config["seed"],
+        device=config["device"],
         # Not an output: Snakemake would remove it when the job is killed.
         checkpoint=f"{GENERATION_BENCHMARK}/checkpoint.pt",
     message:

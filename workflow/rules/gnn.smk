@@ -31,6 +31,7 @@ rule train_gnn_member:
     params:
         gnn=config["gnn"],
         seed=config["seed"],
+        device=config["device"],
         # Not an output: Snakemake would remove it when the job is killed.
         checkpoint=f"{GNN}/checkpoint_{{member}}.pt",
     message:

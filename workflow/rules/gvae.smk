@@ -39,6 +39,7 @@ rule train_gvae:
         samples=PROPOSED,
         elements=ELEMENTS,
         seed=config["seed"],
+        device=config["device"],
         # Not an output: Snakemake would remove it when the job is killed.
         checkpoint=f"{GVAE}/checkpoint.pt",
     message:

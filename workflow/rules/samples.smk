@@ -39,6 +39,7 @@ rule sample_stacks:
         alignment=config["screening"]["alignment"],
         mismatch_percent=config["screening"]["maximum_mismatch_percent"],
         seed=config["seed"],
+        device=config["device"],
     message:
         "Sampling stacks, shard {wildcards.shard}."
     script:

@@ -67,7 +67,9 @@ rule screen_stacks:
         },
         control_slots=config["dft"]["control_slots"],
         slides=config["dft"]["registries"],
-        samples={key: config["samples"][key] for key in ("elements", "substrate")},
+        samples={
+            key: config["samples"][key] for key in ("elements", "substrate", "formula")
+        },
         refined=config["screening"]["refined"],
         alignment=config["screening"]["alignment"],
         targets=config["targets"],

@@ -14,7 +14,9 @@ from heteroforge.generation import (
 from heteroforge.io import log_to, read_table, write_table
 from heteroforge.models.catalogue import Catalogue
 from heteroforge.models.gvae_training import load_gvae
+from heteroforge.models.training import pick_device
 from heteroforge.sources import read_library
+from heteroforge.structures.formula import StackFormula
 
 log_to(snakemake.log[0])
 torch.set_num_threads(snakemake.threads)
@@ -34,12 +36,15 @@ plan = Plan(
     temperature=number["temperature"],
     substrate=number["substrate"] or "",
     elements=frozenset(number["elements"]),
+    formula=StackFormula.parse(number["formula"]) if number["formula"] else None,
+    oversampling=number["oversampling"],
+    block_size=number["block_size"],
     alignment=snakemake.params.alignment,
     mismatch_percent=snakemake.params.mismatch_percent,
     new=frozenset(new),
 )
 samples, counts = sample_shard(
-    load_gvae(snakemake.input.model),
+    load_gvae(snakemake.input.model).to(pick_device(snakemake.params.device)),
     catalogue,
     snakemake.params.targets,
     Limits(

@@ -26,6 +26,7 @@ control = draw_control(
     elements=snakemake.params.samples["elements"],
     substrate=snakemake.params.samples["substrate"] or "",
     slides=snakemake.params.slides,
+    formula=snakemake.params.samples["formula"],
     **snakemake.params.limits,
 )
 screened = screen(

@@ -8,6 +8,7 @@ import torch
 from heteroforge.evaluation.benchmark_sets import read_set
 from heteroforge.io import log_to, write_table
 from heteroforge.models.gvae_training import save_gvae, train_gvae
+from heteroforge.models.training import pick_device
 from heteroforge.report.figures import gvae_history_figure, save
 
 MOST_VALIDATED = 1000  # as one batch, each epoch
@@ -23,7 +24,7 @@ trained = train_gvae(
     number_of_layers=(2, 2),
     seed=snakemake.params.seed,
     checkpoint=snakemake.params.checkpoint,
-    device="cuda" if torch.cuda.is_available() else "cpu",
+    device=pick_device(snakemake.params.device),
     **snakemake.params.gvae,
 )
 save_gvae(snakemake.output.model, trained)

@@ -6,6 +6,7 @@ import torch
 
 from heteroforge.io import log_to
 from heteroforge.models.property_training import PropertyData, save_member, train_member
+from heteroforge.models.training import pick_device
 from heteroforge.sources import read_library
 
 log_to(snakemake.log[0])
@@ -23,7 +24,7 @@ model, content = train_member(
     batch_size=settings["batch_size"],
     learning_rate=settings["learning_rate"],
     checkpoint=snakemake.params.checkpoint,
-    device="cuda" if torch.cuda.is_available() else "cpu",
+    device=pick_device(snakemake.params.device),
 )
 save_member(snakemake.output.model, model, content)
 Path(snakemake.params.checkpoint).unlink(missing_ok=True)

@@ -11,6 +11,7 @@ from heteroforge.generation import propose_defects, propose_monolayers
 from heteroforge.io import log_to, provenance, read_table, write_json, write_table
 from heteroforge.models.catalogue import Catalogue
 from heteroforge.models.gvae_training import best_labels, prepare_stacks, save_gvae, train_gvae
+from heteroforge.models.training import pick_device
 from heteroforge.report.figures import gvae_history_figure, save
 from heteroforge.screening.objectives import expected_alignment
 from heteroforge.sources import read_library
@@ -51,7 +52,7 @@ trained = train_gvae(
     alignments=[expected_alignment(stack, library.table) for stack in parts["train"]],
     seed=snakemake.params.seed,
     checkpoint=snakemake.params.checkpoint,
-    device="cuda" if torch.cuda.is_available() else "cpu",
+    device=pick_device(snakemake.params.device),
     **settings,
 )
 save_gvae(snakemake.output.model, trained)

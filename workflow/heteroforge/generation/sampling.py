@@ -23,6 +23,7 @@ from heteroforge.models.gvae_training import TrainedGVAE, encode_stacks
 from heteroforge.models.windows import property_window, window_probability
 from heteroforge.structures import Layer, Monolayer, Stack, StructureError
 from heteroforge.structures.build import layer_sites
+from heteroforge.structures.formula import StackFormula
 from heteroforge.structures.matching import nearest_registry, turn_between
 from heteroforge.structures.plane import cell_from_parameters, minimum_image_distances
 
@@ -40,7 +41,7 @@ __all__ = [
 ]
 
 BLOCK_SIZE = 250
-# Latents drawn per stack wanted: what the property head chooses from.
+# Latents drawn per stack wanted, of which the property head keeps some, and decoded at most.
 OVERSAMPLING = 4
 LEAST_DRAWN = 128
 MOST_ROUNDS = 12
@@ -78,6 +79,11 @@ class Plan:
         alignment: `I`, `II` or `any`, of the bands, that the conditional generator is asked for.
         mismatch_percent: largest strain that it is asked for; whatever comes, `Limits` decide.
         new: monolayers of the catalogue that the library lacks.
+        formula: that every sample has; None: any.
+        oversampling: latents drawn per stack wanted, from which the property head picks, in modes
+            that aim.
+        block_size: samples per block. A block has the seed (campaign seed, block), so another size
+            gives other samples.
     """
 
     mode: str = "aimed"
@@ -89,9 +95,24 @@ class Plan:
     alignment: str = "any"
     mismatch_percent: float | None = None
     new: frozenset[str] = frozenset()
+    formula: StackFormula | None = None
+    oversampling: int = OVERSAMPLING
+    block_size: int = BLOCK_SIZE
+
+    @property
+    def all_elements(self) -> frozenset[str]:
+        """Elements that every sample holds, those of its formula among them."""
+        return self.elements | (self.formula.elements if self.formula else frozenset())
+
+    def number_of_layers(self, limits: Limits) -> tuple[int, int]:
+        """Fewest and most layers of a sample."""
+        most = limits.number_of_layers
+        return self.formula.number_of_layers(*most) if self.formula else most
 
 
-def block_range(number: int, shard: int, shards: int) -> list[tuple[int, int]]:
+def block_range(
+    number: int, shard: int, shards: int, block_size: int = BLOCK_SIZE
+) -> list[tuple[int, int]]:
     """Blocks (index, size) of one shard; all shards together make `number` samples.
 
     Raises:
@@ -100,8 +121,8 @@ def block_range(number: int, shard: int, shards: int) -> list[tuple[int, int]]:
     if not 0 <= shard < shards:
         raise ValueError(f"shard {shard}: expected 0 to {shards - 1}")
     blocks = [
-        (index, min(BLOCK_SIZE, number - start))
-        for index, start in enumerate(range(0, number, BLOCK_SIZE))
+        (index, min(block_size, number - start))
+        for index, start in enumerate(range(0, number, block_size))
     ]
     edges = np.round(np.linspace(0, len(blocks), shards + 1)).astype(int)
     return blocks[edges[shard] : edges[shard + 1]]
@@ -147,10 +168,13 @@ def latents_of(
 
     Raises:
         StructureError: a seed is not made of the library, or has more layers than the model; no
-            monolayer holds an element that every sample shall hold.
+            monolayer holds an element that every sample shall hold; no stack of the library has the
+            formula; a substrate leaves no place for a layer with defects.
         ValueError: the plan asks for what the model has not.
     """
     known = {symbol for layer in catalogue.monolayers.values() for symbol in layer.species}
+    if plan.formula:
+        _check_formula(catalogue, plan, limits)
     if not plan.elements <= known:
         raise StructureError(
             f"samples.elements: no monolayer of the library holds "
@@ -166,7 +190,7 @@ def latents_of(
                 )
         data = StackData(plan.seeds, catalogue, maximum_layers=layers)
         seeds = encode_stacks(trained.model, data, library)
-    fewest, most = limits.number_of_layers
+    fewest, most = plan.number_of_layers(limits)
     asked = dict(targets)
     if plan.mismatch_percent is not None:
         asked["mismatch_percent"] = (None, plan.mismatch_percent)
@@ -176,7 +200,7 @@ def latents_of(
         mode=plan.mode,
         weights=_probability(trained, trained.latents, targets) + 1e-3,
         traits=trained.traits.wanted(
-            fewest if fewest == most else 0, plan.alignment, plan.elements
+            fewest if fewest == most else 0, plan.alignment, plan.all_elements
         ),
         seeds=seeds,
         radius=plan.radius,
@@ -200,9 +224,9 @@ def sample_block(
     """Distinct valid stacks of one block.
 
     Args:
-        trained: the generative model.
+        trained: the generative model, on the device that it works on.
         catalogue: the library to pick from; may hold monolayers that training never saw.
-        library: the catalogue as tensors.
+        library: the catalogue as tensors, on the same device.
         targets: windows of properties; those the head does not know are left to the screen.
         limits: hard limits.
         seed, block: together the seed of this block.
@@ -215,11 +239,13 @@ def sample_block(
     """
     plan = plan or Plan()
     generator = np.random.default_rng(np.random.SeedSequence([seed, block]))
+    device = trained.device
     with torch.no_grad():
         encoded = trained.model.encode_library(library)
     if latents is None:
         latents = latents_of(trained, catalogue, library, targets, limits, plan)
-    allowed = _allowed_entries(catalogue, plan)
+    allowed = _allowed_entries(catalogue, plan, limits)
+    number_of_layers = plan.number_of_layers(limits)
     stacks: dict[str, Stack] = {}
     counts: Counter = Counter()
     aimed = plan.mode not in ("prior", "density")
@@ -227,24 +253,29 @@ def sample_block(
         wanted = size - len(stacks)
         if wanted <= 0:
             break
-        most = OVERSAMPLING * max(wanted, 32)
-        if not aimed:
+        decoded_at_most = OVERSAMPLING * max(wanted, 32)
+        if aimed:
+            most = plan.oversampling * max(wanted, 32)
+        else:
             # No more than it takes as far as is known: what is decoded in excess is thrown away.
             needed = wanted * counts["decoded"] / max(len(stacks), 1) if stacks else wanted
-            most = min(most, max(int(needed), LEAST_DRAWN))
+            most = min(decoded_at_most, max(int(needed), LEAST_DRAWN))
         drawn = latents.draw(generator, most)
         if aimed:
             chance = _probability(trained, drawn, targets)
             # Rejection: a latent is kept as often as it is expected to hit, so that the samples
             # spread over all that hits and do not crowd at the surest.
-            kept = generator.random(len(drawn)) < chance / max(chance.max(), 1e-12)
+            kept = np.flatnonzero(generator.random(len(drawn)) < chance / max(chance.max(), 1e-12))
+            if len(kept) > decoded_at_most:
+                # More than it takes: the likeliest of them, and these first.
+                kept = kept[np.argsort(-chance[kept], kind="stable")[:decoded_at_most]]
+            counts["aimed elsewhere"] += len(drawn) - len(kept)
             drawn = drawn[kept]
-            counts["aimed elsewhere"] += int((~kept).sum())
         decoded = trained.model.decode(
-            torch.from_numpy(drawn.astype(np.float32)),
+            torch.from_numpy(drawn.astype(np.float32)).to(device),
             encoded,
             catalogue,
-            number_of_layers=limits.number_of_layers,
+            number_of_layers=number_of_layers,
             allowed=allowed,
         )
         for code in decoded.codes:
@@ -264,6 +295,8 @@ def sample_block(
             fault = validity(stack, limits)
             if not fault and plan.elements and not plan.elements <= set(stack.species):
                 fault = "without the elements asked for"
+            if not fault and plan.formula and not plan.formula.is_of(stack):
+                fault = "of another formula"
             if fault:
                 counts[fault] += 1
                 continue
@@ -277,12 +310,14 @@ def sample_block(
     return list(stacks.values()), counts
 
 
-def _allowed_entries(catalogue: Catalogue, plan: Plan) -> dict[int, list[int]]:
-    """By layer the entries that it is picked from: a substrate, and a layer with defects.
+def _allowed_entries(catalogue: Catalogue, plan: Plan, limits: Limits) -> dict[int, list[int]]:
+    """By layer the entries that it is picked from: a substrate, defects, layers of a formula.
 
     Raises:
-        StructureError: the substrate is not in the library.
+        StructureError: the substrate is not in the library, or leaves no place for a layer with
+            defects.
     """
+    fewest, most = plan.number_of_layers(limits)
 
     def entries_of(names: Collection[str]) -> list[int]:
         return [i for i, (name, _) in enumerate(catalogue.entries) if name in names]
@@ -294,8 +329,42 @@ def _allowed_entries(catalogue: Catalogue, plan: Plan) -> dict[int, list[int]]:
             raise StructureError(f"substrate {plan.substrate!r} is not in the library")
     # Left to itself the decoder picks a layer that no training stack held too seldom.
     if catalogue.defective and plan.substrate not in catalogue.defective:
+        if len(allowed) >= fewest:
+            raise StructureError(
+                f"samples.defects on the substrate {plan.substrate!r}: expected two layers at "
+                f"least, not stacks.number_of_layers = [{fewest}, {most}]"
+            )
         allowed[len(allowed)] = entries_of(catalogue.defective)
+    if plan.formula:
+        of_formula = {
+            i
+            for i, (name, _) in enumerate(catalogue.entries)
+            if plan.formula.allows(catalogue.perfect(i)[0], catalogue.monolayers[name])
+        }
+        for layer in range(most):
+            among = allowed.get(layer, range(len(catalogue)))
+            allowed[layer] = [i for i in among if i in of_formula]
     return allowed
+
+
+def _check_formula(catalogue: Catalogue, plan: Plan, limits: Limits) -> None:
+    """Raise a StructureError where no stack of the library has the formula asked for."""
+    layers = dict(catalogue.monolayers)
+    if plan.formula.layers:  # which are told without their defects
+        layers = {n: m for n, m in layers.items() if n not in catalogue.defective}
+    lowest = None
+    if plan.substrate:
+        lowest = [layers[plan.substrate]] if plan.substrate in layers else []
+    fault = plan.formula.fault(
+        layers.values(), limits.number_of_layers, limits.maximum_atoms, lowest
+    )
+    if not fault and not plan.elements <= plan.formula.elements:
+        fault = "it has not all of samples.elements"
+    if fault:
+        raise StructureError(
+            f"samples.formula = {plan.formula.text!r}: expected one that stacks of the library "
+            f"can have: {fault}"
+        )
 
 
 def sample_shard(
@@ -325,11 +394,11 @@ def sample_shard(
         `number_of_defects` (in the cell); and the counts of all blocks.
     """
     plan = plan or Plan()
-    library = LibraryBatch.of(catalogue)
+    library = LibraryBatch.of(catalogue, trained.device)
     latents = latents_of(trained, catalogue, library, targets, limits, plan)
     found: dict[str, Stack] = {}
     counts: Counter = Counter()
-    blocks = block_range(number, shard, shards)
+    blocks = block_range(number, shard, shards, plan.block_size)
     for block, size in tqdm(blocks, unit=" blocks", mininterval=5, disable=not progress):
         stacks, block_counts = sample_block(
             trained, catalogue, library, targets, limits, seed=seed, block=block, size=size,

@@ -526,7 +526,8 @@ class GVAE(nn.Module):
             score[missing] = -1e9
             chosen = _pick(score, generator, temperature)
             matches[rows, i] = chosen
-            taken = features[torch.arange(len(rows)), torch.from_numpy(chosen)]
+            picked = torch.from_numpy(chosen).to(latent.device)
+            taken = features[torch.arange(len(rows), device=latent.device), picked]
             outputs[rows, i] = (
                 self.interface_head(torch.cat([context, taken], dim=-1)).cpu().numpy()
             )

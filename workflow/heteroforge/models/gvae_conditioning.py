@@ -185,14 +185,14 @@ class ConditionalGenerator(nn.Module):
             generator: of the noise.
         """
         noise = generator.standard_normal((number, NOISE_DIMENSIONS)).astype(np.float32)
-        window, request = (
-            torch.from_numpy(np.asarray(part, dtype=np.float32)) for part in (windows, traits)
+        noise, window, request = (
+            torch.from_numpy(np.asarray(part, dtype=np.float32)).to(self.middle.device)
+            for part in (noise, windows, traits)
         )
-        return self(
-            torch.from_numpy(noise),
-            window.expand(number, *window.shape),
-            request.expand(number, len(request)),
-        ).numpy()
+        drawn = self(
+            noise, window.expand(number, *window.shape), request.expand(number, len(request))
+        )
+        return drawn.cpu().numpy()
 
 
 def standard_windows(

@@ -72,11 +72,23 @@ class TrainedGVAE:
     def properties(self) -> tuple[str, ...]:
         return self.model.settings.properties
 
+    @property
+    def device(self) -> torch.device:
+        """Where the network is, and so works."""
+        return next(self.model.parameters()).device
+
+    def to(self, device: torch.device | str) -> TrainedGVAE:
+        """Move the networks to a device; what goes in and comes out of them stays in numpy."""
+        self.model.to(device)
+        if self.conditional is not None:
+            self.conditional.to(device)
+        return self
+
     @torch.no_grad()
     def expect(self, latents: np.ndarray) -> dict[str, np.ndarray]:
         """What the property head expects of latents (n, latent), per property (n)."""
-        inputs = torch.from_numpy(np.asarray(latents, dtype=np.float32))
-        values = self.model.property_head(inputs).numpy()[:, : len(self.properties)]
+        inputs = torch.from_numpy(np.asarray(latents, dtype=np.float32)).to(self.device)
+        values = self.model.property_head(inputs).cpu().numpy()[:, : len(self.properties)]
         values = values * self.property_scale + self.property_middle
         return dict(zip(self.properties, values.T, strict=True))
 
@@ -282,13 +294,14 @@ def train_gvae(
 def encode_stacks(
     model: GVAE, data: StackData, library: LibraryBatch, batch_size: int = 512
 ) -> np.ndarray:
-    """Posterior means (n, latent)."""
+    """Posterior means (n, latent); the library is on the model's device."""
     model.eval()
+    device = next(model.parameters()).device
     encoded = model.encode_library(library)
     parts = []
     for start in range(0, len(data), batch_size):
         rows = np.arange(start, min(start + batch_size, len(data)))
-        parts.append(model.encode(data.batch(rows), encoded)[0].numpy())
+        parts.append(model.encode(data.batch(rows, device), encoded)[0].cpu().numpy())
     return np.concatenate(parts)
 
 

@@ -26,6 +26,7 @@ __all__ = [
     "half_state",
     "load_model",
     "of_this_kind",
+    "pick_device",
     "round_to_half",
     "save_model",
     "seed_everything",
@@ -39,6 +40,19 @@ class History:
     rows: list[dict] = field(default_factory=list)
     best_epoch: int = -1
     stopped_early: bool = False
+
+
+def pick_device(name: str) -> torch.device:
+    """The device that networks work on: `auto` takes a GPU where there is one.
+
+    Raises:
+        InputError: `cuda` where PyTorch sees no GPU.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InputError("device = cuda: PyTorch sees no GPU here; expected auto or cpu")
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
 
 
 def seed_everything(*seeds: int) -> np.random.Generator:

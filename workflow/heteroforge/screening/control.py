@@ -10,6 +10,7 @@ import pandas as pd
 from heteroforge.models.property_training import pair_of
 from heteroforge.screening.selection import constraint_faults
 from heteroforge.structures import Monolayer, Stack
+from heteroforge.structures.formula import StackFormula
 from heteroforge.structures.matching import other_registries
 
 __all__ = ["add_control", "draw_control"]
@@ -27,6 +28,7 @@ def draw_control(
     elements_excluded: Collection[str] = (),
     elements: Collection[str] = (),
     substrate: str = "",
+    formula: str | None = None,
     slides: bool,
     seed: int,
 ) -> pd.DataFrame:
@@ -47,6 +49,7 @@ def draw_control(
         maximum_atoms, maximum_mismatch_percent, minimum_materials, elements_excluded: limits.
         elements: that samples were asked to hold.
         substrate: monolayer that samples were asked to lie on; empty: any.
+        formula: that samples were asked to have, as `StackFormula.parse` reads it; None: any.
         slides: whether layers slide into their lowest registry before DFT (`dft.registries`).
         seed: of the draw.
 
@@ -67,9 +70,13 @@ def draw_control(
         elements_excluded,
     )
     wanted = set(elements)
+    of_formula = StackFormula.parse(formula) if formula else None
     inside = np.flatnonzero(
         [
-            fault == "" and wanted <= set(stack.species) and _lies_on(stack, substrate)
+            fault == ""
+            and wanted <= set(stack.species)
+            and _lies_on(stack, substrate)
+            and (of_formula is None or of_formula.is_of(stack))
             for fault, stack in zip(faults, stacks, strict=True)
         ]
     )
