@@ -43,10 +43,11 @@ status:
 	@[ -x .venv/bin/snakemake ] || { echo "nothing is set up here yet: make setup" >&2; exit 1; }
 	@snakemake --cores 1 --quiet all --nolock status $(ARGS)
 
+# Two processes, of one thread each, share the files of tests; ARGS="-n 8" makes more of them.
 test: setup
 	@bash workflow/setup/install_browser.sh
 	ruff check .
 	ruff format --check .
 	snakefmt --check Snakefile workflow/rules
 	snakemake --lint
-	pytest -q $(ARGS)
+	OMP_NUM_THREADS=1 pytest -q -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)

@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,18 @@ from heteroforge.models.gvae_training import train_gvae
 from heteroforge.structures import Monolayer
 from heteroforge.structures.enumeration import enumerate_matches, match_table
 from heteroforge.structures.matching import Match, enumerate_registries, stack_from_match
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with the longest tests first: processes that share the files end at about one time."""
+
+    def weight(item: pytest.Item) -> int:
+        return sum(item.get_closest_marker(name) is not None for name in ("pw", "slow"))
+
+    heaviest: dict[Path, int] = {}
+    for item in items:
+        heaviest[item.path] = max(heaviest.get(item.path, 0), weight(item))
+    items.sort(key=lambda item: -heaviest[item.path])
 
 
 def trilayer(metal: str, bottom: str, top: str, a: float, thickness: float) -> Monolayer:
