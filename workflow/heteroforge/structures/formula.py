@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from math import gcd
+from textwrap import shorten
 
 from ase.data import atomic_numbers
 from ase.formula import Formula
@@ -16,6 +17,7 @@ from heteroforge.structures.stack import Stack
 
 __all__ = ["StackFormula"]
 
+LISTED = 300  # characters of the list of layers in a message
 Counts = frozenset[tuple[str, int]]
 
 
@@ -98,7 +100,8 @@ class StackFormula:
             names = self.text.split("/")
             for name, wanted in zip(names, self.layers, strict=True):
                 if wanted not in known:
-                    return f"no layer is {name.strip()}"
+                    there = ", ".join(sorted({layer.formula for layer in layers}))
+                    return f"no layer is {name.strip()}; there are {shorten(there, LISTED)}"
             if not any(_reduced(layer.species) in self.layers for layer in lowest):
                 return "the lowest layer is to be another"
             return ""
