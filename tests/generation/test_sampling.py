@@ -97,9 +97,9 @@ def test_samples_have_the_formula_that_was_asked_for(
     ("text", "plan", "reason"),
     [
         ("MoS2/GaSe", {}, "no layer is GaSe"),
-        ("MoS2/WS2/MoS2", {}, "3 layers, where stacks have 2 to 2"),
-        ("MoS3", {}, "no 2 to 2 layers with 6 atoms at most add up to it"),
-        ("Mo2WS6", {}, "no 2 to 2 layers with 6 atoms at most add up to it"),
+        ("MoS2/WS2/MoS2", {}, "3 layers, where stacks have 2"),
+        ("MoS3", {}, "no 2 layers with 6 atoms at most add up to it"),
+        ("Mo2WS6", {}, "no 2 layers with 6 atoms at most add up to it"),
         ("MoS2/WS2", {"substrate": "MoSeSe"}, "the lowest layer is to be another"),
         ("MoS2/WS2", {"elements": frozenset({"Se"})}, "it has not all of samples.elements"),
     ],

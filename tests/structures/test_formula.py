@@ -39,7 +39,7 @@ def test_the_whole_counts_defects_and_layers_do_not(layers):
     assert is_of("MoS2/WS2", doped) and is_of("MoW3S8", doped) and not is_of("MoWS4", doped)
 
 
-@pytest.mark.parametrize("text", ["", "MoS2/", "Qq2", "MoS2 on WS2", "mos2", "X2"])
+@pytest.mark.parametrize("text", ["", "MoS2/", "Qq2", "MoS2 on WS2", "MoS2+WS2", "mos2", "X2"])
 def test_no_formula(text):
     with pytest.raises(StructureError, match="expected layers such as MoS2/WSe2"):
         StackFormula.parse(text)

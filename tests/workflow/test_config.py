@@ -90,15 +90,6 @@ def test_photocatalyst_straddles_both_redox_levels_of_water_from_ph_0_to_7():
         ({"samples": {"formula": "MoS2/WS2/MoS2"}}, "samples.formula", "MoS2/WS2", "2 to 2 layers"),
         ({"samples": {"oversampling": 0}}, "samples.oversampling", "0", "an integer ≥ 1"),
         ({"device": "gpu"}, "device", "gpu", "auto, cpu or cuda"),
-        (
-            {
-                "stacks": {"number_of_layers": [1, 2]},
-                "samples": {"substrate": "MoS2", "defects": {"number": 3}},
-            },
-            "stacks.number_of_layers",
-            "[1, 2]",
-            "two layers at least",
-        ),
         ({"campaign": "../elsewhere"}, "campaign", "../elsewhere", "letters, digits"),
         ({"campaign": "a/b"}, "campaign", "a/b", "letters, digits"),
         ({"library": {"source": "c3db"}}, "library.source", "c3db", "one of bundled, folder"),

@@ -234,18 +234,12 @@ def _check_latent(config: Mapping) -> None:
 
 
 def _check_samples(config: Mapping) -> None:
-    """What samples are asked for together; what the library must have is told before sampling."""
-    samples, (fewest, most) = config["samples"], config["stacks"]["number_of_layers"]
-    formula = samples["formula"]
+    """A formula of layers must fit their number; sampling tells what the library can give."""
+    formula, (fewest, most) = config["samples"]["formula"], config["stacks"]["number_of_layers"]
     if formula and "/" in formula and not fewest <= formula.count("/") + 1 <= most:
         raise ConfigurationError(
             f"samples.formula = {_show(formula)}: expected {fewest} to {most} layers, as "
             "stacks.number_of_layers says"
-        )
-    if samples["defects"]["number"] and samples["substrate"] and fewest == 1:
-        raise ConfigurationError(
-            f"stacks.number_of_layers = {_show([fewest, most])}: expected two layers at least, one "
-            "with defects (samples.defects) on samples.substrate"
         )
 
 

@@ -326,7 +326,12 @@ class Catalogue:
             if i == 0:
                 supercells = [match.supercell_bottom, match.supercell_top]
             else:
-                form, top = _onto(supercells[-1], match.supercell_bottom, match.supercell_top)
+                onto = _onto(supercells[-1], match.supercell_bottom, match.supercell_top)
+                if onto is None:
+                    raise StructureError(
+                        f"no shared cell within {LARGEST_MULTIPLE} times the lower layers' cell"
+                    )
+                form, top = onto
                 supercells = [_product(form, supercell) for supercell in supercells] + [top]
             own = None if at_contact else self.gap_a(lower, upper) + code.gap_excess_a[i]
             gaps.append(own)
@@ -359,7 +364,7 @@ def _relation(bottom: Sequence, top: Sequence) -> np.ndarray:
 
 
 @lru_cache(maxsize=20000)
-def _onto(last: tuple, bottom: tuple, top: tuple) -> tuple[tuple, tuple]:
+def _onto(last: tuple, bottom: tuple, top: tuple) -> tuple[tuple, tuple] | None:
     """How a further layer goes onto a stack whose last layer has the supercell `last`.
 
     The cell grows by the smallest multiple that makes the new layer's supercell integer.
@@ -369,10 +374,8 @@ def _onto(last: tuple, bottom: tuple, top: tuple) -> tuple[tuple, tuple]:
         bottom, top: supercells of the match of the last layer and the new one.
 
     Returns:
-        What all supercells are multiplied by from the left, and the new layer's supercell.
-
-    Raises:
-        StructureError: no small multiple does.
+        What all supercells are multiplied by from the left, and the new layer's supercell; None
+        where no small multiple does.
     """
     relation = _relation(bottom, top)
     for multiple in range(1, LARGEST_MULTIPLE + 1):
@@ -385,4 +388,4 @@ def _onto(last: tuple, bottom: tuple, top: tuple) -> tuple[tuple, tuple]:
                 new = form @ np.array(last) @ relation
                 if np.abs(new - np.round(new)).max() < 1e-6:
                     return integer_rows(form), integer_rows(np.round(new))
-    raise StructureError(f"no shared cell within {LARGEST_MULTIPLE} times the lower layers' cell")
+    return None

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from math import gcd
+from textwrap import shorten
 
 from ase.data import atomic_numbers
 from ase.formula import Formula
@@ -15,6 +17,7 @@ from heteroforge.structures.stack import Stack
 
 __all__ = ["StackFormula"]
 
+LISTED = 300  # characters of the list of layers in a message
 Counts = frozenset[tuple[str, int]]
 
 
@@ -89,20 +92,22 @@ class StackFormula:
         layers = list(layers)
         lowest = layers if lowest is None else list(lowest)
         fewest, most = number_of_layers
+        span = str(most) if fewest == most else f"{fewest} to {most}"
         if self.layers:
             if not fewest <= len(self.layers) <= most:
-                return f"{len(self.layers)} layers, where stacks have {fewest} to {most}"
+                return f"{len(self.layers)} layers, where stacks have {span}"
             known = {_reduced(layer.species) for layer in layers}
             names = self.text.split("/")
             for name, wanted in zip(names, self.layers, strict=True):
                 if wanted not in known:
-                    return f"no layer is {name.strip()}"
+                    there = ", ".join(sorted({layer.formula for layer in layers}))
+                    return f"no layer is {name.strip()}; there are {shorten(there, LISTED)}"
             if not any(_reduced(layer.species) in self.layers for layer in lowest):
                 return "the lowest layer is to be another"
             return ""
         if self._adds_up(layers, lowest, fewest, most, maximum_atoms):
             return ""
-        return f"no {fewest} to {most} layers with {maximum_atoms} atoms at most add up to it"
+        return f"no {span} layers with {maximum_atoms} atoms at most add up to it"
 
     def _adds_up(self, layers, lowest, fewest: int, most: int, maximum_atoms: int) -> bool:
         """Whether whole numbers of cells of so many layers have the formula together."""
@@ -144,10 +149,11 @@ class StackFormula:
 
 
 def _parsed(part: str, text: str) -> Counts:
-    try:
-        counts = Formula(part).count()
-    except ValueError:
-        counts = {}
+    counts = {}
+    # ASE reads sums of molecules, too.
+    if part.replace("(", "").replace(")", "").isalnum():
+        with contextlib.suppress(ValueError):
+            counts = Formula(part).count()
     if not counts or any(symbol not in atomic_numbers or symbol == "X" for symbol in counts):
         raise StructureError(
             f"formula {text!r}: expected layers such as MoS2/WSe2, or a whole such as MoWS4"
