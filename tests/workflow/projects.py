@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 COPIED = ("Snakefile", "config", "envs", "slurm", "workflow")
 
 # Numbers of `rough` mean nothing; every step of a verification runs in seconds. Those of `coarse`
-# are right to some tenths of an eV, some hundredths of an Å and some meV/Å².
+# are of the right size: `test_campaign.py` says within which bounds.
 PROTOCOLS = """
 coarse:
   description: a verification in a minute or two, for tests of the workflow
