@@ -5,7 +5,7 @@ import pytest
 from ase.build import make_supercell
 
 from heteroforge.dft.calculations import Calculator, cell_for_truncation, with_height
-from heteroforge.dft.protocols import Protocol, Pseudopotentials, k_mesh
+from heteroforge.dft.protocols import Protocol, Pseudopotentials, k_mesh, unfolded_mesh
 from heteroforge.dft.prototypes import starting_structure
 from heteroforge.dft.running import Launcher
 from heteroforge.dft.verification import (
@@ -42,6 +42,7 @@ class _Calculator:
     )
     pseudopotentials: object = field(default_factory=_Pseudopotentials)
     attempts: list = field(default_factory=list)
+    meshes: list = field(default_factory=list)
 
     def mesh(self, atoms):
         return k_mesh(atoms.cell.array[:2, :2], self.protocol.k_spacing_per_a)
@@ -49,8 +50,9 @@ class _Calculator:
     def folded_points(self, atoms):
         return np.zeros((0, 3))
 
-    def relax(self, atoms):
+    def relax(self, atoms, mesh=None):
         self.computed.append(atoms)
+        self.meshes.append(mesh or self.mesh(atoms))
         self.attempts.append({"step": "relax", "seconds": 1.0})
         return _Result(atoms, -float(len(atoms)), np.array([[[-6.0, -2.0]]]))
 
@@ -201,3 +203,52 @@ def test_a_layer_that_the_stack_reshaped_keeps_its_shape(tmp_path):
     relax_layer(lambda name: _Calculator(computed), atoms, 0, stack, tmp_path)
     start = computed[0].positions[:, 2]
     assert np.ptp(start) == pytest.approx(np.ptp(atoms.positions[atoms.arrays["layer"] == 0, 2]))
+
+
+def _points(cell, mesh):
+    """Γ-centred k-points (n, 2) in 1/Å."""
+    steps = np.stack(np.meshgrid(*[np.arange(n) / n for n in mesh[:2]], indexing="ij"), -1)
+    return steps.reshape(-1, 2) @ (2 * np.pi * np.linalg.inv(cell).T)
+
+
+@pytest.mark.parametrize(
+    ("supercell", "mesh", "expected"),
+    [
+        (((1, 0), (0, 1)), (9, 9, 1), (9, 9, 1)),
+        (((-1, 0), (0, -1)), (9, 6, 1), (9, 6, 1)),
+        (((1, 1), (-1, 0)), (9, 9, 1), (9, 9, 1)),  # a hexagonal cell turned by 60°
+        (((2, 0), (0, 3)), (3, 3, 1), (6, 9, 1)),
+        (((1, 0), (1, 2)), (4, 8, 1), (4, 16, 1)),
+        (((1, 0), (1, 2)), (8, 4, 1), None),
+        (((1, -1), (1, 2)), (3, 3, 1), None),
+    ],
+)
+def test_meshes_of_a_cell_and_of_a_larger_one_are_the_same_points(supercell, mesh, expected):
+    assert unfolded_mesh(supercell, mesh) == expected
+    if expected is None:
+        return
+    cell = _layer().cell
+    larger = _points(np.array(supercell) @ cell, mesh)
+    own = _points(cell, expected)
+    # All points of the primitive mesh, as the larger cell folds them, are points of its mesh.
+    to_mesh = (np.array(supercell) @ cell).T / (2 * np.pi) * np.array(mesh[:2])
+    steps = own @ to_mesh
+    assert np.abs(steps - np.round(steps)).max() < 1e-9
+    # And there are as many of them as the larger cell unfolds to.
+    assert len(own) == len(larger) * round(abs(np.linalg.det(supercell)))
+
+
+def test_strain_energy_compares_equal_meshes(tmp_path):
+    """A stretch that takes the protocol's mesh over a step must not come with another mesh."""
+    runs = {}
+
+    def calculator(name):
+        return runs.setdefault(name, _Calculator([]))
+
+    layer = _layer(a=4.5)
+    own = _Calculator([]).mesh(layer.to_atoms())
+    widths = np.arange(4.5, 6.0, 0.05)
+    a = next(a for a in widths if _Calculator([]).mesh(_layer(a=a).to_atoms()) != own)
+    stack = _bilayer(layer, layer, float(a))
+    relax_layer(calculator, start_structure(stack), 0, stack)
+    assert runs["free"].meshes == runs["in_stack"].meshes != [own]

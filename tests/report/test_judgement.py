@@ -125,3 +125,11 @@ def test_near_edges_are_why_the_alignment_is_open():
     assert "both edge states lie on SiC (90\u202f% and 92\u202f%), which alone" in told
     near.bands["energies_ev"] = [[-6.0, -5.2, -5.0, -2.0, -1.0]]
     assert why_undetermined(near) == "the bands that tell why are not there"
+
+
+def test_a_layer_that_the_library_does_not_know_is_a_doubt():
+    made = candidate()
+    assert doubts(made) == []
+    made.result = {"lattices": [{"formula": "MoSe2", "proposed": [3.2, 3.2], "found": [3.3, 3.3]}]}
+    (words,) = doubts(made)
+    assert "does not know MoSe₂" in words and "3.30\u202fÅ (proposed with 3.20\u202fÅ)" in words

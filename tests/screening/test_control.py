@@ -160,7 +160,8 @@ def test_a_drawn_stack_that_was_selected_keeps_its_slot(slides):
     assert "at random from 9" in found["reason"][2]
     assert found["rank"].tolist()[:2] == [1, 2] and pd.isna(found["rank"][2])
     assert str(found["rank"].dtype) == "Int64"
-    assert not add_control(selected, control.head(0), slides)["is_control"].any()
+    empty = control[["stack_id"]].head(0)  # as `draw_control` gives it
+    assert not add_control(selected, empty, slides)["is_control"].any()
     nothing = add_control(selected.head(0), control, slides)
     assert nothing["slot"].tolist() == [0, 1, 2] and set(nothing["role"]) == {"control"}
 

@@ -16,8 +16,18 @@ from heteroforge.structures import Stack
 ROOT = Path(__file__).resolve().parents[2]
 COPIED = ("Snakefile", "config", "envs", "slurm", "workflow")
 
-# Numbers of this protocol mean nothing; every step of a verification runs in seconds.
-ROUGH_PROTOCOL = """
+# Numbers of `rough` mean nothing; every step of a verification runs in seconds. Those of `coarse`
+# are of the right size: `test_campaign.py` says within which bounds.
+PROTOCOLS = """
+coarse:
+  description: a verification in a minute or two, for tests of the workflow
+  cutoff_ry: {pseudodojo: 40, sg15: 40}
+  k_spacing_per_a: 0.6
+  smearing_ry: 0.002
+  density_convergence_ry_atom: 1.0e-7
+  force_convergence_ev_a: 0.05
+  energy_convergence_ev: 0.005
+  path_density_per_a: 4
 rough:
   description: every step in seconds, for tests of the workflow
   cutoff_ry: {pseudodojo: 22, sg15: 22}
@@ -50,7 +60,7 @@ def copy_project(folder: Path, overlay: dict | None = None) -> Path:
 
     Args:
         folder: where to, made if needed.
-        overlay: written as `config/campaigns/test.yaml`; its protocol may be `rough`.
+        overlay: written as `config/campaigns/test.yaml`; its protocol may be `coarse` or `rough`.
     """
     for name in COPIED:
         source = ROOT / name
@@ -63,7 +73,7 @@ def copy_project(folder: Path, overlay: dict | None = None) -> Path:
     for source in (ROOT / "resources").iterdir():
         (folder / "resources" / source.name).symlink_to(source)
     with (folder / "workflow" / "heteroforge" / "dft" / "protocols.yaml").open("a") as handle:
-        handle.write(ROUGH_PROTOCOL)
+        handle.write(PROTOCOLS)
     (folder / "config" / "campaigns" / "test.yaml").write_text(yaml.safe_dump(overlay or SMALLEST))
     return folder
 

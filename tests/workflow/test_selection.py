@@ -53,7 +53,11 @@ def test_candidates_that_do_not_hold_together_are_replaced(tmp_path):
     folder = project / "results" / "small" / "screening"
     folder.mkdir(parents=True)
     bundled_stacks().to_parquet(folder / "ranked.parquet")
-    bundled_stacks().head(0).to_parquet(folder / "control.parquet")
+    # Drawn at random: honeycombs on honeycombs, which are rejected and keep their slots.
+    flat = bundled_stacks().query("not formula.str.contains('CH')").tail(1)
+    flat.assign(stack_id="drawn", sliding_family="drawn", drawn_from=9).to_parquet(
+        folder / "control.parquet"
+    )
     done = run(
         project,
         *("--cores", "1", "--configfile", "config/campaigns/test.yaml"),
@@ -62,9 +66,18 @@ def test_candidates_that_do_not_hold_together_are_replaced(tmp_path):
     )
     assert done.returncode == 0, done.stdout[-3000:]
     relaxed = pd.read_csv(folder / "force_field.csv").set_index("stack_id")
-    selected = pd.read_csv(folder / "selected.csv")
+    given = pd.read_csv(folder / "selected.csv")
+    selected = given[given["role"] != "control"]
     assert set(relaxed["outcome"]) == {"kept", "rejected"}
     assert relaxed["reason"].dropna().str.contains("bonds across a gap: ").all()
     assert selected["slot"].tolist() == [0, 1]
     assert (relaxed.loc[selected["stack_id"], "outcome"] == "kept").all()
     assert selected["formula"].str.contains("CH").all()
+    assert given["slot"].tolist() == [0, 1, 2]
+    drawn = given.iloc[2]
+    assert (drawn["stack_id"], drawn["role"], drawn["force_field"]) == (
+        "drawn", "control", "rejected",
+    )  # fmt: skip
+    assert "bonds across a gap" in drawn["force_field_reason"]
+    assert (given["force_field"][:2] == "kept").all()
+    assert relaxed["only_drawn"].sum() == 1 and relaxed.loc["drawn", "only_drawn"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-__all__ = ["Protocol", "Pseudopotentials", "k_mesh", "protocol_names"]
+__all__ = ["Protocol", "Pseudopotentials", "k_mesh", "protocol_names", "unfolded_mesh"]
 
 _FILE = Path(__file__).with_name("protocols.yaml")
 _ROOT = Path(__file__).resolve().parents[3]
@@ -188,3 +188,24 @@ def k_mesh(cell: np.ndarray, spacing_per_a: float) -> tuple[int, int, int]:
     if abs(a / b - 1) < 0.01 and abs(abs(cosine) - 0.5) < 0.01:
         mesh = (np.ceil(mesh / 3) * 3).astype(int)
     return int(mesh[0]), int(mesh[1]), 1
+
+
+def unfolded_mesh(supercell: Sequence, mesh: Sequence[int]) -> tuple[int, int, int] | None:
+    """Mesh of a primitive cell with exactly the k-points that a mesh of its supercell has.
+
+    A Γ-centred mesh is the set of points that are periodic in its Born–von Kármán cell, here
+    diag(n, m) S with the supercell S. Some mesh of the primitive cell has that same cell where each
+    of its columns holds a common divisor whose product is the determinant.
+
+    Args:
+        supercell: integer rows (2, 2) of the larger cell in vectors of the primitive one.
+        mesh: (n, m, …) of the larger cell.
+
+    Returns:
+        (n, m, 1); None where there is none, as for √3 × √3 cells.
+    """
+    periodic = np.diag(mesh[:2]) @ np.array(supercell)
+    found = np.gcd.reduce(np.abs(periodic), axis=0)
+    if found[0] * found[1] != abs(round(np.linalg.det(periodic))):
+        return None
+    return int(found[0]), int(found[1]), 1

@@ -21,6 +21,7 @@ from heteroforge.dft.electronic import (
     band_edges,
 )
 from heteroforge.dft.outputs import PwResult
+from heteroforge.dft.protocols import unfolded_mesh
 from heteroforge.dft.scan import SCAN_ROOM_A, lowest_point, opened
 from heteroforge.dft.strain import STRAIN_UNITS, strain_response, strained
 from heteroforge.features import facing_levels
@@ -251,7 +252,9 @@ def relax_layer(
     }
     if not stack.layers[layer].defects:
         free = stack.layers[layer].monolayer.to_atoms()
-        energy = energies.of(with_height(free, height), "free")["energy_ev"]
+        # The same k-points on both sides of the difference, where there are such.
+        mesh = unfolded_mesh(stack.layers[layer].supercell, calculator("free").mesh(start))
+        energy = energies.of(with_height(free, height), "free", mesh)["energy_ev"]
         numbers["energy_free_ev"] = energy * stack.layers[layer].number_of_cells
     return numbers | {"attempts": energies.attempts, "reused": energies.reused}
 
@@ -269,16 +272,22 @@ class LayerEnergies:
         self.attempts: list[dict] = []
         self.reused = 0
 
-    def of(self, atoms: Atoms, name: str) -> dict:
-        """Energy in eV, edges and vacuum step of a layer alone, relaxed from `atoms`."""
+    def of(self, atoms: Atoms, name: str, mesh: tuple[int, int, int] | None = None) -> dict:
+        """Energy in eV, edges and vacuum step of a layer alone, relaxed from `atoms`.
+
+        Args:
+            atoms: the layer in its cell.
+            name: of the subfolder.
+            mesh: None: the one of the protocol.
+        """
         run = self.calculator(name)
-        file = self.folder and self.folder / f"{layer_fingerprint(atoms, run)}.json"
+        file = self.folder and self.folder / f"{layer_fingerprint(atoms, run, mesh)}.json"
         with contextlib.suppress(OSError, ValueError):
             if file is not None:
                 found = read_json(file)
                 self.reused += 1
                 return found
-        result = run.relax(atoms)
+        result = run.relax(atoms, mesh=mesh)
         levels, _ = run.vacuum(result.atoms)
         # The mesh alone misses edges that a larger cell folds off it.
         folded = run.folded_points(result.atoms)
@@ -301,7 +310,9 @@ class LayerEnergies:
         return found
 
 
-def layer_fingerprint(atoms: Atoms, calculator: Calculator) -> str:
+def layer_fingerprint(
+    atoms: Atoms, calculator: Calculator, mesh: tuple[int, int, int] | None = None
+) -> str:
     """Checksum of a layer and how it is computed, the same however it is shifted or turned in its
     plane, or mirrored in it; upside down differs, for the sign of the vacuum step.
 
@@ -319,7 +330,7 @@ def layer_fingerprint(atoms: Atoms, calculator: Calculator) -> str:
     area = abs(np.linalg.det(atoms.cell.array[:2, :2]))
     how = [
         # Of one lattice another cell may have another mesh, and so another energy.
-        sorted(calculator.mesh(atoms)[:2]),
+        sorted((mesh or calculator.mesh(atoms))[:2]),
         round(area, 3),
         round(atoms.cell.array[2, 2], 3),
         calculator.protocol.to_dict(),

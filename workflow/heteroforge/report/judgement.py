@@ -239,6 +239,13 @@ def doubts(candidate, verified: Sequence = ()) -> list[str]:
         found.append(
             f"a layer slid by {number_text(slide, 2)}\u202fÅ: the registry asked for is not stable"
         )
+    for lattice in candidate.result.get("lattices") or []:
+        found.append(
+            f"the library does not know {formula_text(lattice['formula'])}: DFT found its lattice "
+            f"constant, {number_text(lattice['found'][0], 2)}\u202fÅ (proposed with "
+            f"{number_text(lattice['proposed'][0], 2)}\u202fÅ), in the symmetry of its prototype; "
+            "whether the layer is stable on its own was not computed"
+        )
     for other, slides in _better(candidate, verified)[:1]:
         more = known_number(other, "net_energy_mev_a2") - known_number(
             candidate, "net_energy_mev_a2"

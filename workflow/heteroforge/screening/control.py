@@ -136,9 +136,12 @@ def add_control(selected: pd.DataFrame, control: pd.DataFrame, slides: bool) -> 
 
     Args:
         selected: of `select_candidates`, with `reason`.
-        control: of `draw_control`, with predictions and `sliding_family`.
+        control: of `draw_control`, with predictions and `sliding_family`; empty without control
+            slots.
         slides: whether layers slide into their lowest registry before DFT (`dft.registries`).
     """
+    if control.empty:  # nobody asked what it slides into
+        return selected.assign(is_control=False)
     name = "sliding_family" if slides else "stack_id"
     both = selected[name].isin(set(control[name]))
     further = control[~control[name].isin(set(selected[name]))]
