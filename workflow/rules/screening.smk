@@ -69,6 +69,7 @@ rule screen_stacks:
         samples={key: config["samples"][key] for key in ("elements", "substrate")},
         refined=config["screening"]["refined"],
         alignment=config["screening"]["alignment"],
+        slides=config["dft"]["registries"],
         targets=config["targets"],
         seed=config["seed"],
     message:

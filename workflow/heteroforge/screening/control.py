@@ -13,6 +13,8 @@ from heteroforge.structures import Monolayer, Stack
 
 __all__ = ["add_control", "draw_control"]
 
+BLOCK = 1000
+
 
 def draw_control(
     enumerated: pd.DataFrame,
@@ -50,32 +52,30 @@ def draw_control(
     if number == 0:
         enumerated = enumerated.head(0)  # nothing to read, of what may be a hundred thousand
     open_to = enumerated[~enumerated["stack_id"].isin(set(labelled))].sort_values("stack_id")
-    stacks = [Stack.from_json(text, monolayers) for text in open_to["specification"]]
-    faults = constraint_faults(
-        open_to,
-        stacks,
-        maximum_atoms,
-        maximum_mismatch_percent,
-        minimum_materials,
-        elements_excluded,
-    )
-    wanted = set(elements)
-    inside = np.flatnonzero(
-        [
+    wanted, inside = set(elements), []
+    for start in range(0, len(open_to), BLOCK):  # stacks take more memory than their texts
+        part = open_to.iloc[start : start + BLOCK]
+        stacks = [Stack.from_json(text, monolayers) for text in part["specification"]]
+        faults = constraint_faults(
+            part,
+            stacks,
+            maximum_atoms,
+            maximum_mismatch_percent,
+            minimum_materials,
+            elements_excluded,
+        )
+        inside += [
             fault == "" and wanted <= set(stack.species) and _lies_on(stack, substrate)
             for fault, stack in zip(faults, stacks, strict=True)
         ]
-    )
+    places = np.flatnonzero(inside)
     generator = np.random.default_rng([seed, 2])  # of its own: selection does not move it
-    drawn = generator.permutation(inside)[:number]
-    return (
-        open_to.iloc[drawn]
-        .assign(
-            formula=[stacks[i].formula for i in drawn],
-            pair=[pair_of(stacks[i]) for i in drawn],
-            drawn_from=len(inside),
-        )
-        .reset_index(drop=True)
+    drawn = open_to.iloc[generator.permutation(places)[:number]].reset_index(drop=True)
+    stacks = [Stack.from_json(text, monolayers) for text in drawn["specification"]]
+    return drawn.assign(
+        formula=[stack.formula for stack in stacks],
+        pair=[pair_of(stack) for stack in stacks],
+        drawn_from=len(places),
     )
 
 
