@@ -51,7 +51,7 @@ def main() -> None:
     predicted = pd.DataFrame(fast_baselines(descriptors), columns=list(PROPERTIES)).fillna(0.0)
     predicted = predicted.assign(**{f"{name}_std": 0.1 for name in PROPERTIES})
     predictor = FastPredictor.of(
-        descriptors, predicted, [pair_of(s) for s in some], seed=0, steps=100
+        some, library.table, predicted, [pair_of(s) for s in some], seed=0, steps=100
     )
     samples = pd.DataFrame(
         {

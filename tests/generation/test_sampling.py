@@ -1,5 +1,7 @@
 """Sampling: independent of shards, within limits, aimed at the window."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 
@@ -21,6 +23,7 @@ from heteroforge.models.gvae import LibraryBatch, StackData
 from heteroforge.models.gvae_training import encode_stacks
 from heteroforge.structures import Stack, StructureError
 from heteroforge.structures.formula import StackFormula
+from heteroforge.structures.matching import stack_layers
 
 LIMITS = Limits(maximum_atoms=6, maximum_mismatch_percent=3.0)
 
@@ -56,6 +59,23 @@ def test_result_does_not_depend_on_the_number_of_shards(small_gvae, small_catalo
     assert set(other["stack_id"]) != set(whole["stack_id"])
     larger = shard(small_gvae, small_catalogue, 80, 0, 1, targets, plan=Plan(block_size=40))
     assert set(larger["stack_id"]) != set(whole["stack_id"])
+
+
+def test_of_equal_stacks_the_smallest_text_stays(small_monolayers, monkeypatch):
+    """As among shards, so that nothing depends on which of them two blocks are in."""
+    layers = [small_monolayers["MoSS"], small_monolayers["WSS"]]
+    one, other = (stack_layers(layers, registries=[(x, 0.25)]) for x in (0.101, 0.1))
+    assert one.key() == other.key() and other.to_json() < one.to_json()
+    blocks = iter([one, other, other, one])
+    sampling = "heteroforge.generation.sampling"
+    monkeypatch.setattr(f"{sampling}.LibraryBatch.of", lambda catalogue: None)
+    monkeypatch.setattr(f"{sampling}.latents_of", lambda *arguments: None)
+    monkeypatch.setattr(f"{sampling}.sample_block", lambda *_, **__: ([next(blocks)], Counter()))
+    for _ in range(2):
+        samples, _ = sample_shard(
+            None, None, {}, LIMITS, {}, seed=1, number=500, shard=0, shards=1, progress=False
+        )
+        assert samples["specification"].tolist() == [other.to_json()]
 
 
 def test_elements_that_no_layer_holds(small_gvae, small_catalogue):

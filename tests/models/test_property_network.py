@@ -1,5 +1,7 @@
 """The property network: invariances, shrinkage to the baseline, honest folds, calibration."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -238,10 +240,59 @@ def test_evaluation_stands_beside_baselines(members, published, small_table, tmp
     second = predict(
         [stack.reversed() for stack in stacks], small_table, [t[0] for t in trained], *arguments
     )
-    assert np.allclose(first.to_numpy(), second.to_numpy(), atol=1e-3)
+    numbers = [f"{name}{end}" for name in PROPERTIES for end in ("", "_std")]
+    assert np.allclose(first[numbers], second[numbers], atol=1e-3)
     assert (first.filter(like="_std") > 0).all().all()
     true = data.values[data.labelled[:6], 0]
     assert np.abs(first["gap_ev"] - true).mean() < 0.15
+
+
+def test_binding_is_corrected_per_interface(members, published, small_monolayers, small_table):
+    """What bilayers teach of an interface holds for each of a stack; a stack's are added up."""
+    data, _ = members
+    corrected = {"predictor": "corrected_published", "floor": 0.0, "factors": [1.0, 1.645]}
+    calibration = {"properties": dict.fromkeys(PROPERTIES, corrected)}
+    j = PROPERTIES.index("binding_energy_mev_a2")
+    rows = data.labelled
+    slope, offset = correct_baseline(data.baselines[rows], data.values[rows])
+    assert abs(offset[j]) > 1.0
+    layers = [small_monolayers[name] for name in ("MoSS", "WSS", "MoSS")]
+    stacks = [stack_layers(layers[:2]), stack_layers(layers)]
+    own, own_std = published.predict(stacks)
+    found = predict(stacks, small_table, [], calibration, data, published, 1)
+    for i, interfaces in enumerate((1, 2)):
+        expected = slope[j] * own[i, j] + interfaces * offset[j]
+        assert found["binding_energy_mev_a2"][i] == pytest.approx(expected, abs=1e-4)
+        assert found["binding_energy_mev_a2_std"][i] == pytest.approx(own_std[i, j], rel=1e-4)
+
+
+def test_a_labelled_multilayer_teaches_of_its_interfaces(tables, small_monolayers, small_table):
+    training, labels = tables
+    three = stack_layers([small_monolayers[name] for name in ("MoSS", "WSS", "MoSS")])
+    row = [three.key(), three.to_json(), "binding_energy_mev_a2", 50.0, "", "dft", "test", ""]
+    labels = pd.concat([labels, pd.DataFrame([row], columns=COLUMNS)], ignore_index=True)
+    data = PropertyData.from_tables(training, labels, small_monolayers, small_table, seed=1)
+    j = PROPERTIES.index("binding_energy_mev_a2")
+    assert data.values[data.keys.index(three.key()), j] == 25.0
+
+
+def test_what_training_lacks_and_how_far_below_zero_a_gap_is(
+    members, published, small_monolayers, small_table
+):
+    data, _ = members
+    # DFT that is told to find far smaller gaps than published DFT.
+    values = data.values.copy()
+    values[:, 0] -= 4.0
+    data = replace(data, values=values)
+    corrected = {"predictor": "corrected_published", "floor": 0.0, "factors": [1.0, 1.645]}
+    calibration = {"properties": dict.fromkeys(PROPERTIES, corrected)}
+    layers = [small_monolayers[name] for name in ("MoSS", "WSS", "MoSS")]
+    stacks = [stack_layers(layers[:2]), stack_layers(layers)]
+    found = predict(stacks, small_table, [], calibration, data, published, 1)
+    assert (found["gap_ev"] == 0.0).all() and (found["gap_unclipped_ev"] < -1.0).all()
+    assert found["is_measured"].tolist() == [True, False]
+    assert "3 layers" in found["outside_training"][1]
+    assert "layers" not in found["outside_training"][0]
 
 
 def test_another_predictor_takes_over_where_it_is_better_by_more_than_chance():

@@ -15,6 +15,7 @@ from heteroforge.models.property_prediction import (
     KnownLayers,
     describe_with_knowledge,
     elements_at_same_heights,
+    is_measured,
     layer_identity,
     load_predictor,
     polarity,
@@ -236,6 +237,41 @@ def test_says_what_is_known_and_what_training_has_not_seen(
     numbers = table[[f"{name}{end}" for name in STACK_PROPERTIES for end in ("", "_std")]]
     assert np.isfinite(numbers.to_numpy()).all()
     assert (table.filter(like="_std") > 0).all().all()
+
+
+def test_intervals_are_wider_where_both_layers_or_an_element_are_new(
+    trained, small_stacks, monkeypatch
+):
+    predictor, _ = trained
+    stack = next(s for s in small_stacks if len({la.monolayer.name for la in s.layers}) == 2)
+    std = [f"{name}_std" for name in STACK_PROPERTIES]
+    monkeypatch.setattr(
+        "heteroforge.models.property_prediction.WIDER",
+        {
+            "both layers": dict.fromkeys(STACK_PROPERTIES, 2.0),
+            "element": dict.fromkeys(STACK_PROPERTIES, 3.0),
+        },
+    )
+    names = [layer_identity(layer.monolayer) for layer in stack.layers]
+    plain = predictor.predict([stack])[std]
+
+    def wider(**seen):
+        return replace(predictor, **seen).predict([stack])[std] / plain
+
+    assert np.allclose(wider(), 1.0)
+    assert np.allclose(wider(identities=predictor.identities - {names[0]}), 1.0)
+    assert np.allclose(wider(identities=predictor.identities - set(names)), 2.0)
+    assert np.allclose(wider(elements=predictor.elements - {"S"}), 3.0)
+    # Homobilayers of new layers are what intervals were calibrated on.
+    same = next(s for s in small_stacks if len({la.monolayer.name for la in s.layers}) == 1)
+    new = replace(predictor, identities=frozenset())
+    assert np.allclose(new.predict([same])[std], predictor.predict([same])[std])
+
+
+def test_errors_were_measured_of_bilayers_with_a_common_cell(small_stacks, small_monolayers):
+    assert all(is_measured(stack) for stack in small_stacks)
+    layer = small_monolayers["MoSS"]
+    assert not is_measured(stack_layers([layer] * 3)) and not is_measured(stack_layers([layer]))
 
 
 def test_saved_and_read_again(trained, small_stacks, tmp_path):

@@ -12,6 +12,7 @@ from heteroforge.models.property_surrogate import (
 )
 from heteroforge.models.property_training import PROPERTIES, pair_of
 from heteroforge.models.stack_inputs import describe_stacks, fast_baselines
+from heteroforge.structures.matching import stack_layers
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +92,9 @@ def fast(small_stacks, small_table):
     )
     predicted = predicted.assign(**{f"{name}_std": 0.1 for name in PROPERTIES})
     pairs = [pair_of(stack) for stack in small_stacks]
-    return FastPredictor.of(descriptors, predicted, pairs, seed=1, steps=250), predicted
+    return FastPredictor.of(
+        small_stacks, small_table, predicted, pairs, seed=1, steps=250
+    ), predicted
 
 
 def test_stands_in_for_a_slower_predictor(fast, small_stacks, small_table, tmp_path):
@@ -108,3 +111,49 @@ def test_stands_in_for_a_slower_predictor(fast, small_stacks, small_table, tmp_p
     # One at a time as in blocks: nothing depends on what else is predicted.
     alone = pd.concat([predictor.predict([s], small_table) for s in small_stacks[:5]])
     assert np.allclose(alone.to_numpy(), found.head(5).to_numpy(), atol=1e-6)
+
+
+def test_layers_beyond_the_library_widen_the_intervals(fast, small_stacks, small_table):
+    """As much as not knowing them costs on stacks whose layers are known."""
+    predictor, wanted = fast
+    stack = small_stacks[0]
+    known = predictor.predict([stack], small_table)
+    unknown = predictor.predict([stack], small_table.drop(index=stack.layers[0].monolayer.name))
+    spread = wanted[["gap_ev", "vbm_ev"]].std()
+    for name in ("gap_ev", "vbm_ev"):
+        assert unknown[f"{name}_std"][0] > known[f"{name}_std"][0] + 0.3 * spread[name]
+
+
+def test_the_uncertainty_follows_that_of_the_slower_predictor(small_stacks, small_table):
+    descriptors = describe_stacks(small_stacks, small_table)
+    gap = fast_baselines(descriptors)[:, 0]
+    sure = gap > np.median(gap)
+    predicted = pd.DataFrame(fast_baselines(descriptors), columns=list(PROPERTIES))
+    predicted = predicted.assign(**{f"{name}_std": np.where(sure, 0.1, 0.8) for name in PROPERTIES})
+    pairs = [pair_of(stack) for stack in small_stacks]
+    predictor = FastPredictor.of(small_stacks, small_table, predicted, pairs, seed=1, steps=250)
+    std = predictor.predict(small_stacks, small_table)["gap_ev_std"]
+    assert std[sure].mean() < 0.5 < std[~sure].mean()
+
+
+def test_a_gap_below_zero_is_kept_for_probabilities(small_stacks, small_table):
+    descriptors = describe_stacks(small_stacks, small_table)
+    predicted = pd.DataFrame(fast_baselines(descriptors), columns=list(PROPERTIES))
+    predicted = predicted.assign(gap_ev=0.0, gap_unclipped_ev=predicted["gap_ev"] - 3.0)
+    predicted = predicted.assign(**{f"{name}_std": 0.1 for name in PROPERTIES})
+    pairs = [pair_of(stack) for stack in small_stacks]
+    predictor = FastPredictor.of(small_stacks, small_table, predicted, pairs, seed=1, steps=100)
+    found = predictor.predict(small_stacks, small_table)
+    assert (found["gap_ev"] == 0.0).all() and (found["gap_unclipped_ev"] < -0.5).all()
+
+
+def test_binding_is_learned_per_interface(small_stacks, small_table, small_monolayers):
+    descriptors = describe_stacks(small_stacks, small_table)
+    predicted = pd.DataFrame(fast_baselines(descriptors), columns=list(PROPERTIES))
+    predicted["binding_energy_mev_a2"] = 20.0
+    predicted = predicted.assign(**{f"{name}_std": 0.1 for name in PROPERTIES})
+    pairs = [pair_of(stack) for stack in small_stacks]
+    predictor = FastPredictor.of(small_stacks, small_table, predicted, pairs, seed=1, steps=50)
+    three = stack_layers([small_monolayers[name] for name in ("MoSS", "WSS", "MoSS")])
+    found = predictor.predict([three], small_table)
+    assert found["binding_energy_mev_a2"][0] == pytest.approx(40.0, abs=1e-3)

@@ -1,19 +1,24 @@
 """Scoring by shards, and the screen from scores to slots."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from heteroforge.io import write_table
 from heteroforge.models.property_surrogate import FastPredictor
-from heteroforge.models.property_training import PROPERTIES, pair_of
+from heteroforge.models.property_training import PROPERTIES, PropertyData, pair_of
+from heteroforge.models.published import PublishedModel, published_labels
 from heteroforge.models.stack_inputs import describe_stacks, fast_baselines
-from heteroforge.screening import score_samples
+from heteroforge.screening import ScoredSamples, joint_probability, score_samples, screen
 from heteroforge.screening.control import draw_control
-from heteroforge.screening.screen import PREDICTED, _registries
+from heteroforge.screening.screen import PREDICTED, _best, _registries
+from heteroforge.sources import Library
 from heteroforge.structures.matching import stack_layers
 
+MODEL = Path(__file__).resolve().parents[2] / "resources" / "models" / "bilayers.pt"
 LIMITS = {"maximum_atoms": 6, "maximum_mismatch_percent": 2.0, "minimum_materials": 2}
 
 
@@ -24,7 +29,7 @@ def predictor(small_stacks, small_table) -> FastPredictor:
         {name: fast_baselines(descriptors)[:, j] for j, name in enumerate(PROPERTIES)}
     ).assign(**{f"{name}_std": 0.1 for name in PROPERTIES})
     pairs = [pair_of(stack) for stack in small_stacks]
-    return FastPredictor.of(descriptors, predicted, pairs, seed=1, steps=50)
+    return FastPredictor.of(small_stacks, small_table, predicted, pairs, seed=1, steps=50)
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +92,7 @@ def test_best_registry_is_looked_for_among_those_that_were_not_sampled(small_mon
             "is_high_symmetry": [True, True, False],
             "number_of_layers": 2,
             "binding_energy_mev_a2": [10.0, 11.0, 50.0],
+            "probability": [0.1, 0.2, 0.3],
         }
     )
     samples = samples.reindex(columns=[*samples.columns, *(set(PREDICTED) - set(samples.columns))])
@@ -95,7 +101,7 @@ def test_best_registry_is_looked_for_among_those_that_were_not_sampled(small_mon
     def models_say(those):
         asked.extend(stack.key() for stack in those)
         found = pd.DataFrame({"binding_energy_mev_a2": [binding[s.key()] for s in those]})
-        return found.reindex(columns=PREDICTED, fill_value=0.5)
+        return found.reindex(columns=PREDICTED, fill_value=0.5).assign(probability=0.9)
 
     found = _registries(samples, small_monolayers, models_say)
     below = found["binding_below_best_registry_mev_a2"]
@@ -107,6 +113,8 @@ def test_best_registry_is_looked_for_among_those_that_were_not_sampled(small_mon
     assert set(said) == set(binding) - {stacks[0].key()}
     assert said[stacks[2].key()]["binding_energy_mev_a2"] == 12.0
     assert said[stacks[2].key()]["gap_ev_std"] == 0.5
+    # What DFT will verify is what layers slide into, but not for a difference it cannot tell.
+    assert found["probability_if_slid"].tolist() == [0.9, 0.2, 0.3]
     # Of three layers the others are not looked for, and nothing is said.
     three = _registries(samples.assign(number_of_layers=3), small_monolayers, models_say)
     assert three["binding_below_best_registry_mev_a2"].isna().all()
@@ -127,10 +135,11 @@ def test_stacks_drawn_at_random_are_told_what_they_slide_into(small_monolayers, 
     control = draw_control(
         enumerated, small_monolayers, 6, labelled=set(), slides=False, seed=3, **LIMITS
     )
-    control = control.assign(is_high_symmetry=True, **dict.fromkeys(PREDICTED, 1.0))
+    said = [*PREDICTED, "probability"]
+    control = control.assign(is_high_symmetry=True, **dict.fromkeys(said, 1.0))
 
     def models_say(those):
-        return pd.DataFrame(2.0, index=range(len(those)), columns=PREDICTED)
+        return pd.DataFrame(2.0, index=range(len(those)), columns=said)
 
     found = _registries(control, small_monolayers, models_say)
     for key, text, family in zip(
@@ -139,3 +148,130 @@ def test_stacks_drawn_at_random_are_told_what_they_slide_into(small_monolayers, 
         assert family == min([key, *json.loads(text)])
         assert key not in json.loads(text)
     assert found["predicted_if_slid"].map(json.loads).map(len).max() > 0
+
+
+def test_no_pair_takes_more_than_its_share_of_the_refined():
+    scored = pd.DataFrame(
+        {"pair": ["a"] * 100 + ["b"] * 100, "probability": [0.9] * 100 + [0.5] * 100}
+    )
+    pairs = scored["pair"].iloc[_best(scored, 100)].value_counts()
+    assert pairs["a"] == 95 and pairs["b"] == 5  # five each, then the likeliest
+    many = pd.DataFrame({"pair": [f"p{i % 30}" for i in range(600)], "probability": 0.5})
+    many.loc[many["pair"] == "p0", "probability"] = 0.9
+    assert many["pair"].iloc[_best(many, 60)].value_counts()["p0"] == 3
+
+
+@pytest.fixture
+def write_shards(samples, predictor, small_monolayers, small_table, tmp_path):
+    """Writes scored shards; the last stack twice, one text smaller than the other."""
+    scored = score_samples(
+        samples, small_monolayers, small_table, predictor, progress=False, **LIMITS
+    )
+    again = scored.tail(1).copy()
+    again["specification"] = again["specification"].str.replace("{", "{ ", n=1)
+    assert again["specification"].iloc[0] < scored["specification"].iloc[-1]
+    again["gap_ev"] += 0.01
+    scored = pd.concat([scored, again], ignore_index=True)
+    scored = scored.assign(
+        layers="a/b", number_of_layers=2, is_high_symmetry=True, is_novel=False, split=""
+    )
+
+    def write(number: int, order=slice(None)) -> ScoredSamples:
+        paths = [tmp_path / f"{number}_{k}.parquet" for k in range(number)]
+        for k, path in enumerate(paths):
+            write_table(path, scored.iloc[order].iloc[k::number])
+        return ScoredSamples.read(paths)
+
+    return write
+
+
+def test_shards_are_read_to_the_same_whatever_their_number(write_shards, samples):
+    # In one shard the sampler has chosen already; that choice is tested where it is made.
+    three, two = write_shards(3), write_shards(2, order=slice(None, None, -1))
+    pd.testing.assert_frame_equal(three.table, two.table)
+    assert len(three.table) == len(samples) and three.number == len(samples) + 1
+    assert "specification" not in three.table
+    everything = np.arange(len(samples))
+    assert three.specifications(everything) == two.specifications(everything)
+    twice = np.flatnonzero(three.table["stack_id"] == samples["stack_id"].iloc[-1])
+    assert three.specifications(twice)[0].startswith("{ ")
+    texts = samples.set_index("stack_id")["specification"]
+    some = everything[:5][::-1]
+    expected = texts[three.table["stack_id"].iloc[some]].tolist()
+    assert [text.replace("{ ", "{") for text in three.specifications(some)] == expected
+
+
+@pytest.mark.parametrize("slides", [False, True])
+def test_screen_from_shards_to_a_ranking(
+    write_shards, samples, small_monolayers, small_table, small_stacks, slides
+):
+    """By published DFT alone; what training lacks is told of refined ones, whose texts are kept."""
+    published = PublishedModel.load(
+        MODEL, Library(small_monolayers, small_table.assign(protocol="test"))
+    )
+    labels = published_labels(small_stacks[:4], published)
+    data = PropertyData.from_tables(samples.head(4), labels, small_monolayers, small_table, seed=1)
+    as_published = {"predictor": "published", "floor": 0.0, "factors": [1.0, 1.645]}
+    foreign = stack_layers(
+        [small_monolayers["MoSS"], small_monolayers["WSS"], small_monolayers["MoSS"]]
+    )
+    control = pd.DataFrame(
+        {
+            "stack_id": [foreign.key()],
+            "specification": [foreign.to_json()],
+            "number_of_layers": [3],
+            "number_of_atoms": [9],
+            "mismatch_percent": [1.0],
+            "formula": [foreign.formula],
+        }
+    )
+
+    def ranking(number):
+        return screen(
+            write_shards(number),
+            small_monolayers,
+            small_table,
+            models=[],
+            calibration={"properties": dict.fromkeys(PROPERTIES, as_published)},
+            data=data,
+            published=published,
+            targets={"gap_ev": [1.0, 2.0], "binding_energy_mev_a2": [15.0, None]},
+            labelled=set(),
+            trained=set(),
+            refined=12,
+            seed=1,
+            control=control,
+            slides=slides,
+            progress=False,
+        )
+
+    found, again = ranking(3), ranking(2)
+    pd.testing.assert_frame_equal(found.ranked, again.ranked, check_exact=False, rtol=1e-4)
+    assert found.funnel == again.funnel
+    ranked = found.ranked
+    refined = ranked[ranked["is_refined"]]
+    assert len(refined) == 12 and found.funnel["refined"] == 12
+    assert refined["is_measured"].all() and refined["specification"].notna().all()
+    others = ranked[~ranked["is_refined"]]
+    assert len(others) and others["specification"].isna().all()
+    assert not others["is_measured"].any()
+    assert found.funnel["likely"] == (refined["probability"] >= 0.5).sum()
+    for row in refined.to_dict("records"):
+        said = json.loads(row["predicted_if_slid"]) | {row["stack_id"]: row}
+        verified = row["stack_id"]
+        if slides and row["binding_below_best_registry_mev_a2"] > 1.0:
+            verified = max(said, key=lambda key: said[key]["binding_energy_mev_a2"])
+        one = pd.DataFrame([said[verified]])
+        own = joint_probability(one, {"gap_ev": [1.0, 2.0], "binding_energy_mev_a2": [15.0, None]})
+        assert row["probability"] == pytest.approx(own[0], abs=1e-3)
+    three = found.control.iloc[0]
+    assert "3 layers" in three["outside_training"] and not three["is_measured"]
+    assert "is_high_symmetry" not in found.control
+
+
+def test_an_empty_shard_does_no_harm(write_shards, samples, tmp_path):
+    full = write_shards(1)
+    write_table(tmp_path / "none.parquet", pd.read_parquet(full.paths[0]).head(0))
+    both = ScoredSamples.read([tmp_path / "none.parquet", full.paths[0]])
+    assert both.table["stack_id"].tolist() == full.table["stack_id"].tolist()
+    assert both.specifications(np.arange(3)) == full.specifications(np.arange(3))

@@ -65,6 +65,15 @@ def test_joint_probability_multiplies_and_leaves_open_ends():
         joint_probability(frame, {"magic": [0, 1]})
 
 
+def test_a_metal_is_not_taken_for_an_infrared_detector():
+    """0.0 ± 0.3 eV, cut off from −0.4 eV, is not likely to have a gap of 0.1 to 0.5 eV."""
+    frame = pd.DataFrame({"gap_ev": [0.0], "gap_unclipped_ev": [-0.4], "gap_ev_std": [0.3]})
+    assert joint_probability(frame, {"gap_ev": [0.1, 0.5]})[0] == pytest.approx(0.0464, abs=1e-3)
+    # A window that begins at zero holds all that is a metal.
+    assert joint_probability(frame, {"gap_ev": [0.0, 0.1]})[0] == pytest.approx(0.952, abs=1e-3)
+    assert joint_probability(frame, {"gap_ev": [None, 0.1]})[0] == pytest.approx(0.952, abs=1e-3)
+
+
 def test_alignment_follows_the_layers_and_their_errors(small_monolayers):
     names = list(small_monolayers)[:2]
     stack = stack_layers([small_monolayers[name] for name in names])
@@ -167,6 +176,38 @@ def test_an_unlikely_pair_is_not_taken_for_the_sake_of_diversity(scored):
     assert "p4" not in set(selected["pair"])
 
 
+def test_a_second_slot_waits_for_other_pairs_that_are_about_as_probable(scored):
+    """Also among those that are not near the best: here p0 alone is."""
+    scored["probability"] = np.where(scored["pair"] == "p0", 0.6, 0.58)
+    scored.loc[0, "probability"] = 0.95
+    selected = select_candidates(rank_candidates(scored), 5)
+    assert selected["stack_id"].iloc[0] == "s00"
+    assert selected["pair"].nunique() == 5
+
+
+def test_stacks_whose_errors_were_measured_come_first(scored):
+    scored["is_measured"] = scored["pair"] == "p1"
+    ranked = rank_candidates(scored)
+    steps = np.floor(ranked["probability"] / 0.02 + 1e-9)
+    first = ranked[steps == steps.max()]["is_measured"].tolist()
+    assert first == sorted(first, reverse=True) and set(first) == {True, False}
+    scored["probability"] = np.where(scored["is_measured"], 0.8, 0.9)  # about as probable
+    selected = select_candidates(rank_candidates(scored), 2, diversity=False)
+    assert set(selected["pair"]) == {"p1"}
+    scored["probability"] = np.where(scored["is_measured"], 0.3, 0.9)
+    selected = select_candidates(rank_candidates(scored), 2, diversity=False)
+    assert "p1" not in set(selected["pair"])
+
+
+def test_what_was_not_refined_takes_no_place_in_the_fronts(scored):
+    scored["is_refined"] = scored.index < 30
+    alone = rank_candidates(scored[scored["is_refined"]]).set_index("stack_id")["pareto_rank"]
+    scored.loc[~scored["is_refined"], ["probability", "binding_energy_mev_a2"]] = [1.0, 99.0]
+    fronts = rank_candidates(scored).set_index("stack_id")["pareto_rank"]
+    assert fronts[alone.index].equals(alone)
+    assert fronts.drop(alone.index).min() > alone.max()
+
+
 def test_labelled_stacks_are_never_selected(scored):
     ranked = rank_candidates(scored)
     first = set(select_candidates(ranked, 4)["stack_id"])
@@ -207,6 +248,16 @@ def test_of_registries_that_slide_into_each_other_the_best_bound_comes_first(sco
     assert "another registry predicted to bind by 8.0 meV/Å² more" in said[1]
 
 
+def test_unknown_does_not_count_as_staying(scored):
+    """Of more than two layers nobody knows what they slide into."""
+    scored["probability"] = 0.9
+    scored["binding_below_best_registry_mev_a2"] = np.nan
+    scored.loc[40, "binding_below_best_registry_mev_a2"] = 0.5
+    scored.loc[50, "binding_below_best_registry_mev_a2"] = 9.0
+    selected = select_candidates(rank_candidates(scored), 60, diversity=False)
+    assert selected["stack_id"].iloc[0] == "s40" and selected["stack_id"].iloc[-1] == "s50"
+
+
 def test_what_slides_into_each_other_has_one_slot(scored):
     ranked = rank_candidates(scored)
     families = ranked.set_index("stack_id")["sliding_family"]
@@ -235,6 +286,20 @@ def test_reason_is_a_sentence_with_numbers(scored):
     )
     assert f"gap {row['gap_ev']:.2f} ± {row['gap_ev_std']:.2f} eV (wanted in 1 to 3)" in text
     assert "(wanted above 5)" in text and "probability 0.95" in text and text.endswith(".")
+
+
+def test_reason_says_what_training_lacks(scored):
+    row = select_candidates(rank_candidates(scored), 1).to_dict("records")[0]
+    targets = {"gap_ev": [1.0, 3.0]}
+    assert "Published bilayers" not in describe_candidate(
+        row | {"outside_training": ""}, targets, 9
+    )
+    row |= {"outside_training": "pair MoS2-3-lg78-2c and WS2-3-lg78-2c; 3 layers"}
+    text = describe_candidate(row | {"is_measured": False}, targets, 9)
+    assert text.endswith(
+        "Published bilayers that the model learned from lack: pair MoS2 and WS2; 3 layers; errors "
+        "of such were not measured."
+    )
 
 
 def test_hard_limits_name_their_reason(small_stacks):

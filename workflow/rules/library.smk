@@ -14,12 +14,8 @@ DFT_LABELS = {
     ],
     "own": [config["labels"]["table"]] if config["labels"]["table"] else [],
 }
-# What the screen takes for bonded, it does not choose: no need to learn of it.
-BONDED_BELOW = (
-    config["screening"]["force_field"]["minimum_contact_ratio"]
-    if config["screening"]["force_field"]["use"]
-    else 0.0
-)
+# Van der Waals stacks are learned from, whether or not a force field looks for bonded ones.
+BONDED_BELOW = config["screening"]["force_field"]["minimum_contact_ratio"]
 
 LIBRARY_SOURCES = configuration.library_sources(config["library"])
 # What the monolayers depend on; the Materials Project is no file.

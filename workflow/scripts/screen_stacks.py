@@ -1,20 +1,18 @@
 """Scored samples through the property networks to a ranking."""
 
-import pandas as pd
-
 from heteroforge.io import log_to, read_json, read_table, write_json, write_table
 from heteroforge.labels import BONDED
 from heteroforge.models.property_training import PropertyData, load_member
 from heteroforge.models.published import PublishedModel
 from heteroforge.screening import screen
 from heteroforge.screening.control import draw_control
+from heteroforge.screening.scored import ScoredSamples
 from heteroforge.sources import read_library
 
 log_to(snakemake.log[0])
 library = read_library(snakemake.input.structures, snakemake.input.table)
 training_stacks = read_table(snakemake.input.stacks)
 labels = read_table(snakemake.input.labels)
-scored = pd.concat([read_table(path) for path in snakemake.input.scored], ignore_index=True)
 seed = snakemake.params.seed
 labelled = set(labels.loc[labels["fidelity"].isin(["dft", BONDED]), "stack_id"])
 control = draw_control(
@@ -30,7 +28,7 @@ control = draw_control(
     **snakemake.params.limits,
 )
 screened = screen(
-    scored,
+    ScoredSamples.read(snakemake.input.scored),
     library.monolayers,
     library.table,
     control=control,
@@ -44,6 +42,7 @@ screened = screen(
     refined=snakemake.params.refined,
     seed=seed,
     alignment=snakemake.params.alignment,
+    slides=snakemake.params.slides,
 )
 write_table(snakemake.output.ranked, screened.ranked)
 write_table(snakemake.output.rejected, screened.rejected)

@@ -12,7 +12,6 @@ from heteroforge.models.property_training import (
     predict,
 )
 from heteroforge.models.published import PublishedModel
-from heteroforge.models.stack_inputs import describe_stacks
 from heteroforge.sources import read_library
 
 log_to(snakemake.log[0])
@@ -25,12 +24,13 @@ calibration = read_json(snakemake.input.calibration)
 published = PublishedModel.load(snakemake.input.published, library)
 predicted = predict(data.stacks, library.table, models, calibration, data, published, seed)
 predictor = FastPredictor.of(
-    describe_stacks(data.stacks, library.table),
+    data.stacks,
+    library.table,
     predicted,
     [pair_of(stack) for stack in data.stacks],
     seed,
 )
 predictor.save(snakemake.output.model)
 print(f"root-mean-square difference to the networks on {len(data)} stacks, pairs left out:")
-for name, error in zip(PROPERTIES, predictor.error, strict=True):
-    print(f"  {name}: {error:.3f}")
+for name, *errors in zip(PROPERTIES, predictor.error, predictor.error_unknown, strict=True):
+    print("  {}: {:.3f}, layers not known: {:.3f}".format(name, *errors))

@@ -406,7 +406,10 @@ def sample_shard(
         )  # fmt: skip
         counts += block_counts
         for stack in stacks:
-            found.setdefault(stack.key(), stack)
+            # Equal stacks may be written differently: as among shards, the smallest text stays.
+            other = found.setdefault(stack.key(), stack)
+            if other is not stack:
+                found[stack.key()] = min(other, stack, key=Stack.to_json)
     rows = [
         {
             "stack_id": key,

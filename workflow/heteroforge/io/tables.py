@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Collection
 from pathlib import Path
 
 import pandas as pd
+import pyarrow.parquet
 
 from heteroforge.io.contracts import columns_expected
 from heteroforge.io.files import REMAKE, InputError, atomic_path
@@ -33,7 +35,13 @@ def write_table(path: str | Path, frame: pd.DataFrame) -> None:
             frame.to_parquet(partial, index=False, write_page_checksum=True)
 
 
-def read_table(path: str | Path, columns: list[str] | None = None) -> pd.DataFrame:
+def read_table(
+    path: str | Path,
+    columns: list[str] | None = None,
+    *,
+    only: Collection[str] = (),
+    without: Collection[str] = (),
+) -> pd.DataFrame:
     """Read a table; in CSV only an empty field is an unknown value (`NaN` is a formula, too).
 
     Columns of identifiers (`…_id`) and of names stay text, also where all of them look like
@@ -43,6 +51,8 @@ def read_table(path: str | Path, columns: list[str] | None = None) -> pd.DataFra
         path: .csv or .parquet.
         columns: columns that must be there, beside those that a campaign's file of this name has;
             all columns are returned.
+        only, without: of a parquet file, columns to read alone, or to leave on the disk: texts of
+            long tables take more memory than all numbers.
 
     Raises:
         InputError: the file is missing, unreadable or lacks one of `columns`.
@@ -55,10 +65,14 @@ def read_table(path: str | Path, columns: list[str] | None = None) -> pd.DataFra
         if suffix == ".csv":
             frame = _read_csv(path)
         else:
-            frame = pd.read_parquet(path, page_checksum_verification=True)
+            names = pyarrow.parquet.read_schema(path).names if only or without else None
+            if names is not None:
+                names = [name for name in only or names if name in names and name not in without]
+            frame = pd.read_parquet(path, columns=names, page_checksum_verification=True)
     except Exception as error:  # pandas and pyarrow raise many types for a broken file
         raise InputError(f"{path}: not a readable table: {error}{REMAKE}") from None
-    expected = [*(columns or []), *columns_expected(path)]
+    expected = [*(columns or []), *columns_expected(path), *only]
+    expected = [name for name in expected if name not in without and (name in only or not only)]
     missing = [column for column in expected if column not in frame.columns]
     if missing:
         raise InputError(

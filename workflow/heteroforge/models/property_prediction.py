@@ -39,8 +39,13 @@ from heteroforge.models.property_surrogate import (
     folds_of_stacks,
     train_surrogate,
 )
-from heteroforge.models.stack_inputs import at_contact_gaps, fast_baselines
+from heteroforge.models.stack_inputs import (
+    at_contact_gaps,
+    fast_baselines,
+    number_of_interfaces,
+)
 from heteroforge.models.training import half_state, load_model, save_model
+from heteroforge.models.windows import UNCLIPPED
 from heteroforge.sources.published_tables import PROTOCOL
 from heteroforge.structures import Monolayer, Stack
 from heteroforge.structures.matching import share_one_cell
@@ -57,6 +62,7 @@ __all__ = [
     "by_level",
     "describe_with_knowledge",
     "graphs_of",
+    "is_measured",
     "layer_identity",
     "layer_inputs",
     "load_predictor",
@@ -88,6 +94,32 @@ LOOSE_SYMMETRY_A = 0.1
 BLOCK = 256  # stacks whose graphs are in memory at a time
 COLUMN_A = 0.4  # sites nearer than this in the plane lie above each other
 ROWS, GROUPS = range(1, 8), range(1, 19)
+
+
+# How many times wider intervals have to be where what is named is new. Members leave a composition
+# out, so that intervals are right for one new layer. Made by tests/benchmarks/unseen_layers.py.
+WIDER = {
+    "both layers": {
+        "gap_ev": 1.0,
+        "vbm_ev": 1.0,
+        "cbm_ev": 1.0,
+        "binding_energy_mev_a2": 1.0,
+        "interlayer_gap_a": 1.0,
+    },
+    "element": {
+        "gap_ev": 1.0,
+        "vbm_ev": 1.0,
+        "cbm_ev": 1.0,
+        "binding_energy_mev_a2": 1.0,
+        "interlayer_gap_a": 1.0,
+    },
+}
+
+
+def is_measured(stack: Stack) -> bool:
+    """Whether errors of such stacks were measured: two layers with a common cell, no defects."""
+    below_and_above = stack.number_of_layers == 2 and share_one_cell(*stack.layers)
+    return below_and_above and not any(layer.defects for layer in stack.layers)
 
 
 # --- layers ---------------------------------------------------------------------------------------
@@ -408,7 +440,8 @@ class Predictor:
 
         Returns:
             Per property `<property>` and `<property>_std` (the binding energy of all interfaces
-            together); `layers_known` (share of the layers
+            together; wider by `WIDER` where both layers of an interface or an element are new), and
+            those of `UNCLIPPED`; `layers_known` (share of the layers
             whose gap is known); `spin_orbit`, whether gap and edges include spin–orbit coupling
             (those of equal layers do); and `outside_training`, what training has not seen, in
             words.
@@ -431,25 +464,27 @@ class Predictor:
             self.stacks.predict(x, baselines), self._predict_atoms(stacks, x, baselines)
         )
         all_known = descriptors["gap_known"].to_numpy() == 1.0
-        notes = [self._outside(stack) for stack in stacks]
+        news = np.array([self._what_is_new(stack) for stack in stacks])
         columns = {}
         for j, name in enumerate(STACK_PROPERTIES):
             std = np.empty(len(stacks))
             for kind, chosen in (("known", all_known), ("predicted", ~all_known)):
                 std[chosen] = calibrated_std(self.calibration[kind][name], spread[chosen, j])
+            for new, factors in WIDER.items():
+                std[news == new] *= factors[name]
             columns[name] = values[:, j]
             columns[f"{name}_std"] = std
         frame = pd.DataFrame(columns)
         # Learned from bilayers and described by the mean interface: there are as many as there are.
-        interfaces = np.array([max(1, stack.number_of_layers - 1) for stack in stacks])
         for name in ("binding_energy_mev_a2", "binding_energy_mev_a2_std"):
-            frame[name] = frame[name] * interfaces
+            frame[name] = frame[name] * number_of_interfaces(stacks)
+        frame = frame.assign(**{own: frame[name] for name, own in UNCLIPPED.items()})
         # A gap is not negative, and neither is the distance of two layers.
         for name in ("gap_ev", "interlayer_gap_a"):
             frame[name] = frame[name].clip(lower=0.0)
         frame["layers_known"] = descriptors["gap_known"].to_numpy()
         frame["spin_orbit"] = [len(_materials(stack)) == 1 for stack in stacks]
-        frame["outside_training"] = notes
+        frame["outside_training"] = [self.outside_training(stack) for stack in stacks]
         return frame
 
     def _predict_atoms(
@@ -465,7 +500,18 @@ class Predictor:
             )
         return mean, spread
 
-    def _outside(self, stack: Stack) -> str:
+    def _what_is_new(self, stack: Stack) -> str:
+        """The key of `WIDER` that a stack falls under; empty where intervals hold as they are."""
+        if not set(stack.species) <= self.elements:
+            return "element"
+        names = [layer_identity(layer.monolayer) for layer in stack.layers]
+        pairs = zip(names[:-1], names[1:], strict=True)
+        # Two equal layers that are new are what the intervals of homobilayers were calibrated on.
+        both = any(a != b and not {a, b} & self.identities for a, b in pairs)
+        return "both layers" if both else ""
+
+    def outside_training(self, stack: Stack) -> str:
+        """What of a stack training has not seen, in words; empty where it has seen all."""
         notes = []
         elements = sorted(set(stack.species) - self.elements)
         if elements:

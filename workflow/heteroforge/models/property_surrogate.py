@@ -17,13 +17,19 @@ import torch
 from torch import nn
 
 from heteroforge.models.property_network import Standard, group_folds
-from heteroforge.models.stack_inputs import describe_stacks, fast_baselines
+from heteroforge.models.stack_inputs import (
+    describe_stacks,
+    fast_baselines,
+    number_of_interfaces,
+)
 from heteroforge.models.training import (
     load_model,
+    of_this_kind,
     round_to_half,
     save_model,
     seed_everything,
 )
+from heteroforge.models.windows import UNCLIPPED
 from heteroforge.structures import Stack
 
 __all__ = [
@@ -276,19 +282,21 @@ class FastPredictor:
     """A surrogate of a slower predictor, for stacks of the same library.
 
     Attributes:
-        surrogate: of what the slower predictor gives.
+        surrogate: of what the slower predictor gives: properties, and their standard deviations.
+            Binding energies are per interface.
         error: root-mean-square difference to it on pairs that were left out (properties).
-        std: mean standard deviation that the slower predictor gives (properties).
+        error_unknown: the same, were nothing known of the layers but their structure.
     """
 
     surrogate: Surrogate
     error: np.ndarray
-    std: np.ndarray
+    error_unknown: np.ndarray
 
     @classmethod
     def of(
         cls,
-        descriptors: pd.DataFrame,
+        stacks: Sequence[Stack],
+        table: pd.DataFrame,
         predicted: pd.DataFrame,
         pairs: Sequence[str],
         seed: int,
@@ -297,41 +305,59 @@ class FastPredictor:
         """Learn the slower predictor from stacks that it has predicted.
 
         Args:
-            descriptors: of `stack_inputs.describe_stacks` (n, columns).
-            predicted: `<property>` and `<property>_std` in the same order.
+            stacks: what it has predicted (n).
+            table: of the library, indexed by `monolayer_id`.
+            predicted: `<property>` and `<property>_std` in the same order, with those of
+                `UNCLIPPED` where there are any.
             pairs: the layers of each stack, which are left out together.
         """
-        properties = tuple(c for c in predicted.columns if f"{c}_std" in predicted.columns)
-        settings = SurrogateSettings(tuple(descriptors.columns), properties, repeats=1)
-        values = predicted[list(properties)].to_numpy(dtype=float)
-        model, held_out, _ = train_surrogate(
-            settings,
-            descriptors.to_numpy(),
-            fast_baselines(descriptors),
-            values,
-            [(pair,) for pair in pairs],
-            seed=seed,
-            steps=steps,
+        names = [c for c in predicted.columns if f"{c}_std" in predicted.columns]
+        columns = [own if (own := UNCLIPPED.get(name)) in predicted else name for name in names]
+        columns += [f"{name}_std" for name in names]
+        values = predicted[columns].to_numpy(dtype=float).copy()
+        values[:, _of_binding(columns)] /= number_of_interfaces(stacks)[:, None]
+        descriptors = describe_stacks(stacks, table)
+        settings = SurrogateSettings(
+            tuple(descriptors.columns),
+            (*names, *columns[len(names) :]),
+            repeats=1,
         )
-        error = np.sqrt(np.nanmean((held_out - values) ** 2, axis=0))
-        std = predicted[[f"{name}_std" for name in properties]].to_numpy(dtype=float).mean(0)
-        return cls(model, error, std)
+        groups = [(pair,) for pair in pairs]
+        model, left_out, _ = train_surrogate(
+            settings, descriptors.to_numpy(), _baselines(descriptors), values, groups,
+            seed=seed, steps=steps,
+        )  # fmt: skip
+        unknown = describe_stacks(stacks, table.head(0))
+        members = model.predict_members(unknown.to_numpy(), _baselines(unknown))
+        blind, _ = held_out(members, folds_of_stacks(groups, settings.folds, seed))
+        known = _knows_edges(descriptors)
+        rows = known if known.any() else ~known
+        error, error_unknown = (
+            np.sqrt(np.nanmean((found - values)[some, : len(names)] ** 2, axis=0))
+            for found, some in ((left_out, rows), (blind, slice(None)))
+        )
+        return cls(model, error, np.maximum(error, error_unknown))
 
     def predict(self, stacks: Sequence[Stack], table: pd.DataFrame) -> pd.DataFrame:
-        """`<property>` and `<property>_std` of stacks, in the order given.
+        """`<property>`, `<property>_std` and those of `UNCLIPPED`, in the order given.
+
+        Where an edge of a layer is not known, as of layers beyond the library, the error is that of
+        knowing nothing but the layers' structure.
 
         Args:
             table: of the library, indexed by `monolayer_id`.
         """
         settings = self.surrogate.settings
         descriptors = describe_stacks(stacks, table).reindex(columns=list(settings.inputs))
-        mean, spread = self.surrogate.predict(descriptors.to_numpy(), fast_baselines(descriptors))
-        std = np.sqrt(spread**2 + self.error**2 + self.std**2)
-        columns = {}
-        for j, name in enumerate(settings.properties):
-            columns[name] = mean[:, j]
-            columns[f"{name}_std"] = std[:, j]
-        frame = pd.DataFrame(columns)
+        found, spread = self.surrogate.predict(descriptors.to_numpy(), _baselines(descriptors))
+        number = len(settings.properties) // 2
+        known = _knows_edges(descriptors)[:, None]
+        error = np.where(known, self.error, self.error_unknown)
+        own = np.clip(found[:, number:], 0.0, None)
+        found[:, number:] = np.sqrt(spread[:, :number] ** 2 + error**2 + own**2)
+        found[:, _of_binding(settings.properties)] *= number_of_interfaces(stacks)[:, None]
+        frame = pd.DataFrame(found, columns=list(settings.properties))
+        frame = frame.assign(**{own: frame[name] for name, own in UNCLIPPED.items()})
         frame["gap_ev"] = frame["gap_ev"].clip(lower=0.0)
         return frame
 
@@ -341,12 +367,33 @@ class FastPredictor:
             self.surrogate,
             settings=self.surrogate.settings.to_dict(),
             error=self.error.tolist(),
-            std=self.std.tolist(),
+            error_unknown=self.error_unknown.tolist(),
         )
 
     @classmethod
     def load(cls, path: str | Path) -> FastPredictor:
-        content = load_model(path)
-        surrogate = Surrogate(SurrogateSettings.from_dict(content["settings"]))
-        surrogate.load_state_dict(content["state"])
-        return cls(surrogate.eval(), np.array(content["error"]), np.array(content["std"]))
+        return _load(path)
+
+
+@of_this_kind
+def _load(path: str | Path) -> FastPredictor:
+    content = load_model(path)
+    surrogate = Surrogate(SurrogateSettings.from_dict(content["settings"]))
+    surrogate.load_state_dict(content["state"])
+    errors = (np.array(content[name]) for name in ("error", "error_unknown"))
+    return FastPredictor(surrogate.eval(), *errors)
+
+
+def _of_binding(columns: Sequence[str]) -> np.ndarray:
+    return np.array([name.startswith("binding_energy") for name in columns])
+
+
+def _knows_edges(descriptors: pd.DataFrame) -> np.ndarray:
+    """Whether the edges of all layers of each stack are known."""
+    return descriptors["anderson_gap_ev"].notna().to_numpy()
+
+
+def _baselines(descriptors: pd.DataFrame) -> np.ndarray:
+    """Baselines of the properties, and zeros for their standard deviations."""
+    baselines = fast_baselines(descriptors)
+    return np.concatenate([baselines, np.zeros_like(baselines)], axis=1)

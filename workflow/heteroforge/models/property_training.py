@@ -25,8 +25,14 @@ from heteroforge.models.property_network import (
     group_folds,
     pretrain,
 )
+from heteroforge.models.property_prediction import is_measured
 from heteroforge.models.published import PublishedModel
-from heteroforge.models.stack_inputs import baseline_table, describe_stacks, reference_stack
+from heteroforge.models.stack_inputs import (
+    baseline_table,
+    describe_stacks,
+    number_of_interfaces,
+    reference_stack,
+)
 from heteroforge.models.training import (
     fingerprint,
     load_model,
@@ -34,6 +40,7 @@ from heteroforge.models.training import (
     save_model,
     seed_everything,
 )
+from heteroforge.models.windows import UNCLIPPED
 from heteroforge.sources import Library
 from heteroforge.structures import Monolayer, Stack, StructureError
 
@@ -51,6 +58,7 @@ __all__ = [
 ]
 
 PROPERTIES = ("gap_ev", "vbm_ev", "cbm_ev", "binding_energy_mev_a2", "interlayer_gap_a")
+BINDING = PROPERTIES.index("binding_energy_mev_a2")
 # In the order in which a tie is decided: the simpler one first.
 PREDICTORS = ("physics", "published", "corrected_published", "mean", "boosting", "network")
 FOLDS = 10
@@ -84,6 +92,8 @@ def pair_of(stack: Stack) -> str:
 @dataclass
 class PropertyData:
     """Stacks with what is known of them, in one order.
+
+    Binding energies are means over the interfaces: what bilayers teach of one holds for each.
 
     Attributes:
         stacks: (n), at their contact gaps.
@@ -158,6 +168,9 @@ class PropertyData:
         ]
         # A relaxed stack's own baselines are those of another geometry.
         physics[moved] = baseline_table([stacks[i] for i in moved], table, PROPERTIES)
+        interfaces = number_of_interfaces(stacks)
+        for some in tables.values():
+            some[:, BINDING] /= interfaces
         baselines, std = _with_physics(tables["published"], tables["std"], physics)
         return cls(
             stacks=stacks,
@@ -383,6 +396,8 @@ def evaluate(
             whether the pairs are ones that the shipped model had `not_learned_from`.
         calibration: per property, the predictor to use and the scales of its uncertainty.
         table: one row per labelled stack and property with all held-out predictions.
+
+    Of binding energies metrics and calibration are per interface, the table is of whole stacks.
     """
     rows, folds = data.labelled, data.folds(seed)
     shape = (len(rows), len(PROPERTIES))
@@ -473,6 +488,9 @@ def evaluate(
                 "coverage": [None, None],
             }
         metrics["properties"][name] = entry
+        times = np.ones(known.sum())
+        if j == BINDING:
+            times = number_of_interfaces([data.stacks[i] for i in rows[known]])
         frame = pd.DataFrame(
             {
                 "stack_id": [data.keys[i] for i in rows[known]],
@@ -480,11 +498,12 @@ def evaluate(
                 "pair": pairs,
                 "fold": folds[known],
                 "property": name,
-                "true": values[known, j],
-                "predicted": held_out[chosen][known, j],
-                "std": calibrated_std(calibration["properties"][name], spreads[chosen][known, j]),
-                **{p: held_out[p][known, j] for p in PREDICTORS},
-                "network_spread": spreads["network"][known, j],
+                "true": values[known, j] * times,
+                "predicted": held_out[chosen][known, j] * times,
+                "std": times
+                * calibrated_std(calibration["properties"][name], spreads[chosen][known, j]),
+                **{p: held_out[p][known, j] * times for p in PREDICTORS},
+                "network_spread": spreads["network"][known, j] * times,
             }
         )
         frames.append(frame)
@@ -540,12 +559,14 @@ def predict(
 
     Returns:
         Per property `<property>` and `<property>_std`, half the width of the calibrated 68 %
-        interval, or of the 90 % one over 1.645 where that is wider.
+        interval, or of the 90 % one over 1.645 where that is wider (binding energies of all
+        interfaces together); those of `UNCLIPPED`; `outside_training`, what published stacks lack,
+        in words; and `is_measured`, whether errors of such stacks were.
     """
     if not stacks:
-        return pd.DataFrame(
-            columns=[f"{n}{s}" for n in PROPERTIES for s in ("", "_std")], dtype=float
-        )
+        numbers = [f"{n}{s}" for n in PROPERTIES for s in ("", "_std")]
+        frame = pd.DataFrame(columns=[*numbers, *UNCLIPPED.values()], dtype=float)
+        return frame.assign(outside_training="", is_measured=False)
     chosen = {name: calibration["properties"][name]["predictor"] for name in PROPERTIES}
     stacks = [reference_stack(stack) for stack in stacks]
     baselines, baseline_std = published.predict(stacks)
@@ -553,6 +574,10 @@ def predict(
     # Dispersion energies take time: only where they are asked for.
     if "physics" in chosen.values() or np.isnan(baselines).any():
         physics = baseline_table(stacks, table, PROPERTIES)
+    interfaces = number_of_interfaces(stacks)
+    for some in (baselines, baseline_std, physics):
+        some[:, BINDING] /= interfaces
+    if np.isnan(baselines).any():
         baselines, baseline_std = _with_physics(baselines, baseline_std, physics)
     descriptors = describe_stacks(stacks, table)[list(data.descriptors.columns)]
     results: dict[str, np.ndarray] = {}
@@ -594,9 +619,15 @@ def predict(
         columns[name] = results[chosen[name]][:, j]
         columns[f"{name}_std"] = calibrated_std(scale, own[:, j])
     frame = pd.DataFrame(columns)
+    for name in (PROPERTIES[BINDING], f"{PROPERTIES[BINDING]}_std"):
+        frame[name] *= interfaces
+    frame = frame.assign(**{own: frame[name] for name, own in UNCLIPPED.items()})
     # A gap is not negative, whatever the correction says.
     frame["gap_ev"] = frame["gap_ev"].clip(lower=0.0)
-    return frame
+    return frame.assign(
+        outside_training=[published.outside_training(stack) for stack in stacks],
+        is_measured=[is_measured(stack) for stack in stacks],
+    )
 
 
 def describe_choice(calibration: Mapping) -> str:

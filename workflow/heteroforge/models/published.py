@@ -23,6 +23,7 @@ from heteroforge.models.property_prediction import (
     layer_identity,
     load_predictor,
 )
+from heteroforge.models.windows import UNCLIPPED
 from heteroforge.sources import Library
 from heteroforge.structures import Stack
 
@@ -57,17 +58,23 @@ class PublishedModel:
         pairs = {"|".join(sorted(pair)) for pair in pairwise(names)}
         return bool(pairs) and pairs <= self.predictor.pairs
 
+    def outside_training(self, stack: Stack) -> str:
+        """What of a stack the published ones that it learned from lack, in words."""
+        return self.predictor.outside_training(stack)
+
     def predict(self, stacks: Sequence[Stack]) -> tuple[np.ndarray, np.ndarray]:
         """Values and calibrated standard deviations (n, properties), NaN for a layer alone.
 
-        Properties in the order of `STACK_PROPERTIES`; gaps in the description do not matter.
+        Properties in the order of `STACK_PROPERTIES`, the gap of a metal below zero as often as
+        not, the binding energy of all interfaces; gaps in the description do not matter.
         """
         values = np.full((len(stacks), len(STACK_PROPERTIES)), np.nan)
         std = values.copy()
         rows = [i for i, stack in enumerate(stacks) if stack.number_of_layers > 1]
         if rows:
             found = self.predictor.predict([stacks[i] for i in rows], self.known)
-            values[rows] = found[list(STACK_PROPERTIES)].to_numpy()
+            columns = [UNCLIPPED.get(name, name) for name in STACK_PROPERTIES]
+            values[rows] = found[columns].to_numpy()
             std[rows] = found[[f"{name}_std" for name in STACK_PROPERTIES]].to_numpy()
         return values, std
 
@@ -80,6 +87,8 @@ def published_labels(stacks: Sequence[Stack], model: PublishedModel) -> pd.DataF
     """
     distinct = {stack.key(): stack for stack in stacks}
     values, std = model.predict(list(distinct.values()))
+    gap = STACK_PROPERTIES.index("gap_ev")
+    values[:, gap] = np.clip(values[:, gap], 0.0, None)
     rows = []
     for i, (key, stack) in enumerate(distinct.items()):
         specification = stack.to_json()

@@ -23,8 +23,14 @@ __all__ = [
     "baseline_table",
     "describe_stacks",
     "fast_baselines",
+    "number_of_interfaces",
     "reference_stack",
 ]
+
+
+def number_of_interfaces(stacks: Sequence[Stack]) -> np.ndarray:
+    """Interfaces (n) of stacks, one for a layer alone: what binding energies add up over."""
+    return np.array([max(1, stack.number_of_layers - 1) for stack in stacks], dtype=float)
 
 
 def at_contact_gaps(stack: Stack) -> Stack:

@@ -5,8 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.stats import norm
 
-__all__ = ["property_window", "window_probability"]
+__all__ = ["UNCLIPPED", "property_window", "window_probability"]
 
+# A gap is shown cut off at zero; how probable a window is follows from the number before that,
+# which says how surely a metal is one.
+UNCLIPPED = {"gap_ev": "gap_unclipped_ev"}
 # Properties that are never negative.
 NOT_NEGATIVE = ("gap_ev", "interlayer_gap_a")
 

@@ -29,6 +29,7 @@ from heteroforge.report.words import (
     value_text,
     window_text,
 )
+from heteroforge.screening.selection import what_training_lacks
 from heteroforge.structures import StructureError
 
 __all__ = ["SHOWN_VALUES", "Card", "make_card", "shortlist_card"]
@@ -124,6 +125,8 @@ def make_card(
     card.stacking = "; ".join(place)
     if brief:
         card.summary = candidate.reason or f"{card.stacking[0].upper()}{card.stacking[1:]}."
+        if not candidate.reason and (lacks := what_training_lacks(candidate.predicted)):
+            card.summary += f" {lacks}"
         return card
     card.why = reasons(candidate, campaign.verified)
     card.doubts = doubts(candidate, campaign.verified)
@@ -399,6 +402,8 @@ def _details(candidate: Candidate) -> list[tuple[str, str]]:
     details = []
     if candidate.predicted.get("reason"):
         details.append(("Why it was given to DFT", str(candidate.predicted["reason"])))
+    if lacks := what_training_lacks(candidate.predicted):
+        details.append(("Trust in its predictions", lacks))
     if candidate.computed.get("stack_id"):
         details.append(("Stack", str(candidate.computed["stack_id"])))
     attempts = candidate.result.get("attempts") or []

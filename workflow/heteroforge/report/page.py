@@ -226,9 +226,11 @@ def _more_materials(campaign: Campaign, materials: list[Material]) -> str:
     if not found or found >= SHORTLIST:
         return ""
     text = f"No more than {count_text(found, 'material')} can be recommended. "
-    ranked = campaign.columns("screening/ranked.parquet", ["pair", "probability"])
+    columns = ["pair", "probability", "is_refined"]
+    ranked = campaign.columns("screening/ranked.parquet", columns)
     near = None
     if ranked is not None and {"pair", "probability"} <= set(ranked) and len(ranked):
+        ranked = ranked[ranked["is_refined"]] if "is_refined" in ranked else ranked
         # Slots go to others only when these are used up: `screening.selection`.
         least = max(LIKELY, ranked["probability"].max() - NEAR)
         near = ranked.loc[ranked["probability"] >= least, "pair"].nunique()

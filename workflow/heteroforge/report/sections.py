@@ -440,7 +440,7 @@ def _write_samples(campaign: Campaign, section: Section) -> None:
 
 
 # Said by another column, or the same for all that came so far.
-_NOT_RANKED = ("pair", "formula", "split", "is_trained", "is_high_symmetry")
+_NOT_RANKED = ("pair", "formula", "split", "is_trained", "is_high_symmetry", "gap_unclipped_ev")
 _RANKING_HEADS = {
     "layers": "stack, bottom to top",
     "is_novel": "new",
@@ -458,7 +458,8 @@ def _write_screening(campaign: Campaign, section: Section) -> None:
     if ranked is not None:
         text = f"{count_text(len(ranked), 'stack')} ranked"
         if "probability" in ranked and len(ranked):
-            likely = int((ranked["probability"] >= 0.5).sum())
+            told = ranked.get("is_refined", True)  # of the others the fast predictor guesses
+            likely = int(((ranked["probability"] >= 0.5) & told).sum())
             text += (
                 f"; for {number_text(likely)} the models find it more likely than not that all "
                 f"targets are met ({target_sentence(campaign.targets)})"

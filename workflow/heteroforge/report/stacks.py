@@ -26,8 +26,8 @@ def matches_figure(matches: pd.DataFrame, names: Sequence[str]) -> Figure:
         matches: `stacks/matches.parquet`.
         names: monolayers, in the library's order.
     """
-    pairs = [tuple(pair) for pair in matches[["bottom", "top"]].to_numpy()]
-    best = _per_pair(pairs, matches["mismatch_percent"], min)
+    pairs = matches["bottom"].astype(str) + "/" + matches["top"].astype(str)
+    best = _per_pair(matches["mismatch_percent"].groupby(pairs).min(), min)
     return _matrix_figure(best, names, "smallest mismatch (%)", "{:.1f}", "viridis_r")
 
 
@@ -38,8 +38,7 @@ def samples_figure(layers: pd.Series, names: Sequence[str]) -> Figure:
         layers: names of each sample's layers, bottom to top, joined by "/".
         names: monolayers, in the library's order.
     """
-    pairs = [pair for text in layers for pair in _neighbours(text)]
-    many = _per_pair(pairs, np.ones(len(pairs)), sum)
+    many = _per_pair(layers.value_counts(), sum)
     return _matrix_figure(many, names, "samples", "{:.0f}", "viridis", logarithmic=True)
 
 
@@ -50,9 +49,7 @@ def chances_figure(ranked: pd.DataFrame, selected: pd.DataFrame, names: Sequence
         ranked, selected: tables of the screening stage, with `layers` and `probability`.
         names: monolayers, in the library's order.
     """
-    pairs = [(pair, p) for text, p in zip(ranked["layers"], ranked["probability"], strict=True)
-             for pair in _neighbours(text)]  # fmt: skip
-    best = _per_pair([pair for pair, _ in pairs], [p for _, p in pairs], max)
+    best = _per_pair(ranked.groupby("layers")["probability"].max(), max)
     framed = {tuple(sorted(pair)) for text in selected["layers"] for pair in _neighbours(text)}
     label = "best probability of meeting all targets"
     return _matrix_figure(best, names, label, "{:.2f}", "viridis", framed=framed, ends=(0, 1))
@@ -63,11 +60,16 @@ def _neighbours(layers: str) -> list[tuple[str, str]]:
     return list(zip(names[:-1], names[1:], strict=True))
 
 
-def _per_pair(pairs: Sequence, values: Sequence[float], reduce) -> dict[tuple[str, str], float]:
-    """One value per pair, whichever of the two lies below."""
+def _per_pair(values: pd.Series, reduce) -> dict[tuple[str, str], float]:
+    """One value per pair of neighbours, whichever of the two lies below.
+
+    Args:
+        values: by the names of layers, bottom to top, joined by "/": few, where samples are many.
+    """
     found: dict[tuple[str, str], list[float]] = {}
-    for pair, value in zip(pairs, values, strict=True):
-        found.setdefault(tuple(sorted(pair)), []).append(float(value))
+    for text, value in values.items():
+        for pair in _neighbours(text):
+            found.setdefault(tuple(sorted(pair)), []).append(float(value))
     return {pair: reduce(some) for pair, some in found.items()}
 
 

@@ -5,6 +5,7 @@ from heteroforge.screening.objectives import (
     joint_probability,
     pareto_ranks,
 )
+from heteroforge.screening.scored import ScoredSamples
 from heteroforge.screening.screen import Screened, score_samples, screen
 from heteroforge.screening.selection import (
     constraint_faults,
@@ -14,6 +15,7 @@ from heteroforge.screening.selection import (
 )
 
 __all__ = [
+    "ScoredSamples",
     "Screened",
     "alignment_probabilities",
     "constraint_faults",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,8 @@ from heteroforge.structures.formula import StackFormula
 from heteroforge.structures.matching import other_registries
 
 __all__ = ["add_control", "draw_control"]
+
+BLOCK = 1000
 
 
 def draw_control(
@@ -60,47 +62,44 @@ def draw_control(
     if number == 0:
         enumerated = enumerated.head(0)  # nothing to read, of what may be a hundred thousand
     open_to = enumerated[~enumerated["stack_id"].isin(set(labelled))].sort_values("stack_id")
-    stacks = [Stack.from_json(text, monolayers) for text in open_to["specification"]]
-    faults = constraint_faults(
-        open_to,
-        stacks,
-        maximum_atoms,
-        maximum_mismatch_percent,
-        minimum_materials,
-        elements_excluded,
-    )
-    wanted = set(elements)
+    wanted, inside = set(elements), []
     of_formula = StackFormula.parse(formula) if formula else None
-    inside = np.flatnonzero(
-        [
+    for start in range(0, len(open_to), BLOCK):  # stacks take more memory than their texts
+        part = open_to.iloc[start : start + BLOCK]
+        stacks = [Stack.from_json(text, monolayers) for text in part["specification"]]
+        faults = constraint_faults(
+            part,
+            stacks,
+            maximum_atoms,
+            maximum_mismatch_percent,
+            minimum_materials,
+            elements_excluded,
+        )
+        inside += [
             fault == ""
             and wanted <= set(stack.species)
             and _lies_on(stack, substrate)
             and (of_formula is None or of_formula.is_of(stack))
             for fault, stack in zip(faults, stacks, strict=True)
         ]
-    )
+    places = np.flatnonzero(inside)
     generator = np.random.default_rng([seed, 2])  # of its own: selection does not move it
-    order = generator.permutation(inside)
+    order = generator.permutation(places)
     if slides:
-        keys = open_to["stack_id"].to_numpy()
-        order = _one_of_each_family(order, keys, stacks, set(labelled), number, generator)
-    drawn = order[:number]
-    return (
-        open_to.iloc[drawn]
-        .assign(
-            formula=[stacks[i].formula for i in drawn],
-            pair=[pair_of(stacks[i]) for i in drawn],
-            drawn_from=len(inside),
-        )
-        .reset_index(drop=True)
+        order = _one_of_each_family(order, open_to, monolayers, set(labelled), number, generator)
+    drawn = open_to.iloc[order[:number]].reset_index(drop=True)
+    stacks = [Stack.from_json(text, monolayers) for text in drawn["specification"]]
+    return drawn.assign(
+        formula=[stack.formula for stack in stacks],
+        pair=[pair_of(stack) for stack in stacks],
+        drawn_from=len(places),
     )
 
 
 def _one_of_each_family(
     order: np.ndarray,
-    keys: np.ndarray,
-    stacks: Sequence[Stack],
+    open_to: pd.DataFrame,
+    monolayers: Mapping[str, Monolayer],
     labelled: Collection[str],
     number: int,
     generator: np.random.Generator,
@@ -110,12 +109,14 @@ def _one_of_each_family(
     Only the member whose key comes first lets its family in, so that one with more registries has
     no greater chance.
     """
+    keys, texts = (open_to[name].to_numpy() for name in ("stack_id", "specification"))
     places = dict(zip(keys[order], order, strict=True))
     drawn: list[int] = []
     for i in order:
         if len(drawn) == number:
             break
-        family = {keys[i], *(other.key() for other in other_registries(stacks[i]))}
+        others = other_registries(Stack.from_json(texts[i], monolayers))
+        family = {keys[i], *(other.key() for other in others)}
         members = sorted(family & places.keys())
         if keys[i] == members[0] and not family & labelled:
             drawn.append(places[members[generator.integers(len(members))]])

@@ -12,7 +12,7 @@ from heteroforge.dft.electronic import UNDETERMINED_BELOW_EV, anderson_alignment
 from heteroforge.features import facing_levels
 from heteroforge.io import InputError
 from heteroforge.labels import layer_edges
-from heteroforge.models.windows import property_window, window_probability
+from heteroforge.models.windows import UNCLIPPED, property_window, window_probability
 from heteroforge.structures import Stack
 
 __all__ = [
@@ -40,8 +40,8 @@ def joint_probability(
     errors that go together (a gap and its edges) make the product an underestimate.
 
     Args:
-        predictions: columns `<property>` and `<property>_std`, and those of `ALIGNMENTS` where an
-            alignment is asked for.
+        predictions: columns `<property>` and `<property>_std`, those of `UNCLIPPED` where a value
+            was cut off, and those of `ALIGNMENTS` where an alignment is asked for.
         targets: windows [low, high], null for an open end.
         alignment: `I`, `II` or `any`. What is not known of it is as likely as not.
 
@@ -53,7 +53,7 @@ def joint_probability(
         if name not in predictions:
             raise InputError(f"targets.{name}: not among the predicted properties")
         result = result * window_probability(
-            predictions[name].to_numpy(),
+            predictions.get(UNCLIPPED.get(name), predictions[name]).to_numpy(),
             predictions[f"{name}_std"].to_numpy(),
             property_window(name, window),
         )

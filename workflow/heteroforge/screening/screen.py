@@ -20,12 +20,18 @@ from heteroforge.models.property_network import PropertyNetwork
 from heteroforge.models.property_surrogate import FastPredictor
 from heteroforge.models.property_training import PROPERTIES, PropertyData, pair_of, predict
 from heteroforge.models.published import PublishedModel
+from heteroforge.models.windows import UNCLIPPED
 from heteroforge.screening.objectives import (
     ALIGNMENTS,
     alignment_probabilities,
     joint_probability,
 )
-from heteroforge.screening.selection import constraint_faults, rank_candidates
+from heteroforge.screening.scored import ScoredSamples
+from heteroforge.screening.selection import (
+    SAME_BINDING_MEV_A2,
+    constraint_faults,
+    rank_candidates,
+)
 from heteroforge.structures import Monolayer, Stack
 from heteroforge.structures.matching import other_registries
 
@@ -33,9 +39,19 @@ __all__ = ["Screened", "score_samples", "screen"]
 
 BLOCK = 1000
 PREDICTED = [f"{name}{suffix}" for name in PROPERTIES for suffix in ("", "_std")]
-SCORED = [*PREDICTED, *ALIGNMENTS.values()]
+SCORED = [*PREDICTED, *UNCLIPPED.values(), *ALIGNMENTS.values()]
+# What the property models say beyond that.
+TRUST = ["outside_training", "is_measured"]
+# No pair of layers has more than this share of the places among the refined, while others wait: one
+# pair in all its cells and registries could fill them.
+LARGEST_SHARE_OF_A_PAIR = 0.05
 # What is said of the registries that layers may slide into.
-REGISTRIES = ["binding_below_best_registry_mev_a2", "sliding_family", "predicted_if_slid"]
+REGISTRIES = [
+    "binding_below_best_registry_mev_a2",
+    "sliding_family",
+    "predicted_if_slid",
+    "probability_if_slid",
+]
 
 
 @dataclass
@@ -78,8 +94,8 @@ def score_samples(
 
     Returns:
         The samples in their order, with `formula`, `pair`, `reason` (empty within the limits) and
-        per property `<property>`, `<property>_std`, and those of `ALIGNMENTS` (NaN outside the
-        limits).
+        per property `<property>`, `<property>_std`, those of `UNCLIPPED` and of `ALIGNMENTS` (NaN
+        outside the limits).
     """
     blocks = []
     rows = table.to_dict("index")
@@ -114,7 +130,7 @@ def score_samples(
 
 
 def screen(
-    scored: pd.DataFrame,
+    samples: ScoredSamples,
     monolayers: Mapping[str, Monolayer],
     table: pd.DataFrame,
     *,
@@ -129,34 +145,33 @@ def screen(
     seed: int,
     control: pd.DataFrame,
     alignment: str = "any",
+    slides: bool = False,
     progress: bool = True,
 ) -> Screened:
     """Rank scored samples by the probability of their properties.
 
     Args:
-        scored: of `score_samples`, all shards in order.
+        samples: of `score_samples`, all shards.
         monolayers, table: the library.
         models, calibration, data, published: the property models; see `property_training.predict`.
         targets: windows.
         labelled: keys of stacks with DFT labels.
         trained: keys of the stacks that the generator was trained on.
         refined: how many of the best by score are predicted by the property models; no other is
-            selected.
+            selected, or has its specification in the ranking.
         control: of `draw_control`.
         alignment: of the bands, `I`, `II` or `any`.
+        slides: whether DFT verifies layers in the registry that they slide into: then that one's
+            probability counts, of refined stacks and of the control.
     """
-    funnel = {"samples": len(scored)}
-    # Equal stacks of two shards may be written differently: the first by its text stays.
-    scored = scored.sort_values(["stack_id", "specification"], kind="stable")
-    scored = scored.drop_duplicates("stack_id").reset_index(drop=True)
-    funnel["distinct"] = len(scored)
-    outside = scored["reason"] != ""
-    rejected = scored.loc[outside, ["stack_id", "formula", "reason"]].reset_index(drop=True)
-    scored = scored[~outside].drop(columns="reason").reset_index(drop=True)
+    scored = samples.table
+    funnel = {"samples": samples.number, "distinct": len(scored)}
+    inside = (scored["reason"] == "").to_numpy()
+    rejected = scored.loc[~inside, ["stack_id", "formula", "reason"]].reset_index(drop=True)
+    scored = scored[inside].drop(columns="reason").reset_index(drop=True)
     funnel["within_limits"] = len(scored)
     scored["probability"] = joint_probability(scored, targets, alignment)
-    order = np.lexsort((scored["stack_id"].astype(str), -scored["probability"].round(6)))
-    best = np.sort(order[:refined])
+    best = _best(scored, refined)
 
     def models_say(stacks: Sequence[Stack], progress: bool = False) -> pd.DataFrame:
         starts = range(0, len(stacks), BLOCK)
@@ -166,35 +181,63 @@ def screen(
         ]
         return pd.concat(blocks, ignore_index=True)
 
-    if len(best):
-        stacks = _stacks(scored["specification"].iloc[best], monolayers)
-        found = _with_alignment(models_say(stacks, progress), stacks, table.to_dict("index"))
-        found["probability"] = joint_probability(found, targets, alignment)
-        columns = [*SCORED, "probability"]
-        scored.loc[best, columns] = found[columns].to_numpy()
-    scored["is_refined"] = np.isin(np.arange(len(scored)), best)
+    rows = table.to_dict("index")
+
+    def judged(stacks: Sequence[Stack]) -> pd.DataFrame:
+        found = _with_alignment(models_say(stacks, progress), stacks, rows)
+        return found.assign(probability=joint_probability(found, targets, alignment))
+
+    def refine(some: pd.DataFrame) -> pd.DataFrame:
+        """Rows of stacks with what the property models say of them."""
+        some = some.reset_index(drop=True)
+        if some.empty:
+            return some.reindex(columns=[*some.columns, *TRUST, *REGISTRIES])
+        found = judged(_stacks(some["specification"], monolayers))
+        said = [*SCORED, *TRUST, "probability"]
+        some = pd.concat([some.drop(columns=said, errors="ignore"), found[said]], axis=1)
+        some[REGISTRIES] = _registries(some, monolayers, judged)
+        if slides:
+            some["probability"] = some["probability_if_slid"]
+        return some
+
+    places = np.flatnonzero(inside)[best]
+    chosen = refine(scored.iloc[best].assign(specification=samples.specifications(places)))
+    others = scored.drop(index=best)
     # Only refined ones are ever selected: of the others nobody asks what they slide into.
-    scored["binding_below_best_registry_mev_a2"] = np.nan
-    scored["sliding_family"] = scored["stack_id"]
-    scored["predicted_if_slid"] = None
-    scored.loc[best, REGISTRIES] = _registries(
-        scored.iloc[best], monolayers, lambda stacks: models_say(stacks, progress)
-    )[REGISTRIES].to_numpy()
+    others = others.assign(sliding_family=others["stack_id"], is_measured=False)
+    parts = [chosen.assign(is_refined=True), others.assign(is_refined=False)]
+    del scored, others
+    ranked = pd.concat(parts, ignore_index=True).drop(columns="probability_if_slid")
+    del parts
+    ranked = ranked.astype({"is_measured": bool, "is_refined": bool})
     funnel["refined"] = len(best)
-    scored["is_labelled"] = scored["stack_id"].isin(set(labelled))
-    scored["is_trained"] = scored["stack_id"].isin(set(trained))
-    ranked = rank_candidates(scored)
-    funnel["likely"] = int((ranked["probability"] >= 0.5).sum())
-    funnel["first_front"] = int((ranked["pareto_rank"] == 1).sum())
+    ranked["is_labelled"] = ranked["stack_id"].isin(set(labelled))
+    ranked["is_trained"] = ranked["stack_id"].isin(set(trained))
+    ranked = rank_candidates(ranked)
+    # Of the others the fast predictor only told that they are not among the best.
+    told = ranked["is_refined"]
+    funnel["likely"] = int((told & (ranked["probability"] >= 0.5)).sum())
+    funnel["first_front"] = int((told & (ranked["pareto_rank"] == 1)).sum())
     if len(control):
-        stacks = _stacks(control["specification"], monolayers)
-        found = _with_alignment(models_say(stacks), stacks, table.to_dict("index"))
-        found["probability"] = joint_probability(found, targets, alignment)
-        control = pd.concat([control, found[[*SCORED, "probability"]]], axis=1)
         # Enumerated, and so at registries of high symmetry.
-        slid = _registries(control.assign(is_high_symmetry=True), monolayers, models_say)
-        control[REGISTRIES] = slid[REGISTRIES].to_numpy()
+        control = refine(control.assign(is_high_symmetry=True))
+        control = control.drop(columns=["is_high_symmetry", "probability_if_slid"])
     return Screened(ranked, rejected, funnel, control)
+
+
+def _best(scored: pd.DataFrame, number: int) -> np.ndarray:
+    """Places of the stacks to refine: the likeliest, no pair with more than its share.
+
+    Those over the share follow where there are not enough others.
+
+    Args:
+        scored: in the order of `stack_id`, which decides between equal ones.
+    """
+    order = np.argsort(-scored["probability"].to_numpy(dtype=float).round(6), kind="stable")
+    share = max(1, int(LARGEST_SHARE_OF_A_PAIR * number))
+    over = scored["pair"].iloc[order].groupby(scored["pair"].iloc[order]).cumcount() >= share
+    order = np.concatenate([order[~over.to_numpy()], order[over.to_numpy()]])
+    return np.sort(order[:number])
 
 
 def _with_alignment(
@@ -217,24 +260,27 @@ def _registries(
     """What the layers of bilayers slide into.
 
     Args:
-        samples: refined ones, with their predictions.
-        models_say: predictions of any stacks.
+        samples: refined ones, with their predictions and their `probability`.
+        models_say: the same of any stacks.
 
     Returns:
         In the order given, `sliding_family`, one name for all stacks that slide into each other;
         and `binding_below_best_registry_mev_a2`, how much less a stack is predicted to bind than
         the best it may slide into, which need not be among the samples: zero for the best and for
         layers without a common cell, which meet in all registries; NaN where the registry itself is
-        of no symmetry, and for more than two layers, whose others are not looked for. And
-        `predicted_if_slid`, JSON: the predictions of the other registries by their keys.
+        of no symmetry, and for more than two layers, whose others are not looked for.
+        `predicted_if_slid`, JSON: the predictions of the other registries by their keys. And
+        `probability_if_slid`, that of the registry predicted to bind most, which is the stack's own
+        where none binds more than it by `SAME_BINDING_MEV_A2`: DFT tells no finer.
     """
     stacks = _stacks(samples["specification"], monolayers)
     others = [{other.key(): other for other in other_registries(stack)} for stack in stacks]
-    known = samples[["stack_id", *PREDICTED]].to_dict("records")
+    columns = [*PREDICTED, "probability"]
+    known = samples[["stack_id", *columns]].to_dict("records")
     said = {row.pop("stack_id"): row for row in known}
     missing = {key: other for slid in others for key, other in slid.items() if key not in said}
     if missing:
-        found = models_say(list(missing.values()))[PREDICTED]
+        found = models_say(list(missing.values()))[columns]
         said |= dict(zip(missing, found.to_dict("records"), strict=True))
     symmetric = samples["is_high_symmetry"].astype(bool)
     rows = []
@@ -243,15 +289,18 @@ def _registries(
     ):
         binding = {k: said[k]["binding_energy_mev_a2"] for k in (key, *slid)}
         compared = at_symmetry and layers == 2
+        lowest = max(binding, key=binding.get)
+        below = binding[lowest] - binding[key]
         rows.append(
             (
-                max(binding.values()) - binding[key] if compared else np.nan,
+                below if compared else np.nan,
                 min(binding) if at_symmetry else min(slid, default=key),
                 json.dumps({k: _rounded(said[k]) for k in slid}),
+                said[lowest if below > SAME_BINDING_MEV_A2 else key]["probability"],
             )
         )
     return pd.DataFrame(rows, columns=REGISTRIES)
 
 
 def _rounded(predicted: Mapping[str, float]) -> dict[str, float]:
-    return {name: round(float(value), 5) for name, value in predicted.items()}
+    return {name: round(float(predicted[name]), 5) for name in PREDICTED}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 
@@ -16,6 +17,7 @@ __all__ = [
     "describe_candidate",
     "rank_candidates",
     "select_candidates",
+    "what_training_lacks",
 ]
 
 # Probabilities nearer than this are equal: no calibration is finer. Ties go to what is cheap.
@@ -28,6 +30,7 @@ NEAR = 0.25
 SAME_BINDING_MEV_A2 = 1.0
 # Fronts are drawn among this many of the likeliest; what lies behind is not near any.
 MOST_IN_FRONTS = 20000
+_IDENTITY = re.compile(r"-\d+-lg\d+-\d+c")  # of `layer_identity`, behind the formula
 WORDS = {
     "gap_ev": ("gap", "eV", 2),
     "vbm_ev": ("valence band maximum", "eV", 2),
@@ -108,13 +111,14 @@ def _balances(species: tuple[str, ...]) -> bool:
 def rank_candidates(table: pd.DataFrame) -> pd.DataFrame:
     """The table in order of worth, with `pareto_rank` and `rank` (from 1).
 
-    Objectives of the fronts: probability and binding energy large, mismatch small. Order: first
-    what the networks predicted (`is_refined`), as the fast predictor only tells which those shall
-    be; by probability in steps, then front, then number of atoms (cost), then mismatch.
+    Objectives of the fronts: probability and binding energy large, mismatch small; of what the
+    networks predicted (`is_refined`), as the fast predictor only tells which those shall be. Order:
+    first these; by probability in steps, then those of a kind whose errors were measured
+    (`is_measured`), then front, then number of atoms (cost), then mismatch.
 
     Args:
         table: `stack_id`, `probability`, `binding_energy_mev_a2`, `mismatch_percent`,
-            `number_of_atoms`, and `is_refined` where not all are.
+            `number_of_atoms`, and `is_refined`, `is_measured` where not all are.
     """
     binding = table["binding_energy_mev_a2"].fillna(-np.inf).to_numpy(dtype=float)
     objectives = np.column_stack(
@@ -124,18 +128,22 @@ def rank_candidates(table: pd.DataFrame) -> pd.DataFrame:
             -table["mismatch_percent"].to_numpy(dtype=float).round(2),
         ]
     )
-    refined = table.get("is_refined", pd.Series(True, table.index)).to_numpy(dtype=bool)
-    likely = np.lexsort((-objectives[:, 0], ~refined))[:MOST_IN_FRONTS]
+    all_are = pd.Series(True, table.index)
+    refined = table.get("is_refined", all_are).to_numpy(dtype=bool)
+    measured = table.get("is_measured", all_are).to_numpy(dtype=bool)
+    likely = np.flatnonzero(refined)
+    likely = likely[np.argsort(-objectives[likely, 0], kind="stable")][:MOST_IN_FRONTS]
     fronts = pareto_ranks(objectives[likely])
     pareto_rank = np.full(len(table), fronts.max(initial=0) + 1)
     pareto_rank[likely] = fronts
     table = table.assign(pareto_rank=pareto_rank)
     step = np.floor(table["probability"] / PROBABILITY_STEP + 1e-9)
-    order = table.assign(_fast=~refined, _step=-step).sort_values(
-        ["_fast", "_step", "pareto_rank", "number_of_atoms", "mismatch_percent", "stack_id"],
+    keys = ["_fast", "_step", "_unmeasured"]
+    order = table.assign(_fast=~refined, _step=-step, _unmeasured=~measured).sort_values(
+        [*keys, "pareto_rank", "number_of_atoms", "mismatch_percent", "stack_id"],
         kind="stable",
     )
-    order = order.drop(columns=["_fast", "_step"]).reset_index(drop=True)
+    order = order.drop(columns=keys).reset_index(drop=True)
     return order.assign(rank=np.arange(1, len(order) + 1))
 
 
@@ -153,16 +161,18 @@ def select_candidates(
     """Candidates for the DFT slots, at most `slots` rows, with `slot` and `role`.
 
     Rank decides, with these exceptions. A stack that DFT has labelled is never selected. Among
-    candidates about as probable as the best (within `NEAR`), those come first that are predicted to
-    stay where they are: registries of high symmetry, and of those that layers may slide into the
-    one that binds most; among these, stacks that the generator was not trained on. With `diversity`
-    a set of layers gets a second slot only when no other is about as probable. A share
-    `exploration` of the slots goes to the stacks with the largest uncertainty, among those that may
-    hit.
+    candidates about as probable as the best that is left (within `NEAR`), those come first of a
+    kind whose errors were measured (`is_measured`); among these, those that are predicted to stay
+    where they are: registries of high symmetry, and of those that layers may slide into the one
+    that binds most; then those of which this is not known; among these, stacks that the generator
+    was not trained on. With `diversity` a set of layers gets a second slot only when no other is
+    about as probable. A share `exploration` of the slots goes to the stacks with the largest
+    uncertainty, among those that may hit.
 
     Args:
         ranked: of `rank_candidates`, with `pair` (layers in any order), `is_high_symmetry`,
             `sliding_family`, `binding_below_best_registry_mev_a2` and `<property>_std`.
+            `is_measured` where not all are.
         labelled, trained: keys of stacks.
         fewest_probability: candidates below it are not selected.
         one_registry_each: of stacks that slide into each other (`sliding_family`), one is enough.
@@ -192,20 +202,14 @@ def select_candidates(
             pairs.add(pair)
             families.add(family)
 
-    best = open_to["probability"].max() if len(open_to) else 0.0
-    near = open_to[open_to["probability"] >= best - NEAR]
-    seen = near["stack_id"].isin(set(trained))
-    symmetric = near["is_high_symmetry"].astype(bool)
-    stays = symmetric & ~(near["binding_below_best_registry_mev_a2"] > SAME_BINDING_MEV_A2)
-    slides = symmetric & ~stays
-    preferred = pd.concat(
-        [near[stays & ~seen], near[stays & seen], near[slides & ~seen], near[slides & seen]]
-        + [near[~symmetric]]
-    )
     passes = [True, False] if diversity else [False]
-    for new_pairs in passes:
-        take(preferred, slots - explored, "exploitation", new_pairs)
-    take(open_to, slots - explored, "exploitation", False)
+    left = open_to
+    while len(left) and len(roles) < slots - explored:
+        near = left["probability"] >= left["probability"].max() - NEAR
+        preferred = _preferred(left[near], trained)
+        for new_pairs in passes:
+            take(preferred, slots - explored, "exploitation", new_pairs)
+        left = left[~near]
     if explored:
         spreads = [c for c in open_to.columns if c.endswith("_std")]
         scale = open_to[spreads].mean().replace(0.0, 1.0)
@@ -220,6 +224,19 @@ def select_candidates(
     selected.insert(0, "slot", np.arange(len(selected)))
     selected["role"] = [roles[index] for index in chosen]
     return selected.reset_index(drop=True)
+
+
+def _preferred(near: pd.DataFrame, trained: Collection[str]) -> pd.DataFrame:
+    """Candidates that are about as probable, in the order in which they get slots."""
+    measured = near.get("is_measured", pd.Series(True, near.index)).to_numpy(dtype=bool)
+    seen = near["stack_id"].isin(set(trained)).to_numpy()
+    below = near["binding_below_best_registry_mev_a2"].to_numpy(dtype=float)
+    symmetric = near["is_high_symmetry"].to_numpy(dtype=bool)
+    # Stays; not known whether; slides; of no symmetry, of which novelty says nothing.
+    kind = np.select(
+        [~symmetric, below <= SAME_BINDING_MEV_A2, np.isnan(below)], [3, 0, 1], default=2
+    )
+    return near.iloc[np.lexsort((np.arange(len(near)), seen & (kind < 3), kind, ~measured))]
 
 
 def describe_candidate(
@@ -271,5 +288,15 @@ def describe_candidate(
     return (
         f"{row['formula']}: {text}; probability {row['probability']:.2f}, {why}; "
         f"{int(row['number_of_atoms'])} atoms, mismatch {row['mismatch_percent']:.2f} %, "
-        f"{registry}{novelty}, without a DFT label."
-    )
+        f"{registry}{novelty}, without a DFT label. {what_training_lacks(row)}"
+    ).rstrip()
+
+
+def what_training_lacks(row: Mapping) -> str:
+    """A sentence on `outside_training` of a candidate; empty where training lacks nothing of it."""
+    lacks = row.get("outside_training")
+    if not isinstance(lacks, str) or not lacks:
+        return ""
+    # Of a layer's identity the formula is enough here.
+    text = f"Published bilayers that the model learned from lack: {_IDENTITY.sub('', lacks)}"
+    return text + ("." if row.get("is_measured", True) else "; errors of such were not measured.")
