@@ -390,7 +390,7 @@ descriptors, the graph network (DGL) from atoms and contacts as well. "Entries n
 random split of other publications, where the other registry of a pair has been seen as a rule.
 A heterobilayer is held out with either of its layers ("layers", "compositions"): each member that
 predicts it has not seen one of them at least, and most have seen the other. Where both are
-new, errors are larger and intervals hold less often than the table of coverage says.
+new, errors are larger: prediction.md has by how much, and how intervals hold there.
 "Layers from structure" is the shipped command without tables of layers: what the layers' networks,
 which have seen these layers, tell takes the place of published values."""
 
