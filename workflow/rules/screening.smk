@@ -72,7 +72,6 @@ rule screen_stacks:
         },
         refined=config["screening"]["refined"],
         alignment=config["screening"]["alignment"],
-        slides=config["dft"]["registries"],
         targets=config["targets"],
         seed=config["seed"],
     message:
