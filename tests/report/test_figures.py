@@ -1,6 +1,7 @@
 """Figures: geometry that must be true, markup that must fit a page."""
 
 from collections import Counter
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import numpy as np
@@ -16,7 +17,8 @@ from heteroforge.report.clustering_figures import chosen_figure, works_figure
 from heteroforge.report.figures import name_points
 from heteroforge.report.models import calibration_figure
 from heteroforge.report.stacks import chances_figure, samples_figure
-from heteroforge.structures import build
+from heteroforge.structures import Defect, build
+from heteroforge.structures.matching import stack_layers
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +77,16 @@ def test_small_picture_has_letters_that_can_be_read(atoms):
     assert {"lower", "upper", "3.05\u202fÅ", "Mo", "S"} <= set(texts)
     assert min(text.get_fontsize() for text in texts.values()) >= 9
     assert figure.get_figwidth() < 3.2 and figure.get_figheight() < 2.2  # inches, shown as drawn
+
+
+def test_gallery_names_the_defects(small_monolayers):
+    cells = ((2, 0), (0, 1))
+    perfect = stack_layers((small_monolayers["MoSS"], small_monolayers["WSS"]), [cells] * 2)
+    defects = (Defect("substitution", 1, "Nb"), Defect("vacancy", 2))
+    lower = replace(perfect.layers[0], defects=defects)
+    drawn = figures.gallery_figure([perfect, replace(perfect, layers=(lower, perfect.layers[1]))])
+    titles = [axes.get_title() for axes in drawn.axes]
+    assert "Nb on Mo, S vacancy" in titles[1] and titles[1].startswith(titles[0])
 
 
 def test_density_of_states_stands_beside_the_bands_at_the_same_energies():

@@ -320,3 +320,10 @@ def test_registries_of_a_turned_layer_whose_origin_lies_off_its_axes():
     assert len(other_registries(stack)) == 2
     # Layers without a common cell meet in all registries: nothing is turned.
     assert turn_between(((2, 1), (0, 1)), ((1, 0), (0, 1))) == ((1, 0), (0, 1))
+
+
+def test_layers_of_equal_geometry_keep_their_names(layers):
+    names = ["one", "other", ""]
+    made = [stack_layers((replace(layers["MoS2"], name=name),)) for name in names]
+    assert [stack.layers[0].monolayer.name for stack in made] == names
+    assert len({stack.key() for stack in made}) == 3

@@ -281,7 +281,10 @@ def side_figure(
 
 
 def gallery_figure(stacks: Sequence[Stack], columns: int = 5) -> Figure:
-    """Side views of many stacks on one scale and in one set of colours, each with its formula."""
+    """Side views of many stacks on one scale and in one set of colours.
+
+    Each with its formula, stacking and defects, of which a side view hides most.
+    """
     pictures = [upright(build(stack)) for stack in stacks]
     symbols = {symbol for atoms in pictures for symbol in atoms.get_chemical_symbols()}
     colours = element_colours(sorted(symbols))
@@ -297,9 +300,15 @@ def gallery_figure(stacks: Sequence[Stack], columns: int = 5) -> Figure:
         for i, (stack, atoms) in enumerate(zip(stacks, pictures, strict=True)):
             axes = figure.add_subplot(grid[i // columns, i % columns])
             layers = layer_indices(atoms, stack.number_of_layers)
-            names = _names_of_layers(atoms, layers, [la.monolayer.name for la in stack.layers])
+            # Names in a library can be too long for the place.
+            names = [formula_text(layer.monolayer.formula) for layer in stack.layers]
             _draw_side(axes, atoms, layers, names, colours, SIDE_WIDTH_A, (5.5, 6.0))
-            axes.set_title(f"{formula_text(stack.formula)}, {stack.stacking(0)}", fontsize=7)
+            defects = _defects_text(stack)
+            axes.set_title(
+                f"{formula_text(stack.formula)}, {stack.stacking(0)}"
+                + (f"\n{defects}" if defects else ""),
+                fontsize=7,
+            )
         figure.legend(
             handles=[
                 Line2D([], [], ls="", marker="o", color=colour, label=symbol)
@@ -308,6 +317,17 @@ def gallery_figure(stacks: Sequence[Stack], columns: int = 5) -> Figure:
             loc="lower center", ncols=min(max(len(colours), 1), 14), frameon=False,
         )  # fmt: skip
     return figure
+
+
+def _defects_text(stack: Stack) -> str:
+    """The defects of a stack in words, from bottom to top, such as `Be on B, S vacancy`."""
+    words = []
+    for layer in stack.layers:
+        for defect in layer.defects:
+            own = layer.monolayer.species[defect.site % len(layer.monolayer.species)]
+            vacancy = defect.kind == "vacancy"
+            words.append(f"{own} vacancy" if vacancy else f"{defect.species} on {own}")
+    return ", ".join(words)
 
 
 def _names_of_layers(atoms: Atoms, layers, layer_names: Sequence[str]) -> list[str]:

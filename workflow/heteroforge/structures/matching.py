@@ -214,8 +214,7 @@ def stack_layers(
         if len(values) != expected:
             raise StructureError(f"{count} layers need {expected} {name}, got {len(values)}")
     whole = tuple(integer_rows(supercell) for supercell in supercells)
-    names = [monolayer.name for monolayer in monolayers]
-    layers = tuple(map(_as_layer, monolayers, names, whole, map(bool, flipped)))
+    layers = tuple(map(Layer, monolayers, whole, map(bool, flipped)))
     cell = _shared_cell(tuple(monolayers), whole, tuple(stiffness_n_m))
     interfaces = []
     for i, (registry, gap_a) in enumerate(zip(registries, gaps_a, strict=True)):
@@ -233,15 +232,6 @@ def stack_layers(
             f"more than {maximum_mismatch_percent} %"
         )
     return stack
-
-
-@lru_cache(maxsize=20000)
-def _as_layer(monolayer: Monolayer, name: str, supercell: tuple, flipped: bool) -> Layer:
-    """A layer without defects: many stacks share one.
-
-    By the name as well, which monolayers are not compared by.
-    """
-    return Layer(monolayer, supercell, flipped)
 
 
 def van_der_waals_gap_a(
