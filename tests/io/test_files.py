@@ -214,3 +214,22 @@ def test_csv_tells_spreadsheets_that_it_is_utf8(tmp_path):
         write_table(tmp_path / "table.csv", frame)
         assert (tmp_path / "table.csv").read_bytes().startswith(start)
         pd.testing.assert_frame_equal(read_table(tmp_path / "table.csv"), frame, check_dtype=False)
+
+
+def test_columns_are_left_on_the_disk(tmp_path):
+    path = tmp_path / "samples" / "shard_0.parquet"
+    path.parent.mkdir()
+    frame = pd.DataFrame(
+        {"stack_id": ["a"], "specification": ["{}"], "layers": ["A/B"], "number_of_atoms": [4]}
+    )
+    write_table(path, frame)
+    assert list(read_table(path, without=["specification"])) == [
+        "stack_id", "layers", "number_of_atoms",
+    ]  # fmt: skip
+    assert list(read_table(path, only=["specification"])) == ["specification"]
+    with pytest.raises(InputError, match="no column formula"):
+        read_table(path, only=["formula", "stack_id"])
+    # What a file of this name must have is missed all the same.
+    write_table(path, frame.drop(columns="layers"))
+    with pytest.raises(InputError, match="no column layers"):
+        read_table(path, without=["specification"])

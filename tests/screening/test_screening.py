@@ -246,6 +246,10 @@ def test_of_registries_that_slide_into_each_other_the_best_bound_comes_first(sco
     said = [describe_candidate(row, targets, 60) for row in selected.to_dict("records")]
     assert "no registry it may slide into predicted to bind clearly more" in said[0]
     assert "another registry predicted to bind by 8.0 meV/Å² more" in said[1]
+    assert "whose probability" not in said[1]
+    row = selected.to_dict("records")[1]
+    text = describe_candidate(row, targets, 60, slides=True)
+    assert "meV/Å² more, whose probability this is, " in text
 
 
 def test_unknown_does_not_count_as_staying(scored):

@@ -33,7 +33,7 @@ selected, relaxed = fill_slots(
     exploration=settings["exploration"],
 )
 selected["reason"] = [
-    describe_candidate(row, targets, len(ranked), settings["alignment"])
+    describe_candidate(row, targets, len(ranked), settings["alignment"], snakemake.params.slides)
     for row in selected.to_dict("records")
 ]
 given, relaxed = judge_drawn(

@@ -244,6 +244,7 @@ def describe_candidate(
     targets: Mapping[str, Sequence[float | None]],
     ranked: int,
     alignment: str = "any",
+    slides: bool = False,
 ) -> str:
     """One sentence that says with numbers why a candidate was selected.
 
@@ -252,6 +253,7 @@ def describe_candidate(
         targets: windows.
         ranked: how many stacks were ranked.
         alignment: of the bands that was asked for.
+        slides: whether the probability is that of the registry that layers slide into.
     """
     parts = []
     for name, (low, high) in targets.items():
@@ -274,7 +276,8 @@ def describe_candidate(
     below = float(row["binding_below_best_registry_mev_a2"])
     registry = ""
     if below > SAME_BINDING_MEV_A2:
-        registry = f"another registry predicted to bind by {below:.1f} meV/Å² more, "
+        registry = f"another registry predicted to bind by {below:.1f} meV/Å² more"
+        registry += ", whose probability this is, " if slides else ", "
     elif below >= 0.0:
         registry = "no registry it may slide into predicted to bind clearly more, "
     novelty = (
