@@ -214,7 +214,10 @@ def stack_layers(
         if len(values) != expected:
             raise StructureError(f"{count} layers need {expected} {name}, got {len(values)}")
     whole = tuple(integer_rows(supercell) for supercell in supercells)
-    layers = tuple(map(Layer, monolayers, whole, map(bool, flipped)))
+    layers = tuple(
+        _as_layer(monolayer, monolayer.name, supercell, bool(turned))
+        for monolayer, supercell, turned in zip(monolayers, whole, flipped, strict=True)
+    )
     cell = _shared_cell(tuple(monolayers), whole, tuple(stiffness_n_m))
     interfaces = []
     for i, (registry, gap_a) in enumerate(zip(registries, gaps_a, strict=True)):
@@ -232,6 +235,15 @@ def stack_layers(
             f"more than {maximum_mismatch_percent} %"
         )
     return stack
+
+
+@lru_cache(maxsize=20000)
+def _as_layer(monolayer: Monolayer, name: str, supercell: tuple, flipped: bool) -> Layer:
+    """A layer without defects, which many stacks share.
+
+    Its name is asked for because monolayers of equal geometry are equal, whatever their names.
+    """
+    return Layer(monolayer, supercell, flipped)
 
 
 def van_der_waals_gap_a(
