@@ -21,8 +21,11 @@ monolayers = compare_monolayers(library, folder)
 stacks = compare_stacks(read_table(snakemake.input.labels), alignments, library, folder)
 write_table(snakemake.output.monolayers, monolayers)
 write_table(snakemake.output.stacks, stacks)
-tolerances = {q.title: q.tolerance for q in (*MONOLAYERS, *STACKS) if q.tolerance}
 both = {"monolayers": monolayers, "stacks": stacks}
+tolerances = {
+    name: {quantity.title: quantity.tolerance for quantity in quantities if quantity.tolerance}
+    for name, quantities in (("monolayers", MONOLAYERS), ("stacks", STACKS))
+}
 save(deviations_figure(both, tolerances), snakemake.output.picture)
 with open(snakemake.input.template, encoding="utf-8") as file:
     template = Environment(undefined=StrictUndefined).from_string(file.read())

@@ -884,20 +884,20 @@ def scatter_figure(
 
 
 def deviations_figure(
-    tables: Mapping[str, pd.DataFrame], tolerances: Mapping[str, float]
+    tables: Mapping[str, pd.DataFrame], tolerances: Mapping[str, Mapping[str, float]]
 ) -> Figure:
     """How far our values are from published ones, in tolerances: a row of points per quantity.
 
     Args:
-        tables: by title, with `quantity`, `difference` and `inside` (None: not judged).
-        tolerances: by quantity.
+        tables: by title, with `quantity`, `difference` and `inside` (None: not judged, left out).
+        tolerances: by title and quantity.
     """
-    rows = [
-        (f"{quantity}, {title}", found["difference"].astype(float) / tolerances[quantity], found)
-        for title, table in tables.items()
-        for quantity, found in table.groupby("quantity", sort=False)
-        if quantity in tolerances
-    ]
+    rows = []
+    for title, table in tables.items():
+        for name, found in table.dropna(subset=["inside"]).groupby("quantity", sort=False):
+            if name in tolerances[title]:
+                off = found["difference"].astype(float) / tolerances[title][name]
+                rows.append((f"{name}, {title}", off, found))
     with style():
         figure = Figure(figsize=(6.4, 0.36 * len(rows) + 0.7))
         axes = figure.add_subplot()
