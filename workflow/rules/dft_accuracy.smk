@@ -37,8 +37,6 @@ rule compare_with_published:
         "../../envs/ml.yaml"
     resources:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
-    params:
-        data=config["dft_accuracy"]["data"],
     message:
         "Comparing the bundled library with published DFT: {output.page}."
     script:

@@ -16,7 +16,7 @@ from heteroforge.sources import read_library
 log_to(snakemake.log[0])
 library = read_library(snakemake.input.structures, snakemake.input.table)
 alignments = read_table(snakemake.input.stacks).set_index("stack_id")["alignment"]
-folder = snakemake.params.data
+folder = Path(snakemake.input.published[0]).parents[1]
 monolayers = compare_monolayers(library, folder)
 stacks = compare_stacks(read_table(snakemake.input.labels), alignments, library, folder)
 write_table(snakemake.output.monolayers, monolayers)

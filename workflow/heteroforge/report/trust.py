@@ -173,8 +173,8 @@ def _trust_in_masses(verified: Sequence) -> Trust:
         here,
         "Curvature of the PBE bands at the edge, √(m₁m₂) of the two principal masses, without "
         f"spin–orbit coupling. Of {number} masses of layers alone the farthest is "
-        f"{worst:.0f}\u202f% from the published PBE value, which has that coupling (it splits edges) "
-        "(`docs/dft_accuracy.md`); masses of stacks were not checked.",
+        f"{worst:.0f}\u202f% from the published PBE value, which has that coupling: it splits "
+        "edges (`docs/dft_accuracy.md`); masses of stacks were not checked.",
     )
 
 
