@@ -1,5 +1,7 @@
 """The bundled library beside published DFT: tables, a picture, and the page of the docs."""
 
+from pathlib import Path
+
 from jinja2 import Environment, StrictUndefined
 
 from heteroforge.evaluation.dft_accuracy import (
