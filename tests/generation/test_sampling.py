@@ -1,6 +1,7 @@
 """Sampling: independent of shards, within limits, aimed at the window."""
 
 from collections import Counter
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -68,12 +69,13 @@ def test_of_equal_stacks_the_smallest_text_stays(small_monolayers, monkeypatch):
     assert one.key() == other.key() and other.to_json() < one.to_json()
     blocks = iter([one, other, other, one])
     sampling = "heteroforge.generation.sampling"
-    monkeypatch.setattr(f"{sampling}.LibraryBatch.of", lambda catalogue: None)
+    monkeypatch.setattr(f"{sampling}.LibraryBatch.of", lambda *arguments: None)
     monkeypatch.setattr(f"{sampling}.latents_of", lambda *arguments: None)
     monkeypatch.setattr(f"{sampling}.sample_block", lambda *_, **__: ([next(blocks)], Counter()))
+    trained = SimpleNamespace(device="cpu")
     for _ in range(2):
         samples, _ = sample_shard(
-            None, None, {}, LIMITS, {}, seed=1, number=500, shard=0, shards=1, progress=False
+            trained, None, {}, LIMITS, {}, seed=1, number=500, shard=0, shards=1, progress=False
         )
         assert samples["specification"].tolist() == [other.to_json()]
 
