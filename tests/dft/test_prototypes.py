@@ -15,6 +15,7 @@ KNOWN = [
     ("1T", ["Sn", "S", "Se"], 3.78, 6, 69),
     ("monochalcogenide", ["Ga", "Se"], 3.82, 4, 78),
     ("monochalcogenide", ["S", "Ga", "Ga", "Se"], 3.73, 3, 69),
+    ("monochalcogenide_trans", ["Al", "S"], 3.58, 4, 72),
     ("puckered", ["P", "P"], 3.30, 3, 42),
     ("puckered", ["Sn", "S"], 4.07, 3, 32),
 ]
@@ -25,7 +26,7 @@ def test_prototypes_have_the_bonds_and_symmetry_of_their_family(
     prototype, elements, a, neighbours, group
 ):
     atoms = starting_structure(prototype, elements, a)
-    first = {"hydrogenated": "C", "monochalcogenide": elements[0]}.get(prototype, elements[0])
+    first = "C" if prototype == "hydrogenated" else elements[0]
     centre = atoms.get_chemical_symbols().index(first)
     bonds = neighbor_list("i", atoms, 1.15 * _shortest(atoms, prototype))
     assert (bonds == centre).sum() == neighbours

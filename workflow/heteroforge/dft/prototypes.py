@@ -17,7 +17,8 @@ PROTOTYPES = {
     "hydrogenated": "buckled A, B on both sides: A the carbon, B the hydrogen of graphane",
     "2H": "M between two planes of X, Y, trigonal prisms; X and Y may differ (Janus)",
     "1T": "M between two planes of X, Y, octahedra; X and Y may differ (Janus)",
-    "monochalcogenide": "X, M, N, Y on top of each other as in GaSe; may be Janus",
+    "monochalcogenide": "X, M, N, Y, outer planes on top of each other as in GaSe; may be Janus",
+    "monochalcogenide_trans": "the same, outer planes on different sublattices (space group 164)",
     "puckered": "A, B of black phosphorus or SnS",
 }
 _MINIMUM_STEP_A = 0.3  # flat by symmetry is no place to start where bonds are too short for a
@@ -40,14 +41,19 @@ def starting_structure(
     Args:
         prototype: one of PROTOTYPES.
         elements: of the sites, in the prototype's order; "2H" and "1T" take (M, X) or (M, X, Y),
-            "monochalcogenide" (M, X) or (X, M, N, Y) from the bottom.
+            those of monochalcogenides (M, X) or (X, M, N, Y) from the bottom.
         a: in-plane lattice constant in Å.
         b: second one of "puckered" in Å; 1.39 a, as in black phosphorus, when missing.
 
     Raises:
         ValueError: unknown prototype, or a number of elements that it does not take.
     """
-    expected = {"2H": (2, 3), "1T": (2, 3), "monochalcogenide": (2, 4)}.get(prototype, (2,))
+    expected = {
+        "2H": (2, 3),
+        "1T": (2, 3),
+        "monochalcogenide": (2, 4),
+        "monochalcogenide_trans": (2, 4),
+    }.get(prototype, (2,))
     if prototype not in PROTOTYPES:
         raise ValueError(
             f"unknown prototype {prototype!r}: expected one of {', '.join(PROTOTYPES)}"
@@ -73,10 +79,12 @@ def starting_structure(
         symbols = [metal, lower, upper]
         places = [corner, third, third if prototype == "2H" else other]
         z = [0.0, -_step_a(metal, lower, side), _step_a(metal, upper, side)]
-    elif prototype == "monochalcogenide":
+    elif prototype.startswith("monochalcogenide"):
         if len(elements) == 2:
             elements = [elements[1], elements[0], elements[0], elements[1]]
         symbols, places = list(elements), [third, corner, corner, third]
+        if prototype == "monochalcogenide_trans":
+            places[3] = other
         bond = _bond_a(elements[1], elements[2])
         z = [-_step_a(*elements[:2], side), 0.0, bond, bond + _step_a(*elements[2:], side)]
     else:
