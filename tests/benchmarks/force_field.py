@@ -13,6 +13,7 @@ candidates of campaigns start from the gap that they were sampled with.
 
 import argparse
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -157,6 +158,26 @@ def contacts(data: Path) -> None:
     print(grouped.describe(percentiles=[0.1, 0.5, 0.9]).round(1).to_string(), flush=True)
 
 
+def batches(stacks: list[Stack], sizes=(1, 8, 24)) -> None:
+    """Processor time of energy and forces by CHGNet for each structure, by size of batch."""
+    from chgnet.model import CHGNet
+    from pymatgen.io.ase import AseAtomsAdaptor
+
+    model = CHGNet.load(use_device="cpu", verbose=False)
+    structures = []
+    for stack in stacks:
+        atoms = build(stack)
+        atoms.pbc = True  # as ForceField takes them
+        structures.append(AseAtomsAdaptor.get_structure(atoms))
+    graphs = [model.graph_converter(structure) for structure in structures]
+    model.predict_graph(graphs, task="ef", batch_size=1)  # what comes first is slower
+    for size in sizes:
+        start = time.process_time()
+        model.predict_graph(graphs, task="ef", batch_size=size)
+        seconds = (time.process_time() - start) / len(graphs)
+        print(f"batches of {size}: {1000 * seconds:.1f} ms a structure", flush=True)
+
+
 def touching(stack: Stack) -> Stack:
     """The stack with the gaps at which its spheres touch."""
     interfaces = (
@@ -189,7 +210,11 @@ def main() -> None:
     parser.add_argument("--number", type=int, default=40, help="bilayers of each published set")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--campaigns", type=Path, nargs="*", default=[], help="their folders")
+    parser.add_argument("--batches", action="store_true", help="time of CHGNet alone, and no more")
     options = parser.parse_args()
+    if options.batches:
+        batches([stack for stack, *_ in bundled()])
+        return
     field = ForceField()
 
     def start_touching(stacks):
