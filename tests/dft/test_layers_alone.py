@@ -1,4 +1,4 @@
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -252,3 +252,22 @@ def test_strain_energy_compares_equal_meshes(tmp_path):
     stack = _bilayer(layer, layer, float(a))
     relax_layer(calculator, start_structure(stack), 0, stack)
     assert runs["free"].meshes == runs["in_stack"].meshes != [own]
+
+
+def test_strain_energy_compares_equal_meshes_where_no_primitive_mesh_has_them(tmp_path):
+    """√3 × √3 cells: the free layer is computed in the stack's supercell, on its own lattice."""
+    runs = {}
+
+    def calculator(name):
+        return runs.setdefault(name, _Calculator([]))
+
+    layer, turned = _layer(), ((1, -1), (1, 2))
+    stack = stack_layers([layer, layer], supercells=[turned, turned])
+    stack = replace(stack, a=1.02 * stack.a, b=1.02 * stack.b)
+    found = relax_layer(calculator, start_structure(stack), 0, stack)
+    (free,), (in_stack,) = runs["free"].computed, runs["in_stack"].computed
+    assert len(free) == len(in_stack) == 9
+    assert free.cell.lengths()[0] == pytest.approx(3**0.5 * 3.18, abs=1e-6)
+    assert in_stack.cell.lengths()[0] == pytest.approx(1.02 * 3**0.5 * 3.18, abs=1e-6)
+    assert runs["free"].meshes == runs["in_stack"].meshes
+    assert found["energy_free_ev"] == -9.0

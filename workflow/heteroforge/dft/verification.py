@@ -35,7 +35,7 @@ from heteroforge.structures.compare import (
     layer_deformation_a,
     registry_shift_a,
 )
-from heteroforge.structures.matching import share_one_cell
+from heteroforge.structures.matching import share_one_cell, stack_layers
 
 __all__ = [
     "Density",
@@ -251,11 +251,15 @@ def relax_layer(
         "strain_percent": 100 * float(np.abs(np.linalg.eigvalsh(stack.strain(layer))).max()),
     }
     if not stack.layers[layer].defects:
-        free = stack.layers[layer].monolayer.to_atoms()
-        # The same k-points on both sides of the difference, where there are such.
-        mesh = unfolded_mesh(stack.layers[layer].supercell, calculator("free").mesh(start))
+        own = stack.layers[layer]
+        free, cells = own.monolayer.to_atoms(), own.number_of_cells
+        # The same k-points on both sides of the difference.
+        stack_mesh = calculator("free").mesh(start)
+        mesh = unfolded_mesh(own.supercell, stack_mesh)
+        if mesh is None:
+            free, cells, mesh = build(stack_layers([own.monolayer], [own.supercell])), 1, stack_mesh
         energy = energies.of(with_height(free, height), "free", mesh)["energy_ev"]
-        numbers["energy_free_ev"] = energy * stack.layers[layer].number_of_cells
+        numbers["energy_free_ev"] = energy * cells
     return numbers | {"attempts": energies.attempts, "reused": energies.reused}
 
 
