@@ -70,6 +70,29 @@ def test_a_rectangular_lattice_is_found_along_both_axes():
     assert atoms.cell.lengths()[:2] == pytest.approx([3.30, 4.62], rel=5e-4)
 
 
+@pytest.mark.parametrize(
+    ("prototype", "elements", "a", "b", "guessed"),
+    [("2H", ["Mo", "S"], 3.18, None, [1]), ("puckered", ["P", "P"], 3.3, 4.62, [1, 3])],
+)
+def test_atoms_start_where_the_cells_before_lead(prototype, elements, a, b, guessed):
+    """Where places are linear in the strain none is left to relax but in each first step."""
+    atoms = starting_structure(prototype, elements, a, b)
+    moves = np.random.default_rng(7).normal(size=(2, len(atoms), 3))
+    left = []
+
+    class Linear(_Springs):
+        def relax(self, start, name, mesh, stress=False):
+            off = start.cell.lengths()[:2] / atoms.cell.lengths()[:2] - 1
+            relaxed = start.copy()
+            scaled = atoms.get_scaled_positions(wrap=False) + np.tensordot(off, moves, axes=1)
+            relaxed.set_scaled_positions(scaled)
+            left.append(np.abs(start.positions - relaxed.positions).max())
+            return _Result(relaxed, float(0.5 * off @ self.hessian @ off))
+
+    fit_lattice(Linear(atoms.cell.lengths()[:2], np.diag([60.0, 15.0])), atoms)
+    assert [n for n, distance in enumerate(left) if distance > 1e-9] == guessed
+
+
 def test_a_start_far_off_is_an_error():
     springs = _Springs(np.array([3.9, 3.9]), 80 * np.eye(2))
     with pytest.raises(ValueError, match="no minimum .* a = 3.18"):

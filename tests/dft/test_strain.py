@@ -1,11 +1,19 @@
 """Strain response of models whose answers are known."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from ase import Atoms
 
 from heteroforge.dft.electronic import mobility_cm2_vs
-from heteroforge.dft.strain import deformation_potential_ev, strain_response, turned_valleys
+from heteroforge.dft.strain import (
+    STRAIN,
+    deformation_potential_ev,
+    strain_response,
+    strained,
+    turned_valleys,
+)
 
 BANDS = {"vbm_ev": -6.0, "cbm_ev": -4.0}
 MASSES = {
@@ -18,7 +26,7 @@ MASSES = {
 def _solid(stiffness, vbm_slopes, cbm_slopes):
     """Linear in strain: stress, and edges with one slope per axis."""
 
-    def strain(axis, sign):
+    def strain(axis, sign, opposite=None):
         return {
             "stress_n_m": 0.3 + sign * 0.01 * stiffness[axis],
             "vbm_ev": -6.0 + sign * 0.01 * vbm_slopes[axis],
@@ -44,7 +52,7 @@ def test_valleys_that_strain_splits_scatter_by_their_mean_square():
     angles = np.radians([0.0, 120.0, -120.0])
     slopes = dilation + shear * np.cos(angles) ** 2
 
-    def strain(axis, sign):
+    def strain(axis, sign, opposite=None):
         energies = -4.0 + sign * 0.01 * slopes
         return {
             "stress_n_m": sign * 1.3,
@@ -59,7 +67,7 @@ def test_valleys_that_strain_splits_scatter_by_their_mean_square():
     mean_square = ((dilation + shear * np.cos(everywhere) ** 2) ** 2).mean()
     assert found == pytest.approx(-np.sqrt(mean_square))
 
-    def without_threefold_axis(axis, sign):
+    def without_threefold_axis(axis, sign, opposite):
         return strain(axis, sign) | {"cbm_turned_ev": [-3.9, -3.9]}
 
     # Valleys that lie elsewhere without strain are none of the same.
@@ -101,3 +109,39 @@ def test_deformation_potential_of_simple_and_of_degenerate_edges():
     assert deformation_potential_ev(-5.02, -5.0, -4.98) == pytest.approx(2.0)
     # Strain splits a degenerate edge: the upper branch rises on both sides.
     assert deformation_potential_ev(-4.97, -5.0, -4.96) == pytest.approx(4.0)
+
+
+def test_the_second_strain_starts_where_the_first_says_atoms_move():
+    """Atoms that move linearly with the strain are at rest where the second relaxation starts."""
+    atoms = Atoms("SnS", positions=[[0, 0, 9.0], [1.0, 0.5, 10.5]], cell=[3.0, 3.0, 20.0])
+    moved_per_strain = np.array([[0.4, 0.1, -2.0], [-0.2, 0.0, 1.5]])
+    rest, starts = atoms.positions.copy(), {}
+
+    class Run:
+        attempts = ()
+
+        def mesh(self, atoms):
+            return (3, 3, 1)
+
+        def relax(self, atoms, mesh, stress):
+            strain = atoms.cell.array[0, 0] / 3.0 - 1
+            relaxed = atoms.copy()
+            relaxed.positions = rest * [1 + strain, 1, 1] + moved_per_strain * strain
+            starts[round(strain, 4)] = np.abs(atoms.positions - relaxed.positions).max()
+            return SimpleNamespace(atoms=relaxed, stress_ev_a3=np.eye(3) * strain)
+
+        def vacuum(self, atoms):
+            return {"vacuum_ev": 0.0}, None
+
+        def energies_at(self, atoms, points, name):
+            return np.zeros((1, len(points), 2))
+
+        def clean(self):
+            pass
+
+    bands = {"vbm_k_fractional": (0, 0, 0), "cbm_k_fractional": (0, 0, 0)}
+    bands |= {"vbm_band": 0, "cbm_band": 1}
+    low = strained(Run(), atoms, bands, 0, -1)
+    strained(Run(), atoms, bands, 0, 1, low)
+    assert starts[-STRAIN] == pytest.approx(2.0 * STRAIN)
+    assert starts[STRAIN] < 1e-9

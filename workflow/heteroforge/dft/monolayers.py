@@ -108,12 +108,12 @@ def compute_monolayer(seed: Mapping, calculator: Callable[[str], Calculator], fo
         row["vbm_ev"] = row["cbm_ev"] = states["fermi_ev"]
     runs = [relaxed, states]
 
-    def strain(axis: int, sign: int) -> dict:
+    def strain(axis: int, sign: int, opposite: Mapping | None) -> dict:
         name = f"strain_{'xy'[axis]}_{sign:+d}"
         runs.append(
             cached(
                 folder / f"{name}.json",
-                lambda: strained(calculator(name), atoms, states, axis, sign),
+                lambda: strained(calculator(name), atoms, states, axis, sign, opposite),
             )
         )
         return runs[-1]
@@ -137,6 +137,7 @@ def fit_lattice(run: Calculator, atoms: Atoms) -> tuple[Atoms, list]:
     cutoff falsifies, most of all for oxygen and fluorine; energies at one cutoff have their minimum
     where later energies of strained cells have it. Hexagonal cells are scaled, rectangular ones
     along both axes: the parabola through the lowest cell and its neighbours gives the minimum.
+    Atoms start where they would be if they moved linearly with the strain of the cells computed.
 
     Args:
         run: relaxes; one file per cell stays in its folder.
@@ -153,21 +154,20 @@ def fit_lattice(run: Calculator, atoms: Atoms) -> tuple[Atoms, list]:
     mesh = run.mesh(atoms)
     found: dict[tuple[int, ...], tuple[float, Atoms]] = {}
 
-    def deformed(model: Atoms, place: np.ndarray, before: np.ndarray) -> Atoms:
-        result = model.copy()
+    def start(place: np.ndarray) -> Atoms:
+        result = atoms.copy()
         factors = np.ones(3)
-        factors[:2] = (1 + STRAIN * np.resize(place, 2)) / (1 + STRAIN * np.resize(before, 2))
+        factors[:2] = 1 + STRAIN * np.resize(place, 2)
         result.set_cell(result.cell.array * factors, scale_atoms=True)
+        if found:
+            result.set_scaled_positions(_along_strain(found, place))
         return result
 
     def energy(place: np.ndarray) -> float:
         key = tuple(int(p) for p in place)
         if key not in found:
-            nearest = min(found, key=lambda k: np.abs(np.subtract(k, key)).sum(), default=None)
-            model = atoms if nearest is None else found[nearest][1]
-            start = deformed(model, place, np.zeros(axes) if nearest is None else nearest)
             name = "lattice" + "".join(f"_{p:+d}" for p in key)
-            result = run.relax(start, name=name, mesh=mesh)
+            result = run.relax(start(place), name=name, mesh=mesh)
             found[key] = (result.energy_ev, result.atoms)
         return found[key][0]
 
@@ -194,4 +194,30 @@ def fit_lattice(run: Calculator, atoms: Atoms) -> tuple[Atoms, list]:
         hessian[0, 1] = hessian[1, 0] = mixed
     best = middle - np.linalg.solve(hessian, gradient)
     scan = [[[STRAIN * p for p in key], found[key][0]] for key in sorted(found)]
-    return deformed(found[tuple(middle.tolist())][1], best, middle), scan
+    return start(best), scan
+
+
+def _along_strain(
+    found: Mapping[tuple[int, ...], tuple[float, Atoms]], place: np.ndarray
+) -> np.ndarray:
+    """Fractional positions (n, 3) of atoms in a cell, linear in its strain, from cells computed.
+
+    Args:
+        found: energy and relaxed atoms by place, in steps of strain; all of one height.
+        place: of the cell asked for. Along directions in which no other cell was computed, atoms
+            stay where they are in the nearest one.
+    """
+    keys = sorted(found, key=lambda key: np.abs(np.subtract(key, place)).sum())
+    chosen = keys[:1]
+    for key in keys[1:]:
+        directions = np.subtract([*chosen[1:], key], chosen[0])
+        if np.linalg.matrix_rank(directions) == len(directions):
+            chosen.append(key)
+    nearest, *others = (found[key][1].get_scaled_positions(wrap=False) for key in chosen)
+    if not others:
+        return nearest
+    moved = np.subtract(others, nearest)
+    moved -= np.round(moved)  # an atom may have been put into the next cell
+    directions = np.subtract(chosen[1:], chosen[0]).T
+    shares = np.linalg.pinv(directions) @ np.subtract(place, chosen[0])
+    return nearest + np.tensordot(shares, moved, axes=1)

@@ -32,7 +32,14 @@ STRAIN_UNITS = {
 }
 
 
-def strained(run: Calculator, atoms: Atoms, bands: Mapping, axis: int, sign: int) -> dict:
+def strained(
+    run: Calculator,
+    atoms: Atoms,
+    bands: Mapping,
+    axis: int,
+    sign: int,
+    opposite: Mapping | None = None,
+) -> dict:
     """One strained cell: its stress, and the unstrained band edges' valleys against vacuum.
 
     Args:
@@ -41,14 +48,20 @@ def strained(run: Calculator, atoms: Atoms, bands: Mapping, axis: int, sign: int
         bands: `vbm_k_fractional`, `vbm_band` and the same for the CBM, without strain.
         axis: 0 or 1, along x or y.
         sign: +1 stretched, −1 compressed by STRAIN.
+        opposite: what this gave for the other sign. To first order in the strain atoms move by the
+            opposite of what they moved there, which is where the relaxation starts.
 
     Returns:
-        `stress_n_m` along the axis (positive when it pulls), `vbm_ev`, `cbm_ev`, `attempts`.
+        `stress_n_m` along the axis (positive when it pulls), `vbm_ev`, `cbm_ev`,
+        `displacements_a` (n, 3) on relaxation, beyond the uniform strain, and `attempts`.
     """
     deformed = atoms.copy()
     cell = deformed.cell.array.copy()
     cell[:, axis] *= 1 + sign * STRAIN
     deformed.set_cell(cell, scale_atoms=True)
+    uniform = deformed.positions.copy()
+    if opposite is not None and "displacements_a" in opposite:
+        deformed.positions -= opposite["displacements_a"]
     # The mesh of the unstrained cell: strain breaks the symmetry that K on the mesh relies on.
     result = run.relax(deformed, mesh=run.mesh(atoms), stress=True)
     levels, _ = run.vacuum(result.atoms)
@@ -69,6 +82,7 @@ def strained(run: Calculator, atoms: Atoms, bands: Mapping, axis: int, sign: int
         "cbm_ev": cbm[0],
         "vbm_turned_ev": vbm[1:],
         "cbm_turned_ev": cbm[1:],
+        "displacements_a": (result.atoms.positions - uniform).tolist(),
         "attempts": run.attempts,
     }
 
@@ -95,7 +109,10 @@ def turned_valleys(atoms: Atoms, k_fractional: Sequence[float]) -> list[list[flo
 
 
 def strain_response(
-    strain: Callable[[int, int], dict], bands: Mapping, masses: Mapping, hexagonal: bool
+    strain: Callable[[int, int, Mapping | None], dict],
+    bands: Mapping,
+    masses: Mapping,
+    hexagonal: bool,
 ) -> dict:
     """Stiffness along x, deformation potentials along x, and mobilities of the better direction.
 
@@ -105,7 +122,7 @@ def strain_response(
     depending on the height of the cell).
 
     Args:
-        strain: gives what `strained` does, for (axis, sign).
+        strain: gives what `strained` does, for (axis, sign, opposite).
         bands: `vbm_ev`, `cbm_ev` at the valleys that `strain` follows.
         masses: as `Calculator.masses` gives them.
         hexagonal: one direction stands for all.
@@ -116,7 +133,8 @@ def strain_response(
     """
     found: dict[str, float] = {}
     for axis in (0,) if hexagonal else (0, 1):
-        low, high = strain(axis, -1), strain(axis, 1)
+        low = strain(axis, -1, None)
+        high = strain(axis, 1, low)
         stiffness = (high["stress_n_m"] - low["stress_n_m"]) / (2 * STRAIN)
         found.setdefault("stiffness_n_m", stiffness)
         for carrier, edge in (("electron", "cbm"), ("hole", "vbm")):

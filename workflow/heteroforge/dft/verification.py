@@ -199,8 +199,8 @@ def compute_strain_response(
         return {"attempts": []}
     attempts: list[dict] = []
 
-    def strain(axis: int, sign: int) -> dict:
-        found = strained(calculator(f"{'xy'[axis]}_{sign:+d}"), atoms, bands, axis, sign)
+    def strain(axis: int, sign: int, opposite: Mapping | None) -> dict:
+        found = strained(calculator(f"{'xy'[axis]}_{sign:+d}"), atoms, bands, axis, sign, opposite)
         attempts.extend(found["attempts"])
         return found
 
