@@ -7,11 +7,12 @@ import pytest
 import yaml
 from ase import Atoms
 
-from heteroforge.dft.compute_library import LibraryFiles, entry_name, start_folder
+from heteroforge.dft.compute_library import LibraryFiles, entry_name, stack_of, start_folder
 from heteroforge.dft.monolayers import fit_lattice
 from heteroforge.dft.prototypes import starting_structure
 from heteroforge.labels import user_labels
 from heteroforge.sources.library import read_library
+from heteroforge.structures import Monolayer
 
 LIBRARY = Path(__file__).parents[2] / "resources" / "library"
 
@@ -137,3 +138,10 @@ def test_identifiers_of_bundled_stacks_follow_from_their_specifications():
     assert foreign == 0
     files = LibraryFiles.read(LIBRARY, [])
     assert set(labels["stack_id"]) == {row["stack_id"] for row in files.labels}
+
+
+def test_a_registry_of_a_third_is_a_third():
+    """0.3333 of a seed keeps the threefold axis, which pw.x would not find 0.0002 Å beside it."""
+    layer = Monolayer.from_atoms(starting_structure("honeycomb", ["B", "N"], 2.51))
+    entry = {"bottom": "BN", "top": "BN", "registry": [0.3333, 0.6667], "turned": False}
+    assert stack_of(entry, {"BN": layer}).registry(0) == pytest.approx((1 / 3, 2 / 3), abs=1e-12)

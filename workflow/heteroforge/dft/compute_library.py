@@ -23,6 +23,7 @@ import traceback
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -82,7 +83,13 @@ def stack_of(entry: dict, layers: dict[str, Monolayer]) -> Stack:
         turned = abs((match.twist_deg + 30) // 60) % 2 == 1
         if turned == entry["turned"]:
             gap = 0.9 * van_der_waals_gap_a(bottom, top)  # attraction pulls below the contact
-            return stack_from_match(bottom, top, match, tuple(entry["registry"]), gap)
+            # 0.3333 is a third: next to it pw.x would not find the threefold axis.
+            registry = tuple(
+                float(limit) if abs(limit - x) < 1e-3 else x
+                for x in entry["registry"]
+                for limit in [Fraction(x).limit_denominator(6)]
+            )
+            return stack_from_match(bottom, top, match, registry, gap)
     raise ValueError(f"no 1×1 match of {entry['bottom']} and {entry['top']}, {entry}")
 
 
