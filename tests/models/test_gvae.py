@@ -224,11 +224,14 @@ def test_best_labels_prefer_dft_and_shift_what_is_published():
         for value, fidelity in ((1.0 + i, "published"), (1.5 + i, "dft"))
     ]
     rows.append(("new", "gap_ev", 3.0, "published"))
+    rows += [(key, "gap_ev", 2.0, "baseline") for key in ("new", "layer alone")]
     labels = pd.DataFrame(rows, columns=["stack_id", "property", "value", "fidelity"])
-    values = best_labels(labels, ["s0", "new", "unknown"], ["gap_ev", "vbm_ev"])
+    keys = ["s0", "new", "layer alone", "unknown"]
+    values = best_labels(labels, keys, ["gap_ev", "vbm_ev"])
     assert values[0, 0] == pytest.approx(1.5)
     assert values[1, 0] == pytest.approx(3.5)
-    assert np.isnan(values[2, 0]) and np.isnan(values[:, 1]).all()
+    assert values[2, 0] == 2.0  # of a layer alone the library's own value, which nothing shifts
+    assert np.isnan(values[3, 0]) and np.isnan(values[:, 1]).all()
 
 
 def test_code_of_one_layer(small_catalogue, small_monolayers):

@@ -34,7 +34,7 @@ from heteroforge.models.published import PublishedModel, published_labels
 from heteroforge.models.stack_inputs import describe_stacks, reference_stack
 from heteroforge.predict import MODEL
 from heteroforge.sources import Library
-from heteroforge.structures import Interface, build
+from heteroforge.structures import Interface, StructureError, build
 from heteroforge.structures.matching import stack_layers
 
 
@@ -200,6 +200,7 @@ def tables(small_stacks, small_table, published):
         {
             "stack_id": [stack.key() for stack in small_stacks],
             "specification": [stack.to_json() for stack in small_stacks],
+            "number_of_layers": 2,
         }
     )
     return training, labels
@@ -264,6 +265,19 @@ def test_binding_is_corrected_per_interface(members, published, small_monolayers
         expected = slope[j] * own[i, j] + interfaces * offset[j]
         assert found["binding_energy_mev_a2"][i] == pytest.approx(expected, abs=1e-4)
         assert found["binding_energy_mev_a2_std"][i] == pytest.approx(own_std[i, j], rel=1e-4)
+
+
+def test_layers_alone_teach_nothing_of_stacks(tables, small_monolayers, small_table):
+    training, labels = tables
+    alone = stack_layers([small_monolayers["MoSS"]])
+    row = {"stack_id": alone.key(), "specification": alone.to_json(), "number_of_layers": 1}
+    training = pd.concat([training, pd.DataFrame([row])], ignore_index=True)
+    data = PropertyData.from_tables(training, labels, small_monolayers, small_table, seed=1)
+    assert len(data) == len(training) - 1 and alone.key() not in data.keys
+    with pytest.raises(StructureError, match="no stacks of two layers or more"):
+        PropertyData.from_tables(
+            training.tail(1), labels.head(0), small_monolayers, small_table, seed=1
+        )
 
 
 def test_a_labelled_multilayer_teaches_of_its_interfaces(tables, small_monolayers, small_table):

@@ -183,6 +183,14 @@ def test_a_single_pair_of_layers_can_be_drawn():
     assert [text.get_text() for text in axes.texts] == ["7"]
 
 
+def test_layers_alone_have_a_column_and_new_layers_a_name():
+    axes = samples_figure(pd.Series(["B"] * 5 + ["A/B"] * 7 + ["C"] * 2), ["A", "B"]).axes[0]
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert names == ["alone", "A", "B", "C"]  # the library lacks C
+    drawn = {text.get_position(): text.get_text() for text in axes.texts}
+    assert drawn == {(0, 2): "5", (0, 3): "2", (1, 2): "7"}
+
+
 def test_the_chosen_stacks_are_lines_on_the_map():
     places = pd.DataFrame({"monolayer_id": list("ABC"), "x": [0.0, 1.0, 2.0], "y": [0.0, 1.0, 0.5]})
     axes = chosen_figure(places, [["A", "B"], ["B", "unknown"]]).axes[0]

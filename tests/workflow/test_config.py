@@ -74,6 +74,16 @@ def test_photocatalyst_straddles_both_redox_levels_of_water_from_ph_0_to_7():
         ({"targets": {"gap_ev": [-1, 1]}}, "targets.gap_ev[0]", "-1", "≥ 0"),
         ({"targets": {"gap_ev": 2}}, "targets.gap_ev", "2", "a window [low, high]"),
         ({"stacks": {"number_of_layers": [2, 5]}}, "stacks.number_of_layers[1]", "5", "≤ 4"),
+        ({"stacks": {"number_of_layers": [0, 2]}}, "stacks.number_of_layers[0]", "0", "≥ 1"),
+        (
+            {
+                "stacks": {"number_of_layers": [1, 2]},
+                "samples": {"substrate": "MoS2-2H", "defects": {"number": 3}},
+            },
+            "stacks.number_of_layers",
+            "[1, 2]",
+            "two layers at least",
+        ),
         ({"gvae": {"latent_dimensions": 4}}, "gvae.latent_dimensions", "4", "at least 6"),
         ({"screening": {"alignment": "III"}}, "screening.alignment", "III", "one of any, I, II"),
         ({"targets": {"vbm_ev": [4, 6]}}, "targets.vbm_ev[0]", "4", "≤ 0"),

@@ -234,12 +234,23 @@ def _check_latent(config: Mapping) -> None:
 
 
 def _check_samples(config: Mapping) -> None:
-    """A formula of layers must fit their number; sampling tells what the library can give."""
+    """A formula or defects on a substrate must fit the number of layers.
+
+    What the library can give sampling tells.
+    """
     formula, (fewest, most) = config["samples"]["formula"], config["stacks"]["number_of_layers"]
     if formula and "/" in formula and not fewest <= formula.count("/") + 1 <= most:
         raise ConfigurationError(
             f"samples.formula = {_show(formula)}: expected {fewest} to {most} layers, as "
             "stacks.number_of_layers says"
+        )
+    number, substrate = config["samples"]["defects"]["number"], config["samples"]["substrate"]
+    # Names of layers with defects have a colon: such a substrate is the layer with the defect.
+    on_another = number > 0 and substrate and ":" not in substrate
+    if on_another and fewest == 1 and not (formula and "/" in formula):
+        raise ConfigurationError(
+            f"stacks.number_of_layers = [1, {most}]: expected two layers at least with "
+            "samples.defects on a samples.substrate, which is a layer without"
         )
 
 

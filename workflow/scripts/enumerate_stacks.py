@@ -50,7 +50,7 @@ for number in set(range(fewest, most + 1)) - {2}:
         stacks.setdefault(stack.key(), stack)
 if not stacks:
     raise InputError(
-        "no two layers of the library share a cell within the limits: raise "
+        "no stack of the library's layers is within the limits: raise "
         "stacks.maximum_mismatch_percent, maximum_area_a2 or maximum_atoms"
     )
 table = pd.DataFrame(

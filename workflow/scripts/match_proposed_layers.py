@@ -11,7 +11,11 @@ new = propose_monolayers(library, asked["new_monolayers"], **elements)
 defective = propose_defects(library, **asked["defects"], **elements)
 limits = ("maximum_area_a2", "maximum_mismatch_percent", "maximum_atoms")
 matches = match_proposed(
-    library, new, defective, **{key: snakemake.params.stacks[key] for key in limits}
+    library,
+    new,
+    defective,
+    fewest_layers=snakemake.params.stacks["number_of_layers"][0],
+    **{key: snakemake.params.stacks[key] for key in limits},
 )
 write_table(snakemake.output.matches, matches)
 used = {*matches["bottom"], *matches["top"]}

@@ -163,6 +163,7 @@ def match_proposed(
     maximum_area_a2: float,
     maximum_mismatch_percent: float,
     maximum_atoms: int,
+    fewest_layers: int = 2,
 ) -> pd.DataFrame:
     """Rows of `matches.parquet` for all pairs in which a layer beyond the library takes part.
 
@@ -170,16 +171,25 @@ def match_proposed(
         library: all its monolayers.
         new, defective: of `propose_monolayers` and `propose_defects`.
         maximum_area_a2, maximum_mismatch_percent, maximum_atoms: of the shared cell.
+        fewest_layers: of a stack; a layer that may be alone need not share its cell.
 
     Raises:
-        StructureError: there are layers with defects, and none shares such a cell with another.
+        StructureError: there are layers with defects, and none shares such a cell with another or
+            may be alone in its own.
     """
     made = {name: as_monolayer(layer, name) for name, layer in defective.items()}
     limits = (maximum_area_a2, maximum_mismatch_percent, maximum_atoms)
     matches = match_table(
         enumerate_matches(library | new | made, *limits, taking_part=new.keys() | made.keys())
     )
-    if made and not made.keys() & {*matches["bottom"], *matches["top"]}:
+    usable = made.keys() & {*matches["bottom"], *matches["top"]}
+    if fewest_layers == 1:
+        usable |= {
+            name
+            for name, layer in made.items()
+            if len(layer.species) <= maximum_atoms and layer.area_a2 <= maximum_area_a2
+        }
+    if made and not usable:
         raise StructureError(
             f"samples.defects: none of {len(made)} layers with defects shares a cell of at most "
             f"{maximum_atoms} atoms and {maximum_area_a2:g} Å² with another layer; raise "

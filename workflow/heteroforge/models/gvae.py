@@ -263,7 +263,7 @@ class GVAE(nn.Module):
         # Means and log variances.
         self.layer_latent = multilayer_perceptron(width + key, width, 2 * per_layer)
         self.interface_latent = multilayer_perceptron(
-            3 * width + MATCH_FEATURES + 9, 2 * width, 2 * per_interface
+            3 * width + MATCH_FEATURES + 9, 2 * width, 2 * max(per_interface, 1)
         )
         self.global_latent = None
         if settings.global_dimensions:

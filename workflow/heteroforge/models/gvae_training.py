@@ -102,10 +102,11 @@ def best_labels(
 ) -> np.ndarray:
     """The best known value of each property (stacks, p): DFT, or else what published DFT says.
 
-    That is shifted by the mean difference over stacks that have both, where a few have.
+    That is shifted by the mean difference over stacks that have both, where a few have. Of a layer
+    alone nothing is published as of a stack: its baseline is what the library knows of it.
     """
     tables = {}
-    for fidelity in ("published", "dft"):
+    for fidelity in ("baseline", "published", "dft"):
         part = labels[labels["fidelity"] == fidelity]
         table = part.pivot_table(
             index="stack_id", columns="property", values="value", aggfunc="mean"
@@ -114,10 +115,10 @@ def best_labels(
     common = tables["published"].index.intersection(tables["dft"].index)
     difference = tables["dft"].loc[common] - tables["published"].loc[common]
     shift = difference.mean().where(difference.count() >= FEWEST_COMMON, 0.0).fillna(0.0)
-    published = (tables["published"] + shift).reindex(stack_ids)
-    return tables["dft"].reindex(stack_ids).combine_first(published)[list(properties)].to_numpy(
-        dtype=float
-    )  # fmt: skip
+    best = tables["dft"].reindex(stack_ids)
+    for other in (tables["published"] + shift, tables["baseline"]):
+        best = best.combine_first(other.reindex(stack_ids))
+    return best[list(properties)].to_numpy(dtype=float)
 
 
 def prepare_stacks(
@@ -168,7 +169,8 @@ def train_gvae(
     Every stack is shown from below as often as from above, where the catalogue can express that.
 
     Args:
-        properties: per name, values of training and then validation stacks, NaN where unknown.
+        properties: per name, values of training and then validation stacks, NaN where unknown. The
+            head learns those that are known of a training stack: layers alone do not bind.
         number_of_layers: [fewest, most] layers of the stacks.
         conditional_steps: of the generator that draws latents for a target; 0: none is trained.
         alignments: band alignment of the training stacks, None where unknown; all by default.
@@ -180,7 +182,7 @@ def train_gvae(
     """
     if len(training) == 0:
         raise StructureError("no training stacks: nothing to learn from")
-    names = tuple(properties)
+    names = tuple(n for n in properties if np.isfinite(properties[n][: len(training)]).any())
     values = np.array([properties[name] for name in names], dtype=float).T
     values = values.reshape(len(training) + len(validation), len(names))
     middle, scale = _standard(values[: len(training)])

@@ -124,8 +124,10 @@ class PropertyData:
     ) -> PropertyData:
         """Collect all stacks with DFT labels and up to some thousands without.
 
+        Layers alone are left out: they have no interface, and the screen sets them aside.
+
         Args:
-            training_stacks: `stack_id`, `specification`.
+            training_stacks: `stack_id`, `specification`, `number_of_layers`.
             labels: long table of `labels.parquet`.
             monolayers: the library.
             table: of the library, indexed by monolayer_id.
@@ -134,6 +136,7 @@ class PropertyData:
         Raises:
             StructureError: there are no stacks.
         """
+        training_stacks = training_stacks[training_stacks["number_of_layers"] > 1]
         specifications = dict(zip(labels["stack_id"], labels["specification"], strict=True))
         labelled = sorted(set(labels.loc[labels["fidelity"] == "dft", "stack_id"]))
         others = sorted(set(training_stacks["stack_id"]) - set(labelled))
@@ -145,7 +148,9 @@ class PropertyData:
             others = sorted(generator.choice(others, LARGEST_PRETRAINING_SET, replace=False))
         chosen = labelled + [str(key) for key in others]
         if not chosen:
-            raise StructureError("no stacks to learn from: training_stacks and labels are empty")
+            raise StructureError(
+                "no stacks of two layers or more to learn from, with or without labels"
+            )
         tables = {}
         for name, fidelity, column in (
             ("physics", "baseline", "value"),

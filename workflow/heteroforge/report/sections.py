@@ -433,9 +433,10 @@ def _write_samples(campaign: Campaign, section: Section) -> None:
     section.paragraphs.append(text + ".")
     if "number_of_layers" in samples and len(samples):
         sizes = samples["number_of_layers"].value_counts().sort_index()
-        parts = [f"{number_text(int(n))} with {k} layers" for k, n in sizes.items()]
+        words = {k: count_text(int(k), "layer") for k in sizes.index}
+        parts = [f"{number_text(int(n))} with {words[k]}" for k, n in sizes.items()]
         if len(parts) == 1:
-            parts = [f"All have {sizes.index[0]} layers"]
+            parts = [f"All have {words[sizes.index[0]]}"]
         section.paragraphs.append(f"{joined(parts)}.")
 
 

@@ -15,6 +15,7 @@ from heteroforge.report.words import formula_text
 
 __all__ = ["chances_figure", "matches_figure", "samples_figure"]
 
+ALONE = "alone"
 MOST_NAMES = 40  # more cannot be read
 MOST_NUMBERS = 25  # with more names than this the cells are too small for numbers
 
@@ -32,14 +33,19 @@ def matches_figure(matches: pd.DataFrame, names: Sequence[str]) -> Figure:
 
 
 def samples_figure(layers: pd.Series, names: Sequence[str]) -> Figure:
-    """Number of samples with each pair of layers on one another.
+    """Number of samples with each pair of layers on one another; a column of layers alone.
 
     Args:
-        layers: names of each sample's layers, bottom to top, joined by "/".
-        names: monolayers, in the library's order.
+        layers: names of each sample's layers, bottom to top, joined by "/"; formulas of those that
+            the library lacks.
+        names: monolayers, in the library's order; the others follow.
     """
-    many = _per_pair(layers.value_counts(), sum)
-    return _matrix_figure(many, names, "samples", "{:.0f}", "viridis", logarithmic=True)
+    counts = layers.value_counts()
+    many = _per_pair(counts, sum)
+    many |= {(ALONE, text): float(n) for text, n in counts.items() if "/" not in str(text)}
+    beyond = sorted({name for pair in many for name in pair} - {ALONE, *names})
+    shown = [ALONE, *names, *beyond]
+    return _matrix_figure(many, shown, "samples", "{:.0f}", "viridis", logarithmic=True)
 
 
 def chances_figure(ranked: pd.DataFrame, selected: pd.DataFrame, names: Sequence[str]) -> Figure:

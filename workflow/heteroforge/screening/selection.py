@@ -68,7 +68,9 @@ def constraint_faults(
         unbalanced = sorted(
             layer.formula for layer in new if not _balances(tuple(sorted(layer.species)))
         )
-        if any(layer.defects for layer in stack.layers):
+        if stack.number_of_layers == 1:
+            faults.append("a layer alone, where DFT verifies stacks")
+        elif any(layer.defects for layer in stack.layers):
             faults.append("defects, which no model here predicts")
         elif atoms > maximum_atoms:
             faults.append(f"more than {maximum_atoms} atoms")

@@ -107,7 +107,8 @@ def enumerate_multilayers(
 ) -> Iterator[Stack]:
     """Stacks of one, three or more layers with equal cells (1×1), drawn at random, up to `count`.
 
-    Layers that differ too much are passed over. Single layers are all listed.
+    Layers that differ too much are passed over. Single layers are all listed, one way up: upside
+    down they are the same stack.
     """
     if number_of_layers == 1:
         yield from (stack_layers((m,)) for m in monolayers if len(m.species) <= maximum_atoms)
