@@ -22,6 +22,7 @@ import pandas as pd
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "workflow"))
 
 from heteroforge.io import read_table, write_table
+from heteroforge.models.monolayer_prediction import load_monolayer_predictor
 from heteroforge.models.property_surrogate import FastPredictor
 from heteroforge.models.property_training import PROPERTIES, PropertyData, pair_of
 from heteroforge.models.published import PublishedModel, published_labels
@@ -116,6 +117,7 @@ def main() -> None:
             calibration={"properties": dict.fromkeys(PROPERTIES, as_published)},
             data=data,
             published=published,
+            of_layers=load_monolayer_predictor(ROOT / "resources" / "models" / "monolayers.pt"),
             targets=TARGETS,
             labelled=set(),
             trained=set(),

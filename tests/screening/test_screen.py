@@ -1,24 +1,25 @@
 """Scoring by shards, and the screen from scores to slots."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from heteroforge.io import write_table
+from heteroforge.models.from_layers import FROM_LAYERS
+from heteroforge.models.monolayer_prediction import load_monolayer_predictor
 from heteroforge.models.property_surrogate import FastPredictor
 from heteroforge.models.property_training import PROPERTIES, PropertyData, pair_of
 from heteroforge.models.published import PublishedModel, published_labels
 from heteroforge.models.stack_inputs import describe_stacks, fast_baselines
+from heteroforge.predict import MODEL, MONOLAYER_MODEL
 from heteroforge.screening import ScoredSamples, joint_probability, score_samples, screen
 from heteroforge.screening.control import draw_control
 from heteroforge.screening.screen import PREDICTED, _best, _registries
 from heteroforge.sources import Library
 from heteroforge.structures.matching import stack_layers
 
-MODEL = Path(__file__).resolve().parents[2] / "resources" / "models" / "bilayers.pt"
 LIMITS = {"maximum_atoms": 6, "maximum_mismatch_percent": 2.0, "minimum_materials": 2}
 
 
@@ -209,8 +210,11 @@ def test_screen_from_shards_to_a_ranking(
     published = PublishedModel.load(
         MODEL, Library(small_monolayers, small_table.assign(protocol="test"))
     )
+    of_layers = load_monolayer_predictor(MONOLAYER_MODEL)
     labels = published_labels(small_stacks[:4], published)
-    data = PropertyData.from_tables(samples.head(4), labels, small_monolayers, small_table, seed=1)
+    data = PropertyData.from_tables(
+        samples.head(4).assign(number_of_layers=2), labels, small_monolayers, small_table, seed=1
+    )
     as_published = {"predictor": "published", "floor": 0.0, "factors": [1.0, 1.645]}
     foreign = stack_layers(
         [small_monolayers["MoSS"], small_monolayers["WSS"], small_monolayers["MoSS"]]
@@ -235,6 +239,7 @@ def test_screen_from_shards_to_a_ranking(
             calibration={"properties": dict.fromkeys(PROPERTIES, as_published)},
             data=data,
             published=published,
+            of_layers=of_layers,
             targets={"gap_ev": [1.0, 2.0], "binding_energy_mev_a2": [15.0, None]},
             labelled=set(),
             trained=set(),
@@ -252,6 +257,9 @@ def test_screen_from_shards_to_a_ranking(
     refined = ranked[ranked["is_refined"]]
     assert len(refined) == 12 and found.funnel["refined"] == 12
     assert refined["is_measured"].all() and refined["specification"].notna().all()
+    for name in FROM_LAYERS:
+        assert refined[[name, f"{name}_std"]].notna().all(axis=None)
+    assert (refined["strain_energy_mev_a2"] > 0).any()
     others = ranked[~ranked["is_refined"]]
     assert len(others) and others["specification"].isna().all()
     assert not others["is_measured"].any()

@@ -4,9 +4,10 @@
 
 FILES are CIF, extended XYZ or POSCAR files, or folders of them, of one to four layers. The table
 has one row per structure: gap, band edges against vacuum, binding energy and interlayer distance
-at the level of PBE with dispersion, each with its calibrated standard deviation; how many of the
-layers' gaps are known rather than predicted; and what of the structure training has not seen. For
-layers alone it has masses, mobilities, stiffness and heat of formation, too.
+at the level of PBE with dispersion, each with its calibrated standard deviation; strain energy,
+formation energy and vacuum step by physics from the layers; how many of the layers' gaps are known
+rather than predicted; and what of the structure training has not seen. For layers alone it has
+masses, mobilities, stiffness and heat of formation, too.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from heteroforge.io import InputError, write_table
+from heteroforge.models.from_layers import FROM_LAYERS, predict_from_layers
 from heteroforge.models.monolayer_prediction import (
     MONOLAYER_UNITS,
     MonolayerPredictor,
@@ -108,12 +110,16 @@ def predict_structures(
         structures: as read.
         predictor: of stacks.
         known: what is known of their layers.
-        of_layers: predicts layers alone.
+        of_layers: predicts layers alone, and what is not known of those of a stack; without it
+            nothing is said that follows from the layers.
     """
     stacks = [s.stack for s in structures if s.stack is not None and s.stack.number_of_layers > 1]
     alone = [s.stack for s in structures if s.stack is not None and s.stack.number_of_layers == 1]
     blocks = [predictor.predict(stacks[i : i + BLOCK], known) for i in range(0, len(stacks), BLOCK)]
-    of_stacks = iter(pd.concat(blocks, ignore_index=True).to_dict("records") if blocks else [])
+    together = pd.concat(blocks, ignore_index=True) if blocks else pd.DataFrame()
+    if blocks and of_layers is not None:
+        together = together.join(predict_from_layers(stacks, together, known, of_layers))
+    of_stacks = iter(together.to_dict("records"))
     found = iter(())
     if alone and of_layers is not None:
         layers = of_layers.predict([stack.layers[0].monolayer for stack in alone])
@@ -133,7 +139,8 @@ def predict_structures(
                 row["reason"] = "one layer only, and no model of layers was given"
         rows.append(row)
     columns = ["file", "name", "formula", "number_of_layers", "number_of_atoms"]
-    columns += [f"{name}{end}" for name in STACK_PROPERTIES for end in ("", "_std")]
+    names = [*STACK_PROPERTIES, *(FROM_LAYERS if blocks and of_layers is not None else ())]
+    columns += [f"{name}{end}" for name in names for end in ("", "_std")]
     if alone and of_layers is not None:
         columns += [
             column
@@ -180,8 +187,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    alone = any(s.stack is not None and s.stack.number_of_layers == 1 for s in structures)
-    of_layers = load_monolayer_predictor(options.layer_model) if alone else None
+    of_layers = load_monolayer_predictor(options.layer_model)
     table = predict_structures(structures, predictor, known, of_layers)
     if options.output is None:
         table.to_csv(sys.stdout, index=False, float_format="%.4f")

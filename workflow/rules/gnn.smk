@@ -106,7 +106,7 @@ rule predict:
     input:
         structures=config["prediction"]["structures"] or [],
         model=PUBLISHED_MODEL,
-        layer_model="resources/models/monolayers.pt",
+        layer_model=LAYER_MODEL,
         library=rules.build_library.output,
     output:
         table=f"{RESULTS}/prediction/predictions.csv",

@@ -2,6 +2,8 @@
 LABELS = f"{RESULTS}/labels"
 # What published bilayers teach: made by tests/benchmarks/published_bilayers.py
 PUBLISHED_MODEL = "resources/models/bilayers.pt"
+# And what published monolayers teach: made by tests/benchmarks/published_monolayers.py
+LAYER_MODEL = "resources/models/monolayers.pt"
 
 
 localrules:

@@ -42,6 +42,7 @@ rule screen_stacks:
         members=expand(rules.train_gnn_member.output.model, member=MEMBERS),
         calibration=rules.evaluate_gnn.output.calibration,
         published=PUBLISHED_MODEL,
+        layer_model=LAYER_MODEL,
     output:
         ranked=f"{SCREENING}/ranked.parquet",
         rejected=f"{SCREENING}/rejected.csv",

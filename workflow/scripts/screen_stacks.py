@@ -2,6 +2,7 @@
 
 from heteroforge.io import log_to, read_json, read_table, write_json, write_table
 from heteroforge.labels import BONDED
+from heteroforge.models.monolayer_prediction import load_monolayer_predictor
 from heteroforge.models.property_training import PropertyData, load_member
 from heteroforge.models.published import PublishedModel
 from heteroforge.screening import screen
@@ -35,6 +36,7 @@ screened = screen(
     models=[load_member(path)[0] for path in snakemake.input.members],
     calibration=read_json(snakemake.input.calibration),
     published=PublishedModel.load(snakemake.input.published, library),
+    of_layers=load_monolayer_predictor(snakemake.input.layer_model),
     data=PropertyData.from_tables(training_stacks, labels, library.monolayers, library.table, seed),
     targets=snakemake.params.targets,
     labelled=labelled,

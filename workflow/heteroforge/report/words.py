@@ -65,6 +65,7 @@ _KNOWN = {
     "alignment": Quantity("alignment"),
     "binding_energy_mev_a2": Quantity("binding energy", "meV/Å²", 1),
     "strain_energy_mev_a2": Quantity("strain energy", "meV/Å²", 1),
+    "formation_energy_ev_atom": Quantity("formation energy", "eV/atom", 2),
     "net_energy_mev_a2": Quantity("binding less strain", "meV/Å²", 1),
     "registry": Quantity("registry that was verified"),
     "registry_gain_mev_a2": Quantity("energy below the registry asked for", "meV/Å²", 1),

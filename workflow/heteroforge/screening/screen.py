@@ -16,6 +16,8 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from heteroforge.models.from_layers import FROM_LAYERS, predict_from_layers
+from heteroforge.models.monolayer_prediction import MonolayerPredictor
 from heteroforge.models.property_network import PropertyNetwork
 from heteroforge.models.property_surrogate import FastPredictor
 from heteroforge.models.property_training import PROPERTIES, PropertyData, pair_of, predict
@@ -42,6 +44,8 @@ PREDICTED = [f"{name}{suffix}" for name in PROPERTIES for suffix in ("", "_std")
 SCORED = [*PREDICTED, *UNCLIPPED.values(), *ALIGNMENTS.values()]
 # What the property models say beyond that.
 TRUST = ["outside_training", "is_measured"]
+# What follows from the layers of a stack.
+PHYSICS = [f"{name}{end}" for name in FROM_LAYERS for end in ("", "_std")]
 # No pair of layers has more than this share of the places among the refined, while others wait: one
 # pair in all its cells and registries could fill them.
 LARGEST_SHARE_OF_A_PAIR = 0.05
@@ -138,6 +142,7 @@ def screen(
     calibration: Mapping,
     data: PropertyData,
     published: PublishedModel,
+    of_layers: MonolayerPredictor,
     targets: Mapping[str, Sequence[float | None]],
     labelled: Collection[str],
     trained: Collection[str],
@@ -154,6 +159,7 @@ def screen(
         samples: of `score_samples`, all shards.
         monolayers, table: the library.
         models, calibration, data, published: the property models; see `property_training.predict`.
+        of_layers: what is not known of layers, for `FROM_LAYERS` of refined stacks.
         targets: windows.
         labelled: keys of stacks with DFT labels.
         trained: keys of the stacks that the generator was trained on.
@@ -191,9 +197,11 @@ def screen(
         """Rows of stacks with what the property models say of them."""
         some = some.reset_index(drop=True)
         if some.empty:
-            return some.reindex(columns=[*some.columns, *TRUST, *REGISTRIES])
-        found = judged(_stacks(some["specification"], monolayers))
-        said = [*SCORED, *TRUST, "probability"]
+            return some.reindex(columns=[*some.columns, *PHYSICS, *TRUST, *REGISTRIES])
+        stacks = _stacks(some["specification"], monolayers)
+        found = judged(stacks)
+        found = found.join(predict_from_layers(stacks, found, published.known, of_layers))
+        said = [*SCORED, *PHYSICS, *TRUST, "probability"]
         some = pd.concat([some.drop(columns=said, errors="ignore"), found[said]], axis=1)
         some[REGISTRIES] = _registries(some, monolayers, judged)
         if slides:
