@@ -43,7 +43,7 @@ def trained(small_stacks, small_monolayers, layer_table):
         gap = max(0.0, edges["cbm_ev"].min() - edges["vbm_ev"].max()) - 0.2
         rows.append([gap, edges["vbm_ev"].max(), edges["cbm_ev"].min(), 20.0 + gap, 3.0 + gap / 9])
     names = [tuple(layer.monolayer.name for layer in stack.layers) for stack in small_stacks]
-    return train_predictor(
+    predictor, held_out, _ = train_predictor(
         small_monolayers,
         layer_table.to_dict("index"),
         small_stacks,
@@ -55,6 +55,7 @@ def trained(small_stacks, small_monolayers, layer_table):
         layer_steps=40,
         width=16,
     )
+    return predictor, held_out
 
 
 def test_held_out_predictions_and_calibration(trained, small_stacks):

@@ -99,8 +99,8 @@ ROWS, GROUPS = range(1, 8), range(1, 19)
 
 
 # How many times wider intervals have to be where what is named is new, to hold as often as for one
-# new layer, which is what members leave out. Ratios (not below 1) that
-# tests/benchmarks/unseen_layers.py measures; docs/prediction.md has them with their coverage.
+# new layer, which is what members leave out: the ratios (not below 1) that the target
+# property_benchmark measures; docs/prediction_accuracy.md has them with their coverage.
 WIDER = {
     "both layers": {
         "gap_ev": 1.12,
@@ -565,7 +565,7 @@ def train_predictor(
     width: int = 64,
     layer_width: int = 128,
     progress: bool = False,
-) -> tuple[Predictor, pd.DataFrame]:
+) -> tuple[Predictor, pd.DataFrame, pd.DataFrame]:
     """Train on labelled stacks whose layers are partly known.
 
     Each stack is learned from twice: with what is known of its layers, and with everything
@@ -580,8 +580,9 @@ def train_predictor(
         layer_gaps_ev: gap of the layers (n), NaN where the entry does not tell.
 
     Returns:
-        The predictor, and its held-out predictions: `stack` (index), `knowledge`, and per property
-        true, predicted, baseline and spread.
+        The predictor; its held-out predictions, with known layers first: `stack` (index),
+        `knowledge`, and per property true, predicted, baseline and spread; and the descriptors that
+        they were made from, in the same order.
     """
     own = {name: layer for name, layer in monolayers.items() if properties.get(name)}
     inputs = np.array([layer_inputs(layer) for layer in own.values()])
@@ -693,7 +694,7 @@ def train_predictor(
         table[f"{name}_from_atoms"] = of_atoms[0][:, j]
         table[f"{name}_baseline"] = baselines[:, j]
         table[f"{name}_spread"] = spread[:, j]
-    return predictor, table
+    return predictor, table, descriptors
 
 
 def calibrate_by_kind(
