@@ -1,5 +1,7 @@
 """Errors of predictors on published bilayers: what is held out, what is told of it."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -20,10 +22,11 @@ from heteroforge.evaluation.property_pages import (
 from heteroforge.evaluation.unseen_layers import errors_of_unseen, interval_table
 from heteroforge.io import read_table
 from heteroforge.labels.published import PublishedStack
-from heteroforge.models.property_prediction import STACK_PROPERTIES, graphs_of
+from heteroforge.models.property_prediction import STACK_PROPERTIES, WIDER, graphs_of
 from heteroforge.models.stack_inputs import fast_baselines
 from heteroforge.report.models import property_errors_figure
 
+ROOT = Path(__file__).parents[2]
 SMALL = CrystalSettings(
     channels=8, blocks=2, basis=5, epochs=3, batch_size=8, learning_rates=(1e-3, 1e-2)
 )
@@ -212,6 +215,14 @@ def test_factor_makes_both_intervals_hold():
     assert second["ratio"] == pytest.approx(2.0, abs=1e-6)
 
 
+def test_shipped_factors_are_those_of_the_page():
+    lines = (ROOT / "docs/prediction_accuracy.md").read_text(encoding="utf-8").splitlines()
+    for kind, new in (("both compositions", "both layers"), ("an element", "element")):
+        (line,) = [line for line in lines if line.startswith(f"| {kind} |")]
+        ratios = [float(cell.split(";")[1]) for cell in line.split("|")[3:-1]]
+        assert [max(1.0, ratio) for ratio in ratios] == list(WIDER[new].values())
+
+
 def test_crystal_network_is_held_out_and_learns(entries):
     some = heterobilayers(entries)
     graphs = crystal_graphs([entry.stack for entry in some])
@@ -264,7 +275,7 @@ def test_features_of_the_published_weights(entries):
 
 
 def test_goals_stand_beside_ours():
-    goals = read_table("resources/sources/published_property_errors.csv")
+    goals = read_table(ROOT / "resources/sources/published_property_errors.csv")
     ours = pd.DataFrame(
         [[0.13] * len(STACK_PROPERTIES)], index=["both networks"], columns=list(STACK_PROPERTIES)
     )

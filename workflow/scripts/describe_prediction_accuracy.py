@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 from jinja2 import Environment, StrictUndefined
 
-from heteroforge.evaluation.property_benchmark import mean_errors, stacking_choice
+from heteroforge.evaluation.property_benchmark import SPLITS, mean_errors, stacking_choice
 from heteroforge.evaluation.property_pages import monolayer_markdown, prediction_page
 from heteroforge.io import log_to, read_table, write_table, write_text
 from heteroforge.models.property_prediction import load_predictor
@@ -46,5 +46,6 @@ for source, page in zip(snakemake.input.templates, snakemake.output.pages, stric
     write_text(page, template.render(tables) + "\n")
 errors = pd.concat([table.assign(split=name) for name, table in of_splits.items()])
 write_table(snakemake.output.errors, errors.rename_axis("predictor").reset_index())
-save(property_errors_figure(of_splits), snakemake.output.picture)
+titles = {SPLITS[name].title: table for name, table in of_splits.items()}
+save(property_errors_figure(titles), snakemake.output.picture)
 print(f"{tables['beaten']} of {tables['number_of_goals']} published errors are higher than ours")

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 from scipy.stats import norm
 
 from heteroforge.report.figures import (
@@ -125,7 +126,7 @@ def property_errors_figure(of_splits: Mapping[str, pd.DataFrame]) -> Figure:
     """Mean absolute errors of predictors, one panel per property, one mark per split.
 
     Args:
-        of_splits: by split, errors (predictors, properties), NaN where there is none.
+        of_splits: by title of the split, errors (predictors, properties), NaN where there is none.
     """
     tables = list(of_splits.values())
     names = list(dict.fromkeys(name for table in tables for name in table.index))
@@ -142,12 +143,16 @@ def property_errors_figure(of_splits: Mapping[str, pd.DataFrame]) -> Figure:
                 places = -np.arange(len(names)) + 0.14 * ((len(of_splits) - 1) / 2 - i)
                 axes.scatter(errors, places, s=20, lw=0, color=SERIES_COLOURS[i], label=split,
                              marker="osD^v"[i % 5])  # fmt: skip
-            axes.set_xlim(left=0)
+            axes.set_xscale("log")
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
+            axes.xaxis.set_major_formatter("{x:g}")
+            axes.xaxis.set_minor_locator(NullLocator())
             axes.set_yticks(-np.arange(len(names)), names)
-            axes.set_xlabel(f"error of {quantity(name).label}")
+            axes.set_title(quantity(name).label, fontsize=8)
             axes.grid()
-        handles = grid[0].get_legend_handles_labels()
+        figure.supxlabel("mean absolute error of what was left out", fontsize=9)
+        marks, words = grid[0].get_legend_handles_labels()
         for axes in grid[len(properties) :]:
             axes.set_axis_off()
-        grid[-1].legend(*handles, loc="center")
+        grid[-1].legend(marks, [text.replace(", ", ",\n") for text in words], loc="center")
     return figure
