@@ -49,6 +49,7 @@ include: "workflow/rules/provenance.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/generation_benchmark.smk"
 include: "workflow/rules/dft_accuracy.smk"
+include: "workflow/rules/property_benchmark.smk"
 
 
 localrules:

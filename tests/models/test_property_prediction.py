@@ -8,11 +8,13 @@ import pandas as pd
 import pytest
 
 from heteroforge import predict as command
+from heteroforge.models.calibration import calibrated_std
 from heteroforge.models.property_prediction import (
     LAYER_PROPERTIES,
     STACK_PROPERTIES,
     WITHOUT_SPIN_ORBIT,
     KnownLayers,
+    calibrate_by_kind,
     describe_with_knowledge,
     elements_at_same_heights,
     is_measured,
@@ -41,7 +43,7 @@ def trained(small_stacks, small_monolayers, layer_table):
         gap = max(0.0, edges["cbm_ev"].min() - edges["vbm_ev"].max()) - 0.2
         rows.append([gap, edges["vbm_ev"].max(), edges["cbm_ev"].min(), 20.0 + gap, 3.0 + gap / 9])
     names = [tuple(layer.monolayer.name for layer in stack.layers) for stack in small_stacks]
-    return train_predictor(
+    predictor, held_out, _ = train_predictor(
         small_monolayers,
         layer_table.to_dict("index"),
         small_stacks,
@@ -53,20 +55,60 @@ def trained(small_stacks, small_monolayers, layer_table):
         layer_steps=40,
         width=16,
     )
+    return predictor, held_out
 
 
 def test_held_out_predictions_and_calibration(trained, small_stacks):
     predictor, held_out = trained
     assert len(held_out) == 2 * len(small_stacks)
-    for kind in ("known", "predicted"):
-        assert set(predictor.calibration[kind]) == set(STACK_PROPERTIES)
-        for scale in predictor.calibration[kind].values():
-            assert 0.5 <= scale["coverage"][0] <= scale["coverage"][1] <= 1.0
+    for knowledge in ("known", "predicted"):
+        for kind in ("homobilayer", "heterobilayer"):
+            scales = predictor.calibration[knowledge][kind]
+            assert set(scales) == set(STACK_PROPERTIES)
+            for scale in scales.values():
+                assert 0.5 <= scale["coverage"][0] <= scale["coverage"][1] <= 1.0
     known = held_out[held_out["knowledge"] == "known"]
     error = (known["gap_ev_predicted"] - known["gap_ev_true"]).abs().mean()
     baseline = (known["gap_ev_baseline"] - known["gap_ev_true"]).abs().mean()
     assert error < baseline
     assert set(predictor.metrics["layer_mae"]) == set(LAYER_PROPERTIES)
+
+
+def test_homobilayers_and_heterobilayers_are_calibrated_apart():
+    generator = np.random.default_rng(0)
+    equal = np.arange(400) < 300
+    residuals = generator.normal(size=(400, len(STACK_PROPERTIES)))
+    residuals[~equal] *= 0.1
+    edge = STACK_PROPERTIES.index("vbm_ev")
+    residuals[equal, edge] = np.nan
+    groups = [str(i) for i in range(400)]
+    scales = calibrate_by_kind(residuals, np.zeros_like(residuals), groups, equal)
+    stds = {
+        kind: {name: float(calibrated_std(scale, np.zeros(1))[0]) for name, scale in own.items()}
+        for kind, own in scales.items()
+    }
+    for name in set(STACK_PROPERTIES) - {"vbm_ev"}:
+        assert stds["homobilayer"][name] == pytest.approx(1.0, rel=0.25)
+        assert stds["heterobilayer"][name] == pytest.approx(0.1, rel=0.25)
+    # Edges are known of heterobilayers alone.
+    assert scales["homobilayer"]["vbm_ev"] == scales["heterobilayer"]["vbm_ev"]
+
+
+def test_a_stack_gets_the_interval_of_its_kind(trained, small_stacks):
+    predictor, _ = trained
+    calibration = {
+        knowledge: {
+            kind: {name: {"floor": std, "factors": [1.0, 1.645]} for name in STACK_PROPERTIES}
+            for kind, std in (("homobilayer", 1e3), ("heterobilayer", 1e5))
+        }
+        for knowledge in ("known", "predicted")
+    }
+    found = replace(predictor, calibration=calibration).predict(small_stacks)
+    equal = np.array([len({la.monolayer.name for la in s.layers}) == 1 for s in small_stacks])
+    assert equal.any() and not equal.all()
+    expected = np.where(equal, 1e3, 1e5)
+    for name in STACK_PROPERTIES:
+        assert np.allclose(found[f"{name}_std"], expected, rtol=0.01)
 
 
 def test_known_layers_are_found_by_structure(small_monolayers, layer_table):

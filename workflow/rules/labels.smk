@@ -1,6 +1,6 @@
 # Rules of the stage labels: what DFT, published DFT and physics say of stacks.
 LABELS = f"{RESULTS}/labels"
-# What published bilayers teach: made by tests/benchmarks/published_bilayers.py
+# What published bilayers teach: trained by the target property_benchmark
 PUBLISHED_MODEL = "resources/models/bilayers.pt"
 # And what published monolayers teach: made by tests/benchmarks/published_monolayers.py
 LAYER_MODEL = "resources/models/monolayers.pt"

@@ -60,8 +60,10 @@ __all__ = [
     "as_read",
     "as_seen",
     "by_level",
+    "calibrate_by_kind",
     "describe_with_knowledge",
     "graphs_of",
+    "has_equal_layers",
     "is_measured",
     "layer_identity",
     "layer_inputs",
@@ -97,22 +99,22 @@ ROWS, GROUPS = range(1, 8), range(1, 19)
 
 
 # How many times wider intervals have to be where what is named is new, to hold as often as for one
-# new layer, which is what members leave out. Ratios (not below 1) that
-# tests/benchmarks/unseen_layers.py measures; docs/prediction.md has them with their coverage.
+# new layer, which is what members leave out: the ratios (not below 1) that the target
+# property_benchmark measures; docs/prediction_accuracy.md has them with their coverage.
 WIDER = {
     "both layers": {
         "gap_ev": 1.12,
         "vbm_ev": 1.0,
         "cbm_ev": 1.21,
-        "binding_energy_mev_a2": 1.02,
-        "interlayer_gap_a": 1.04,
+        "binding_energy_mev_a2": 1.0,
+        "interlayer_gap_a": 1.01,
     },
     "element": {
-        "gap_ev": 1.14,
+        "gap_ev": 1.21,
         "vbm_ev": 1.28,
         "cbm_ev": 1.11,
         "binding_energy_mev_a2": 1.0,
-        "interlayer_gap_a": 1.05,
+        "interlayer_gap_a": 1.0,
     },
 }
 
@@ -333,7 +335,7 @@ def describe_with_knowledge(
     table, gaps, edges, named = {}, [], [], []
     for i, layer in enumerate(stack.layers):
         values, gap_known, edges_known = _complete(
-            knowledge[i], predicted[i], spin_orbit=len(materials) == 1
+            knowledge[i], predicted[i], spin_orbit=has_equal_layers(stack)
         )
         # Both principal strains move an edge by the potential times the strain.
         for edge, potential in POTENTIALS.items():
@@ -355,6 +357,11 @@ def describe_with_knowledge(
 
 def _materials(stack: Stack) -> set[str]:
     return {layer_identity(layer.monolayer) for layer in stack.layers}
+
+
+def has_equal_layers(stack: Stack) -> bool:
+    """Whether all layers are one material, as of homobilayers, by `layer_identity`."""
+    return len(_materials(stack)) == 1
 
 
 def _on_own_cells(stack: Stack, knowledge: Sequence[Mapping]) -> Stack:
@@ -407,7 +414,8 @@ class Predictor:
         stacks: of stacks, from descriptors.
         atoms: of stacks, from their atoms and the same descriptors. A prediction is the mean of
             both.
-        calibration: per kind of knowledge (`known`, `predicted`) and property, of `calibrate`.
+        calibration: per knowledge of the layers (`known`, `predicted`), kind of stack
+            (`homobilayer`: equal layers, `heterobilayer`) and property, of `calibrate`.
         elements, identities, pairs: what the training stacks hold.
         metrics: held-out errors, for people.
     """
@@ -448,13 +456,13 @@ class Predictor:
             words.
         """
         alone = dict.fromkeys(layer.monolayer for stack in stacks for layer in stack.layers)
-        knowledge = {m: {} if known is None else known.values(m) for m in alone}
-        own = {m: _of_area(m, knowledge[m].get("area_a2", m.area_a2)) for m in alone}
+        facts = {m: {} if known is None else known.values(m) for m in alone}
+        own = {m: _of_area(m, facts[m].get("area_a2", m.area_a2)) for m in alone}
         predicted = self.predict_layers(own.values())
         rows = [
             describe_with_knowledge(
                 stack,
-                [knowledge[layer.monolayer] for layer in stack.layers],
+                [facts[layer.monolayer] for layer in stack.layers],
                 [predicted[own[layer.monolayer]] for layer in stack.layers],
             )
             for stack in stacks
@@ -465,12 +473,15 @@ class Predictor:
             self.stacks.predict(x, baselines), self._predict_atoms(stacks, x, baselines)
         )
         all_known = descriptors["gap_known"].to_numpy() == 1.0
+        equal = np.array([has_equal_layers(stack) for stack in stacks])
         news = np.array([self._what_is_new(stack) for stack in stacks])
         columns = {}
         for j, name in enumerate(STACK_PROPERTIES):
             std = np.empty(len(stacks))
-            for kind, chosen in (("known", all_known), ("predicted", ~all_known)):
-                std[chosen] = calibrated_std(self.calibration[kind][name], spread[chosen, j])
+            for knowledge, rows in (("known", all_known), ("predicted", ~all_known)):
+                for kind, alike in (("homobilayer", equal), ("heterobilayer", ~equal)):
+                    scale, chosen = self.calibration[knowledge][kind][name], rows & alike
+                    std[chosen] = calibrated_std(scale, spread[chosen, j])
             for new, factors in WIDER.items():
                 std[news == new] *= factors[name]
             columns[name] = values[:, j]
@@ -484,7 +495,7 @@ class Predictor:
         for name in ("gap_ev", "interlayer_gap_a"):
             frame[name] = frame[name].clip(lower=0.0)
         frame["layers_known"] = descriptors["gap_known"].to_numpy()
-        frame["spin_orbit"] = [len(_materials(stack)) == 1 for stack in stacks]
+        frame["spin_orbit"] = equal
         frame["outside_training"] = [self.outside_training(stack) for stack in stacks]
         return frame
 
@@ -554,7 +565,7 @@ def train_predictor(
     width: int = 64,
     layer_width: int = 128,
     progress: bool = False,
-) -> tuple[Predictor, pd.DataFrame]:
+) -> tuple[Predictor, pd.DataFrame, pd.DataFrame]:
     """Train on labelled stacks whose layers are partly known.
 
     Each stack is learned from twice: with what is known of its layers, and with everything
@@ -569,8 +580,9 @@ def train_predictor(
         layer_gaps_ev: gap of the layers (n), NaN where the entry does not tell.
 
     Returns:
-        The predictor, and its held-out predictions: `stack` (index), `knowledge`, and per property
-        true, predicted, baseline and spread.
+        The predictor; its held-out predictions, with known layers first: `stack` (index),
+        `knowledge`, and per property true, predicted, baseline and spread; and the descriptors that
+        they were made from, in the same order.
     """
     own = {name: layer for name, layer in monolayers.items() if properties.get(name)}
     inputs = np.array([layer_inputs(layer) for layer in own.values()])
@@ -652,17 +664,13 @@ def train_predictor(
     mean, spread = pooled(tuple(of_descriptors), tuple(of_atoms))
     kinds = np.repeat(["known", "predicted"], len(stacks))
     full = descriptors["gap_known"].to_numpy() == 1.0
-    calibration: dict[str, dict] = {"known": {}, "predicted": {}}
-    coverage: dict = {}
-    for kind, chosen in (("known", full), ("predicted", kinds == "predicted")):
-        for j, name in enumerate(STACK_PROPERTIES):
-            rows_j = chosen & np.isfinite(twice[:, j])
-            residual = mean[rows_j, j] - twice[rows_j, j]
-            names = ["|".join(groups[i]) for i in np.flatnonzero(rows_j)]
-            scale = calibrate(residual, spread[rows_j, j], names)
-            calibration[kind][name] = scale
-            coverage[f"{kind}/{name}"] = scale["coverage"]
-    metrics |= {"stacks": len(stacks), "coverage": coverage}
+    equal = np.tile([has_equal_layers(stack) for stack in stacks], 2)
+    residuals, names = mean - twice, np.array(["|".join(group) for group in groups])
+    calibration = {
+        knowledge: calibrate_by_kind(residuals[rows], spread[rows], names[rows], equal[rows])
+        for knowledge, rows in (("known", full), ("predicted", kinds == "predicted"))
+    }
+    metrics |= {"stacks": len(stacks)}
     identities = [[layer_identity(la.monolayer) for la in stack.layers] for stack in stacks]
     predictor = Predictor(
         layers=layers,
@@ -686,7 +694,34 @@ def train_predictor(
         table[f"{name}_from_atoms"] = of_atoms[0][:, j]
         table[f"{name}_baseline"] = baselines[:, j]
         table[f"{name}_spread"] = spread[:, j]
-    return predictor, table
+    return predictor, table, descriptors
+
+
+def calibrate_by_kind(
+    residuals: np.ndarray, spread: np.ndarray, groups: Sequence[str], equal: np.ndarray
+) -> dict[str, dict]:
+    """Scales of `calibrate` for homobilayers and heterobilayers apart.
+
+    A kind of which a property is not known takes the scale of the other: band edges are published
+    of heterobilayers alone.
+
+    Args:
+        residuals: held-out prediction − truth (n, properties), NaN where unknown.
+        spread: standard deviation over the ensemble (n, properties).
+        groups: what must be left out together (n).
+        equal: `has_equal_layers` of each stack (n).
+
+    Returns:
+        Per kind and property of `STACK_PROPERTIES`.
+    """
+    groups, scales = np.asarray(groups), {}
+    for kind, own in (("homobilayer", equal), ("heterobilayer", ~equal)):
+        scales[kind] = {}
+        for j, name in enumerate(STACK_PROPERTIES):
+            known = np.isfinite(residuals[:, j])
+            rows = known & own if (known & own).any() else known
+            scales[kind][name] = calibrate(residuals[rows, j], spread[rows, j], groups[rows])
+    return scales
 
 
 def _turned_values(layer: Monolayer, row: np.ndarray) -> dict[str, float]:

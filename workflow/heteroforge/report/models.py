@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 from scipy.stats import norm
 
 from heteroforge.report.figures import (
@@ -20,7 +21,7 @@ from heteroforge.report.figures import (
 )
 from heteroforge.report.words import chemical_formula, formula_text, quantity
 
-__all__ = ["calibration_figure", "pareto_figure", "parity_panels"]
+__all__ = ["calibration_figure", "pareto_figure", "parity_panels", "property_errors_figure"]
 
 NAMED = 2  # predictions farthest from DFT that get their names
 MOST_NAMED_SLOTS = 8  # of more, the numbers of the slots are all that can be read
@@ -119,3 +120,39 @@ def pareto_figure(
     }
     groups = {k: v for k, v in groups.items() if len(v[0])}
     return scatter_figure(x, y, groups, windows, names if "selected" in groups else None)
+
+
+def property_errors_figure(of_splits: Mapping[str, pd.DataFrame]) -> Figure:
+    """Mean absolute errors of predictors, one panel per property, one mark per split.
+
+    Args:
+        of_splits: by title of the split, errors (predictors, properties), NaN where there is none.
+    """
+    tables = list(of_splits.values())
+    names = list(dict.fromkeys(name for table in tables for name in table.index))
+    properties = list(tables[0].columns)
+    # From the largest error down: the mean on top.
+    size = pd.concat(tables).groupby(level=0)[properties[0]].mean()
+    names.sort(key=lambda name: -size[name])
+    with style():
+        figure = Figure(figsize=(7.2, 4.6), layout="constrained")
+        grid = figure.subplots(2, 3, sharey=True).ravel()
+        for axes, name in zip(grid, properties, strict=False):
+            for i, (split, table) in enumerate(of_splits.items()):
+                errors = table[name].reindex(names)
+                places = -np.arange(len(names)) + 0.14 * ((len(of_splits) - 1) / 2 - i)
+                axes.scatter(errors, places, s=20, lw=0, color=SERIES_COLOURS[i], label=split,
+                             marker="osD^v"[i % 5])  # fmt: skip
+            axes.set_xscale("log")
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
+            axes.xaxis.set_major_formatter("{x:g}")
+            axes.xaxis.set_minor_locator(NullLocator())
+            axes.set_yticks(-np.arange(len(names)), names)
+            axes.set_title(quantity(name).label, fontsize=8)
+            axes.grid()
+        figure.supxlabel("mean absolute error of what was left out", fontsize=9)
+        marks, words = grid[0].get_legend_handles_labels()
+        for axes in grid[len(properties) :]:
+            axes.set_axis_off()
+        grid[-1].legend(marks, [text.replace(", ", ",\n") for text in words], loc="center")
+    return figure
