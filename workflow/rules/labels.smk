@@ -2,7 +2,7 @@
 LABELS = f"{RESULTS}/labels"
 # What published bilayers teach: trained by the target property_benchmark
 PUBLISHED_MODEL = "resources/models/bilayers.pt"
-# And what published monolayers teach: made by tests/benchmarks/published_monolayers.py
+# And what published monolayers teach: the same.
 LAYER_MODEL = "resources/models/monolayers.pt"
 
 
