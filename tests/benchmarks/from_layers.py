@@ -13,7 +13,7 @@ dipole tells: a sheet of dipoles makes a step of 4π · 14.40 V Å · dipole ove
 an electron is lower on the side that the dipole points to. Both are checked.
 
 Of HetML's binding energies it tells that they are less the strain energy: the energies of the
-layers that they were taken from are those of free layers, the same in every stack.
+layers that they are differences to (checked) are those of free layers, the same in every stack.
 """
 
 import argparse
@@ -72,6 +72,8 @@ def published_steps(folder: Path, of_layers) -> pd.DataFrame:
     from_dipole = -4 * np.pi * COULOMB_EV_A * table["total_dipole"] / table["surf_area"]
     height = table["Evac1"] - table["Evac0"]
     assert (from_dipole.abs() - height).abs().quantile(0.99) < 0.05
+    difference = 1e3 * (table["Eml0"] + table["Eml1"] - table["Ehet"]) / table["surf_area"]
+    assert (difference - table["Ebind"]).abs().max() < 1e-3
     own = [[_step(known.values(layer.monolayer)) for layer in s.layers] for s in stacks]
     return found.assign(
         dft=np.sign(from_dipole) * height,

@@ -1,6 +1,7 @@
 """New monolayers: prototypes of the library with other elements."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,10 @@ from ase.data import atomic_numbers, covalent_radii
 
 from heteroforge.generation import match_proposed, propose_monolayers
 from heteroforge.generation.new_monolayers import _alternatives, substitute
+from heteroforge.predict import RESOURCES
+from heteroforge.sources import bundled
+from heteroforge.structures import Monolayer
+from heteroforge.structures.matching import enumerate_registries, stack_layers
 
 
 def test_proposals_keep_to_the_elements_of_the_library(small_monolayers):
@@ -69,3 +74,30 @@ def test_matches_are_those_of_new_monolayers(small_monolayers):
     assert len(rows)
     assert (rows["bottom"].isin(made) | rows["top"].isin(made)).all()
     assert (rows["mismatch_percent"] <= 3.0).all()
+
+
+@pytest.mark.parametrize(
+    ("prototype", "exchange", "found"),
+    [
+        ("SiC-honeycomb", {"Si": "Ge"}, "GeC-honeycomb"),
+        ("AlN-honeycomb", {"Al": "Ga"}, "GaN-honeycomb"),
+        ("AlN-honeycomb", {"N": "P"}, "AlP-honeycomb"),
+        ("CH-graphane", {"C": "Si"}, "SiH-silicane"),
+    ],
+)
+def test_a_guess_is_recognised_in_what_dft_makes_of_it(prototype, exchange, found):
+    """Guessed from one layer of the bundled library, relaxed by DFT in another of its layers."""
+    layers = {
+        candidate.material: replace(Monolayer.from_atoms(candidate.atoms), name=candidate.material)
+        for candidate in bundled.read_candidates(RESOURCES / "library")
+    }
+    own = layers[prototype]
+    guess = substitute(own, [exchange.get(symbol, symbol) for symbol in own.species])
+    relaxed = replace(layers[found], name="")
+    keys = []
+    for upper in (guess, relaxed):
+        places = enumerate_registries(layers["BP-honeycomb"], upper)
+        stacks = [stack_layers([layers["BP-honeycomb"], upper], registries=[p]) for p in places]
+        keys.append([stack.prototype_key() for stack in stacks])
+        assert len({stack.key() for stack in stacks}) == len(set(keys[-1])) == 3
+    assert keys[0] == keys[1]

@@ -18,7 +18,7 @@ from heteroforge.labels import (
     stack_baselines,
     user_labels,
 )
-from heteroforge.structures import Interface, Monolayer
+from heteroforge.structures import Interface, Monolayer, Stack
 from heteroforge.structures.matching import stack_layers
 
 THIRD = ((0.0, 0.0), (1 / 3, 2 / 3))
@@ -144,6 +144,25 @@ def test_results_of_a_campaign_become_labels(tmp_path):
         "gap_ev", "vbm_ev", "binding_energy_mev_a2", "interlayer_gap_a"
     }  # fmt: skip
     assert set(labels["protocol"]) == {"quick"}
+
+
+def test_a_layer_that_an_earlier_campaign_proposed_has_labels(tmp_path):
+    """It has no name: it stands in full in the specification, as DFT relaxed it."""
+    path = tmp_path / "results.parquet"
+    relaxed = replace(LAYERS["BN"], species=("Al", "N"), a=3.12, b=3.12, name="")
+    verified = stack_layers([LAYERS["BN"], relaxed])
+    foreign = stack_layers([LAYERS["BN"], replace(relaxed, name="of another library")])
+    values = dict.fromkeys(("vbm_ev", "cbm_ev", "binding_energy_mev_a2", "interlayer_gap_a"), None)
+    rows = [
+        values
+        | {"specification": text, "gap_ev": 2.0, "registry_shift_a": 0.0, "protocol": "quick"}
+        for text in (one.to_json(inline_monolayers=True) for one in (verified, foreign))
+    ]
+    write_table(path, pd.DataFrame(rows))
+    labels, left_out = campaign_labels(path, LAYERS)
+    assert left_out == 1 and labels["property"].tolist() == ["gap_ev"]
+    again = Stack.from_json(labels["specification"][0], LAYERS)
+    assert again.layers[1].monolayer.a == 3.12 and again.layers[0].monolayer.name == "BN"
 
 
 def test_labels_of_all_sources_are_marked_together(tmp_path):

@@ -9,15 +9,23 @@ import pytest
 
 from heteroforge.io import read_table
 from heteroforge.models.from_layers import (
+    FROM_LAYERS,
     POISSON_RATIO,
     POISSON_STD,
     VACUUM_STEP_STD_EV,
     predict_from_layers,
     strain_energy_mev_a2,
 )
-from heteroforge.models.property_prediction import KnownLayers
-from heteroforge.models.structure_files import stack_of
-from heteroforge.predict import RESOURCES, known_layers
+from heteroforge.models.monolayer_prediction import load_monolayer_predictor
+from heteroforge.models.property_prediction import KnownLayers, load_predictor
+from heteroforge.models.structure_files import read_structures, stack_of
+from heteroforge.predict import (
+    MODEL,
+    MONOLAYER_MODEL,
+    RESOURCES,
+    known_layers,
+    predict_structures,
+)
 from heteroforge.structures import Defect, Stack, build
 from heteroforge.structures.matching import stack_layers
 
@@ -154,6 +162,23 @@ def test_files_show_the_strain_of_their_method(small_monolayers, known):
     found = predict([stack, *read], known)["strain_energy_mev_a2"]
     assert found[0] > 3
     assert found[1:].to_numpy() == pytest.approx(found[0], rel=0.02)
+
+
+def test_the_command_has_them(small_monolayers, known, tmp_path):
+    stack = stack_layers([small_monolayers["MoSS"], small_monolayers["WSS"]])
+    build(stack).write(tmp_path / "pair.extxyz")
+    build(stack_layers([small_monolayers["WSS"]])).write(tmp_path / "single.extxyz")
+    structures = list(read_structures([tmp_path]))
+    of_layers = load_monolayer_predictor(MONOLAYER_MODEL)
+    predictor = load_predictor(MODEL)
+    table = predict_structures(structures, predictor, known, of_layers).set_index("name")
+    names = [f"{name}{end}" for name in FROM_LAYERS for end in ("", "_std")]
+    assert np.isfinite(table.loc["pair", names].astype(float)).all()
+    assert np.isfinite(table.loc["single", "vacuum_step_ev"])
+    assert pd.isna(table.loc["single", "strain_energy_mev_a2"])
+    assert not table.columns.duplicated().any()
+    without = predict_structures(structures, predictor, known)
+    assert "strain_energy_mev_a2" not in without
 
 
 def test_what_cannot_be_told(small_monolayers, known):

@@ -33,6 +33,7 @@ from heteroforge.models.property_training import (
 from heteroforge.models.published import PublishedModel, published_labels
 from heteroforge.models.stack_inputs import describe_stacks, reference_stack
 from heteroforge.predict import MODEL
+from heteroforge.report.labels import labels_figure
 from heteroforge.sources import Library
 from heteroforge.structures import Interface, StructureError, build
 from heteroforge.structures.matching import stack_layers
@@ -278,6 +279,24 @@ def test_layers_alone_teach_nothing_of_stacks(tables, small_monolayers, small_ta
         PropertyData.from_tables(
             training.tail(1), labels.head(0), small_monolayers, small_table, seed=1
         )
+
+
+def test_a_stack_with_a_proposed_layer_teaches(tables, published, small_monolayers, small_table):
+    """Physics knows no edges of such a layer, the model of published bilayers guesses them."""
+    training, labels = tables
+    proposed = replace(small_monolayers["WSS"], species=("Te", "W", "Te"), name="")
+    stack = stack_layers([small_monolayers["MoSeSe"], proposed])
+    row = [stack.key(), stack.to_json(), "gap_ev", 0.9, "", "dft", "test", ""]
+    labels = pd.concat(
+        [labels, pd.DataFrame([row], columns=COLUMNS), baseline_labels([stack], small_table),
+         published_labels([stack], published)],
+        ignore_index=True,
+    )  # fmt: skip
+    labels_figure(labels)
+    data = PropertyData.from_tables(training, labels, small_monolayers, small_table, seed=1)
+    place, j = data.keys.index(stack.key()), PROPERTIES.index("gap_ev")
+    assert data.values[place, j] == 0.9
+    assert np.isnan(data.physics[place, j]) and np.isfinite(data.baselines[place, j])
 
 
 def test_a_labelled_multilayer_teaches_of_its_interfaces(tables, small_monolayers, small_table):

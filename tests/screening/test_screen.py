@@ -1,11 +1,13 @@
 """Scoring by shards, and the screen from scores to slots."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from heteroforge.generation.new_monolayers import substitute
 from heteroforge.io import write_table
 from heteroforge.models.from_layers import FROM_LAYERS
 from heteroforge.models.monolayer_prediction import load_monolayer_predictor
@@ -200,6 +202,69 @@ def test_shards_are_read_to_the_same_whatever_their_number(write_shards, samples
     some = everything[:5][::-1]
     expected = texts[three.table["stack_id"].iloc[some]].tolist()
     assert [text.replace("{ ", "{") for text in three.specifications(some)] == expected
+
+
+def test_proposed_layers_that_dft_knows_are_not_given_to_it_again(
+    predictor, samples, small_monolayers, small_table, small_stacks, tmp_path
+):
+    """DFT relaxed the lattice: another campaign proposes the layer with its own guess."""
+    guess = substitute(small_monolayers["WSS"], ("Te", "W", "Te"))
+    relaxed = replace(guess, a=1.01 * guess.a, b=1.01 * guess.b)
+    registries = [(0.0, 0.0), (1 / 3, 2 / 3)]
+    below = small_monolayers["MoSeSe"]
+    proposed, other = (stack_layers([below, guess], registries=[place]) for place in registries)
+    verified = stack_layers([below, relaxed], registries=[registries[0]])
+    assert verified.key() != proposed.key()
+    sampled = {stack.key(): stack for stack in (proposed, other, small_stacks[0])}
+    table = pd.DataFrame(
+        {
+            "stack_id": list(sampled),
+            "specification": [stack.to_json() for stack in sampled.values()],
+            "number_of_layers": 2,
+            "number_of_atoms": 6,
+            "mismatch_percent": 1.0,
+            "is_high_symmetry": True,
+        }
+    )
+    limits = LIMITS | {"minimum_materials": 1}
+    scored = score_samples(
+        table, small_monolayers, small_table, predictor, progress=False, **limits
+    )
+    write_table(tmp_path / "scored_0.parquet", scored)
+    published = PublishedModel.load(
+        MODEL, Library(small_monolayers, small_table.assign(protocol="test"))
+    )
+    data = PropertyData.from_tables(
+        samples.head(4).assign(number_of_layers=2),
+        published_labels(small_stacks[:4], published),
+        small_monolayers,
+        small_table,
+        seed=1,
+    )
+    as_published = {"predictor": "published", "floor": 0.0, "factors": [1.0, 1.645]}
+    ranked = screen(
+        ScoredSamples.read([tmp_path / "scored_0.parquet"]),
+        small_monolayers,
+        small_table,
+        models=[],
+        calibration={"properties": dict.fromkeys(PROPERTIES, as_published)},
+        data=data,
+        published=published,
+        of_layers=load_monolayer_predictor(MONOLAYER_MODEL),
+        targets={"gap_ev": [0.0, None]},
+        labelled={verified.prototype_key(), small_stacks[0].key()},
+        trained=set(),
+        refined=3,
+        seed=1,
+        control=pd.DataFrame(),
+        progress=False,
+    ).ranked.set_index("stack_id")
+    assert ranked["is_refined"].all()
+    assert ranked["is_labelled"].to_dict() == {
+        proposed.key(): True,
+        other.key(): False,
+        small_stacks[0].key(): True,
+    }
 
 
 @pytest.mark.parametrize("slides", [False, True])

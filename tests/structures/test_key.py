@@ -161,3 +161,42 @@ def test_key_is_cheap(layers, generator):
     for stack in stacks:
         stack.key()
     assert (time.process_time() - start) / len(stacks) < 1e-3
+
+
+def test_proposed_layers_are_told_by_prototype(layers):
+    """The lattice of a layer that no library knows is a guess until DFT relaxes it."""
+
+    def stack(upper, registry=(1 / 3, 2 / 3), flipped=False):
+        return stack_layers(
+            [layers["MoS2"], upper], registries=[registry], flipped=[False, flipped]
+        )
+
+    proposed = replace(layers["MoSSe"], name="")
+    relaxed = replace(
+        proposed,
+        a=1.03 * proposed.a,
+        b=1.03 * proposed.b,
+        heights=tuple(0.95 * height for height in proposed.heights),
+    )
+    own = stack(proposed)
+    assert stack(relaxed).key() != own.key()
+    assert stack(relaxed).prototype_key() == own.prototype_key()
+    for moved in (own, stack(relaxed)):  # digits that are lost in a file
+        read = Stack.from_json(moved.to_json(), {"MoS2": layers["MoS2"]})
+        assert read.prototype_key() == own.prototype_key()
+    # Described from the other side: the same atoms.
+    turned = replace(relaxed, heights=tuple(-height for height in relaxed.heights))
+    assert stack(turned, flipped=True).prototype_key() == own.prototype_key()
+    assert own.reversed().prototype_key() == own.prototype_key()
+    with_te = tuple("Te" if element == "Se" else element for element in proposed.species)
+    octahedral = replace(layers["SnS2"], species=with_te, name="")
+    others = {
+        "registry": stack(proposed, registry=(0.0, 0.0)),
+        "face": stack(proposed, flipped=True),
+        "elements": stack(replace(proposed, species=with_te)),
+        "prototype": stack(octahedral),
+        "library": stack(layers["MoSSe"]),
+    }
+    keys = {name: other.prototype_key() for name, other in others.items()}
+    assert len({own.prototype_key(), *keys.values()}) == 1 + len(keys)
+    assert keys["library"] == others["library"].key()

@@ -9,13 +9,15 @@ from heteroforge.screening import screen
 from heteroforge.screening.control import draw_control
 from heteroforge.screening.scored import ScoredSamples
 from heteroforge.sources import read_library
+from heteroforge.structures import Stack
 
 log_to(snakemake.log[0])
 library = read_library(snakemake.input.structures, snakemake.input.table)
 training_stacks = read_table(snakemake.input.stacks)
 labels = read_table(snakemake.input.labels)
 seed = snakemake.params.seed
-labelled = set(labels.loc[labels["fidelity"].isin(["dft", BONDED]), "stack_id"])
+texts = labels.loc[labels["fidelity"].isin(["dft", BONDED]), "specification"].unique()
+labelled = {Stack.from_json(text, library.monolayers).prototype_key() for text in texts}
 control = draw_control(
     training_stacks,
     library.monolayers,

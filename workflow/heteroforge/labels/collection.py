@@ -129,16 +129,17 @@ def campaign_labels(
     """DFT labels from `dft/results.parquet` of an earlier campaign.
 
     A stack whose layers slid on relaxation by more than `SLID_A` is not the one that was specified,
-    and gives no labels.
+    and gives no labels. Layers that the campaign had proposed itself have no name: they stand in
+    full in the specification, as DFT relaxed them, and are taken from there.
 
     Returns:
         The labels, with the `closest_contact_ratio` of the relaxed atoms as a further column, and
-        how many stacks were left out: slid, or of a layer that the library lacks.
+        how many stacks were left out: slid, or of a library's layer that this library lacks.
     """
     results = read_table(path)
     rows, foreign = [], 0
     for row in results.to_dict("records"):
-        stack = _stack(row["specification"], monolayers)
+        stack = _stack(row["specification"], monolayers, proposed=True)
         if stack is None or row["registry_shift_a"] > SLID_A:
             foreign += 1
             continue
@@ -227,13 +228,21 @@ def mark_bonded(
     return labels[COLUMNS]
 
 
-def _stack(specification: str, monolayers: Mapping[str, Monolayer]) -> Stack | None:
-    """The stack, its layers taken from the library; None where the library lacks one."""
+def _stack(
+    specification: str, monolayers: Mapping[str, Monolayer], proposed: bool = False
+) -> Stack | None:
+    """The stack, its layers taken from the library; None where the library lacks one.
+
+    Args:
+        proposed: whether a layer without a name is taken as it is described.
+    """
     data = json.loads(specification)
     for layer in data["layers"]:
         name = layer["monolayer"]
         if isinstance(name, dict):
             name = name.get("name", "")
+            if proposed and not name:
+                continue
             layer["monolayer"] = name
         if name not in monolayers:
             return None

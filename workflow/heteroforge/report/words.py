@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ase.formula import Formula
 from scipy.stats import binomtest
 
 __all__ = [
@@ -247,7 +248,10 @@ def stack_name(specification: str | Mapping) -> str:
     if isinstance(specification, str):
         specification = json.loads(specification)
     layers = [layer["monolayer"] for layer in specification["layers"]]
-    return " / ".join(x if isinstance(x, str) else x["name"] for x in layers)
+    return " / ".join(
+        x if isinstance(x, str) else x["name"] or str(Formula.from_list(x["species"]).reduce()[0])
+        for x in layers
+    )
 
 
 def value_text(name: str, value: object, *, unit: bool = True) -> str:

@@ -161,7 +161,7 @@ def screen(
         models, calibration, data, published: the property models; see `property_training.predict`.
         of_layers: what is not known of layers, for `FROM_LAYERS` of refined stacks.
         targets: windows.
-        labelled: keys of stacks with DFT labels.
+        labelled: `Stack.prototype_key` of stacks with DFT labels.
         trained: keys of the stacks that the generator was trained on.
         refined: how many of the best by score are predicted by the property models; no other is
             selected, or has its specification in the ranking.
@@ -170,7 +170,7 @@ def screen(
         slides: whether DFT verifies layers in the registry that they slide into: then that one's
             probability counts, of refined stacks and of the control.
     """
-    scored = samples.table
+    scored, labelled = samples.table, set(labelled)
     funnel = {"samples": samples.number, "distinct": len(scored)}
     inside = (scored["reason"] == "").to_numpy()
     rejected = scored.loc[~inside, ["stack_id", "formula", "reason"]].reset_index(drop=True)
@@ -213,13 +213,21 @@ def screen(
     others = scored.drop(index=best)
     # Only refined ones are ever selected: of the others nobody asks what they slide into.
     others = others.assign(sliding_family=others["stack_id"], is_measured=False)
-    parts = [chosen.assign(is_refined=True), others.assign(is_refined=False)]
+    parts = [
+        chosen.assign(
+            is_refined=True,
+            is_labelled=[
+                stack.prototype_key() in labelled
+                for stack in _stacks(chosen["specification"], monolayers)
+            ],
+        ),
+        others.assign(is_refined=False, is_labelled=others["stack_id"].isin(labelled)),
+    ]
     del scored, others
     ranked = pd.concat(parts, ignore_index=True).drop(columns="probability_if_slid")
     del parts
-    ranked = ranked.astype({"is_measured": bool, "is_refined": bool})
+    ranked = ranked.astype({"is_measured": bool, "is_labelled": bool, "is_refined": bool})
     funnel["refined"] = len(best)
-    ranked["is_labelled"] = ranked["stack_id"].isin(set(labelled))
     ranked["is_trained"] = ranked["stack_id"].isin(set(trained))
     ranked = rank_candidates(ranked)
     # Of the others the fast predictor only told that they are not among the best.

@@ -173,7 +173,7 @@ def select_candidates(
 
     Args:
         ranked: of `rank_candidates`, with `pair` (layers in any order), `is_high_symmetry`,
-            `sliding_family`, `binding_below_best_registry_mev_a2` and `<property>_std`.
+            `sliding_family`, `binding_below_best_registry_mev_a2` and `<property>_std` of `WORDS`.
             `is_measured` where not all are.
         labelled, trained: keys of stacks.
         fewest_probability: candidates below it are not selected.
@@ -213,7 +213,7 @@ def select_candidates(
             take(preferred, slots - explored, "exploitation", new_pairs)
         left = left[~near]
     if explored:
-        spreads = [c for c in open_to.columns if c.endswith("_std")]
+        spreads = [f"{name}_std" for name in WORDS if f"{name}_std" in open_to]
         scale = open_to[spreads].mean().replace(0.0, 1.0)
         doubt = (open_to[spreads] / scale).sum(axis=1)
         # A stack that surely misses teaches nothing about where the windows end.

@@ -28,10 +28,15 @@ from heteroforge.structures.monolayer import Monolayer, Operations
 from heteroforge.structures.plane import reduce_cell
 
 if TYPE_CHECKING:
-    from heteroforge.structures.stack import Stack
+    from heteroforge.structures.stack import Layer, Stack
 
-__all__ = ["canonical_description", "stack_key"]
+__all__ = ["canonical_description", "prototype_key", "stack_key"]
 
+# Planes of atoms are further apart; sites that are not have one height, whatever the relaxation.
+SAME_HEIGHT_A = 0.3
+# A layer without a name as its prototype: parts of the cell that sites are put on, lattice constant
+# and distance of planes.
+PLACES, IDEAL_A, PLANES_APART_A = 24, 3.5, 1.5
 DEFECT_GAP_A = 3.0  # at which defects in different layers are placed to each other
 DEFECT_REACH_A = 5.0
 DEFECT_STEP_A = 0.2718  # no simple fraction of a lattice constant, as distances on its edge are
@@ -117,6 +122,50 @@ def _times(row: Sequence[float], matrix: Sequence[Sequence[float]]) -> tuple[flo
 def stack_key(stack: Stack) -> str:
     """Twelve hexadecimal digits of the canonical description."""
     return hashlib.sha256(canonical_description(stack).encode()).hexdigest()[:12]
+
+
+def prototype_key(stack: Stack) -> str:
+    """As `stack_key`, with layers that have no name told by what they are: see `Stack`."""
+    if all(layer.monolayer.name for layer in stack.layers):
+        return stack.key()
+    return stack_key(replace(stack, layers=tuple(_as_prototype(layer) for layer in stack.layers)))
+
+
+def _as_prototype(layer: Layer) -> Layer:
+    """A layer without a name, as its prototype with its elements, described one way up."""
+    own = layer.monolayer
+    if own.name:
+        return layer
+    heights = np.array(own.heights)
+    order = np.argsort(heights, kind="stable")
+    steps = np.diff(heights[order], prepend=heights[order][0]) > SAME_HEIGHT_A
+    level = np.empty(len(order), dtype=int)
+    level[order] = np.cumsum(steps)
+    top = int(level.max())
+    planes = [
+        "".join(sorted(own.species[site] for site in np.flatnonzero(level == k)))
+        for k in range(top + 1)
+    ]
+    flipped = layer.flipped
+    if planes[::-1] < planes:
+        # Upside down twice: the same atoms.
+        planes, level, flipped = planes[::-1], top - level, not flipped
+    # Of a layer and its relaxed self spglib may choose other origins, of which several are
+    # equivalent: it is shown one geometry of both.
+    places = np.round(np.array(own.positions) * PLACES) % PLACES / PLACES
+    # Tells trigonal prisms from octahedra of Janus layers, whose groups are one.
+    columns = len(np.unique(places, axis=0))
+    ratio = round(own.b / own.a, 1)
+    ideal = replace(
+        own,
+        positions=tuple((float(x), float(y)) for x, y in places),
+        heights=tuple(float(PLANES_APART_A * (k - top / 2)) for k in level),
+        a=IDEAL_A,
+        b=IDEAL_A * ratio,
+        gamma_deg=float(round(own.gamma_deg)),
+        name=f"{own.prototype}-{columns}c-{'|'.join(planes)}",
+    )
+    return replace(layer, monolayer=ideal, flipped=flipped)
 
 
 def canonical_description(stack: Stack) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from ase.data import atomic_numbers
 from ase.formula import Formula
 
-from heteroforge.structures.identity import stack_key
+from heteroforge.structures.identity import prototype_key, stack_key
 from heteroforge.structures.monolayer import Monolayer, StructureError
 from heteroforge.structures.plane import cell_from_parameters, polar_decomposition
 
@@ -297,6 +297,16 @@ class Stack:
         unnamed ones by their geometry as described.
         """
         return self._key
+
+    def prototype_key(self) -> str:
+        """As `key`, with layers that no library knows told by prototype and elements.
+
+        That is their symmetry, sites above each other, and elements in order of height: not
+        lattice constants and bond lengths, which are a guess until DFT relaxes them. Equal to `key`
+        where all layers have a name. In the plane a layer must lie as it was proposed: sites turned
+        by half a turn make another key.
+        """
+        return prototype_key(self)
 
     @cached_property
     def _key(self) -> str:
