@@ -17,10 +17,10 @@ from heteroforge.sources import read_library
 
 log_to(snakemake.log[0])
 library = read_library(snakemake.input.structures, snakemake.input.table)
-alignments = read_table(snakemake.input.stacks).set_index("stack_id")["alignment"]
+numbers = read_table(snakemake.input.stacks).set_index("stack_id").to_dict("index")
 folder = Path(snakemake.input.published[0]).parents[1]
 monolayers = compare_monolayers(library, folder)
-stacks = compare_stacks(read_table(snakemake.input.labels), alignments, library, folder)
+stacks = compare_stacks(read_table(snakemake.input.labels), numbers, library, folder)
 write_table(snakemake.output.monolayers, monolayers)
 write_table(snakemake.output.stacks, stacks)
 both = {"monolayers": monolayers, "stacks": stacks}

@@ -60,9 +60,10 @@ MONOLAYERS = (
     Quantity("deformation_potential_cbm_ev", "D of the CBM", "eV", 2, None, False),
     Quantity("deformation_potential_vbm_ev", "D of the VBM", "eV", 2, None, False),
 )
-BINDING = "binding_energy_mev_a2"
+BINDING, NET = "binding_energy_mev_a2", "net_energy_mev_a2"
 STACKS = (
     Quantity(BINDING, "binding energy", "meV/Å²", 1, 0.25, True),
+    Quantity(NET, "binding less strain energy", "meV/Å²", 1, 0.25, True),
     Quantity("interlayer_gap_a", "interlayer distance", "Å", 2, 0.15, False),
     Quantity("gap_ev", "gap", "eV", 2, 0.15, False),
 )
@@ -172,7 +173,7 @@ def _hetml_layers(folder: Path) -> dict[tuple, dict]:
 
 def compare_stacks(
     labels: pd.DataFrame,
-    alignments: Mapping[str, str],
+    numbers: Mapping[str, Mapping],
     library: Library,
     folder: str | Path,
 ) -> pd.DataFrame:
@@ -180,14 +181,17 @@ def compare_stacks(
 
     Args:
         labels: of the library's stacks, as in bilayers.csv.
-        alignments: of the stacks by `stack_id`, where it is known.
+        numbers: rows of stacks.csv by `stack_id`, of the stacks that have one: `alignment` and
+            `net_energy_mev_a2`.
         library: their layers.
         folder: holds `hetml/` and `bidb/`.
 
     Returns:
         `COLUMNS`; an alignment is inside when it is the same, and `undetermined` is no answer.
         Entries of HetML with a flat layer of two elements are not judged: its two kinds of stacking
-        leave open which of both elements faces which atom of the other layer.
+        leave open which of both elements faces which atom of the other layer. HetML's binding
+        energies refer to free layers and so are less the strain energy: beside them stands ours
+        less ours.
     """
     folder = Path(folder)
     known: dict[tuple, list[PublishedStack]] = {}
@@ -201,6 +205,7 @@ def compare_stacks(
     for text, group in labels.groupby("specification", sort=False):
         stack = Stack.from_json(text, library.monolayers)
         values = dict(zip(group["property"], group["value"], strict=True))
+        more = numbers.get(group["stack_id"].iloc[0], {})
         near = [
             entry
             for entry in known.get(pair_columns(stack), [])
@@ -209,9 +214,9 @@ def compare_stacks(
         if len(near) != 1:
             continue
         (entry,) = near
-        rows += _rows_of_stack(
-            stack, values, entry, alignments.get(group["stack_id"].iloc[0]), told.get(entry.name)
-        )
+        if entry.source == "HetML":
+            values[NET] = more.get(NET, float("nan"))
+        rows += _rows_of_stack(stack, values, entry, more.get("alignment"), told.get(entry.name))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -225,12 +230,15 @@ def _rows_of_stack(
     layers = "/".join(layer.monolayer.name for layer in stack.layers)
     name, source = f"{layers} {stack.stacking(0)}", f"{entry.source} {entry.name}"
     rows = []
+    published = dict(entry.values)
+    if entry.source == "HetML" and BINDING in published:
+        published[NET] = published.pop(BINDING)
     for quantity in STACKS:
-        if quantity.column not in values or quantity.column not in entry.values:
+        mine, theirs = values.get(quantity.column), published.get(quantity.column)
+        if pd.isna(mine) or pd.isna(theirs):
             continue
-        mine, theirs = values[quantity.column], entry.values[quantity.column]
         rows.append(_row(name, quantity, mine, theirs, source))
-        if quantity.column == BINDING:
+        if quantity.column in (BINDING, NET):
             mine += dispersion_binding_mev_a2(stack, zero_damping=True)
             mine -= dispersion_binding_mev_a2(stack)
             rows.append(_row(name, ZERO_DAMPING, mine, theirs, source))
