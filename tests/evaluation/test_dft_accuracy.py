@@ -70,6 +70,9 @@ def test_monolayers_are_judged_by_their_tolerances(library, published):
     assert found.at["gap", "inside"] is False  # 0.2 eV off, 0.1 allowed
     assert found.at["VBM", "inside"] and found.at["stiffness C₁₁", "inside"]
     assert found.at["electron mass", "inside"] is None
+    # Dispersion pulls layers together, by percents and not more; the row explains, and judges not.
+    assert 1.001 < found.at["a without dispersion", "ours"] / found.at["a", "ours"] < 1.02
+    assert found.at["a without dispersion", "inside"] is None
     assert "D of the VBM" not in found.index  # unknown here
     assert "| MoSS | gap (eV) | 1.90 | 1.70 | +0.20 | **no** |" in markdown(found.reset_index())
 

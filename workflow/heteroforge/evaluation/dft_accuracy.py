@@ -19,8 +19,9 @@ from pymatgen.io.ase import AseAtomsAdaptor
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
 from heteroforge.io import read_table
-from heteroforge.labels import dispersion_binding_mev_a2
+from heteroforge.labels import dispersion_binding_mev_a2, dispersion_stress_n_m
 from heteroforge.labels.published import PublishedStack, read_bidb_stacks, read_hetml_stacks
+from heteroforge.models.from_layers import POISSON_RATIO
 from heteroforge.sources import Library
 from heteroforge.structures import Layer, Monolayer, Stack
 from heteroforge.structures.build import layer_sites
@@ -60,6 +61,8 @@ MONOLAYERS = (
     Quantity("deformation_potential_cbm_ev", "D of the CBM", "eV", 2, None, False),
     Quantity("deformation_potential_vbm_ev", "D of the VBM", "eV", 2, None, False),
 )
+# Ours less what D3 pulls the layer together by, to first order: what the correction alone explains.
+WITHOUT_DISPERSION = Quantity("a_a", "a without dispersion", "Å", 3, None, True)
 BINDING, NET = "binding_energy_mev_a2", "net_energy_mev_a2"
 STACKS = (
     Quantity(BINDING, "binding energy", "meV/Å²", 1, 0.25, True),
@@ -106,6 +109,12 @@ def compare_monolayers(library: Library, folder: str | Path) -> pd.DataFrame:
                 theirs = values.get(key, {}).get(quantity.column)
                 if theirs is not None and pd.notna(theirs) and pd.notna(ours[quantity.column]):
                     rows.append(_row(name, quantity, ours[quantity.column], theirs, source))
+                    stiffness = ours["stiffness_n_m"]
+                    if quantity.column == WITHOUT_DISPERSION.column and pd.notna(stiffness):
+                        # A biaxial stress over C11 + C12, of which only C11 is known.
+                        stretch = dispersion_stress_n_m(layer) / (stiffness * (1 + POISSON_RATIO))
+                        value = ours[quantity.column] * (1 + stretch)
+                        rows.append(_row(name, WITHOUT_DISPERSION, value, theirs, source))
                     break
     return pd.DataFrame(rows, columns=COLUMNS)
 
@@ -286,7 +295,7 @@ def pair_columns(stack: Stack) -> tuple | None:
 
 def markdown(table: pd.DataFrame) -> str:
     """A comparison as a table of a page, and how many rows of each quantity are inside."""
-    quantities = (*MONOLAYERS, *STACKS, ZERO_DAMPING)
+    quantities = (*MONOLAYERS, WITHOUT_DISPERSION, *STACKS, ZERO_DAMPING)
     digits = {quantity.title: quantity.digits for quantity in quantities}
     lines = ["| | quantity | ours | published | difference | inside | source |", "|---" * 7 + "|"]
     relative = {quantity.title for quantity in quantities if quantity.is_relative}

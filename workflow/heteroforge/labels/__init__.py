@@ -2,6 +2,7 @@
 
 from heteroforge.labels.baseline import (
     dispersion_binding_mev_a2,
+    dispersion_stress_n_m,
     layer_edges,
     stack_baselines,
 )
@@ -24,6 +25,7 @@ __all__ = [
     "campaign_labels",
     "dft_labels",
     "dispersion_binding_mev_a2",
+    "dispersion_stress_n_m",
     "layer_edges",
     "mark_bonded",
     "stack_baselines",

@@ -8,12 +8,20 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 from ase import Atoms
+from scipy.constants import elementary_charge
 
 from heteroforge.features import facing_levels
-from heteroforge.structures import Stack, build
+from heteroforge.structures import Monolayer, Stack, build
 from heteroforge.structures.matching import contact_gap_a
 
-__all__ = ["dispersion_binding_mev_a2", "layer_edges", "stack_baselines"]
+__all__ = [
+    "dispersion_binding_mev_a2",
+    "dispersion_stress_n_m",
+    "layer_edges",
+    "stack_baselines",
+]
+
+EV_A2_TO_N_M = 1e20 * elementary_charge
 
 
 def stack_baselines(
@@ -98,6 +106,22 @@ def dispersion_binding_mev_a2(stack: Stack, zero_damping: bool = False) -> float
         _dispersion_ev(atoms[layers == i], zero_damping) for i in range(stack.number_of_layers)
     )
     return 1e3 * (alone - energy) / stack.area_a2
+
+
+def dispersion_stress_n_m(monolayer: Monolayer) -> float:
+    """By how much D3 pulls a layer together: half the slope of its energy per area over strain.
+
+    The strain is the same along x and y, heights are kept; damping as in this project's DFT.
+    """
+    energies = []
+    for strain in (-1e-3, 1e-3):
+        atoms = monolayer.to_atoms()
+        cell = atoms.cell.array.copy()
+        cell[:2] *= 1 + strain
+        atoms.set_cell(cell, scale_atoms=True)
+        energies.append(_dispersion_ev(atoms, zero_damping=False))
+    slope = (energies[1] - energies[0]) / 2e-3 / monolayer.area_a2
+    return 0.5 * slope * EV_A2_TO_N_M
 
 
 def _dispersion_ev(atoms: Atoms, zero_damping: bool) -> float:
