@@ -104,4 +104,5 @@ def test_stacks_are_joined_by_which_atom_lies_above_which(library, published):
     undecided = compare_stacks(labels, numbers, library, published)
     assert "binding less strain energy" not in set(undecided["quantity"])
     assert undecided.set_index("quantity").at["alignment", "inside"] is None
-    assert "Inside their tolerance: binding less strain energy 1 of 1" in markdown(found.reset_index())
+    told = markdown(found.reset_index())
+    assert "Inside their tolerance: binding less strain energy 1 of 1" in told

@@ -31,7 +31,8 @@ HSE_OPENS_BY_GAP_EV = (
 # all pairs: number of monolayers, valence band maximum, conduction band minimum.
 HSE_PARTS_EDGES_EV = (1236, 0.41, 0.21)
 
-# Masses of layers alone in docs/dft_accuracy.md: how many, and how far off (%) the middle one and the farthest are.
+# Masses of layers alone in docs/dft_accuracy.md: how many, and how far off (%) the middle one and
+# the farthest are.
 MASSES_CHECKED = (24, 4.4, 448.1)
 
 
