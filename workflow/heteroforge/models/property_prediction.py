@@ -106,15 +106,15 @@ WIDER = {
         "gap_ev": 1.12,
         "vbm_ev": 1.0,
         "cbm_ev": 1.21,
-        "binding_energy_mev_a2": 1.02,
-        "interlayer_gap_a": 1.04,
+        "binding_energy_mev_a2": 1.0,
+        "interlayer_gap_a": 1.01,
     },
     "element": {
-        "gap_ev": 1.14,
+        "gap_ev": 1.21,
         "vbm_ev": 1.28,
         "cbm_ev": 1.11,
         "binding_energy_mev_a2": 1.0,
-        "interlayer_gap_a": 1.05,
+        "interlayer_gap_a": 1.0,
     },
 }
 
