@@ -14,6 +14,7 @@ from heteroforge.evaluation.crystal_network import (
     predict_with_crystal_network,
 )
 from heteroforge.evaluation.property_pages import (
+    behind_trees,
     beside_goals,
     coverage_markdown,
     crystal_training_markdown,
@@ -284,6 +285,15 @@ def test_goals_stand_beside_ours():
     assert gap["error"] == 0.12 and not gap["is_beaten"]
     assert set(table["data"]) == {"HetML", "BiDB"}
     assert table[table["data"] == "BiDB"]["is_beaten"].all()
+
+
+def test_page_says_where_trees_are_nearer():
+    errors = pd.DataFrame(
+        {"gap_ev": [0.2, 0.3], "vbm_ev": [0.2, 0.1]},
+        index=["gradient boosting", "both networks"],
+    ).reindex(columns=list(STACK_PROPERTIES))
+    assert behind_trees({"pairs": errors}) == "pairs not seen, gap (0.2 instead of 0.3 eV)"
+    assert behind_trees({"pairs": errors[["vbm_ev"]].reindex(columns=errors.columns)}) == "nowhere"
 
 
 def test_coverage_is_told_for_both_kinds_where_it_was_counted(shipped):

@@ -11,6 +11,7 @@ from heteroforge.evaluation.property_benchmark import PREDICTORS, SPLITS, mean_e
 from heteroforge.models.property_prediction import STACK_PROPERTIES
 
 __all__ = [
+    "behind_trees",
     "beside_goals",
     "coverage_markdown",
     "crystal_training_markdown",
@@ -44,9 +45,9 @@ def rows_markdown(header: Sequence[str], rows: Iterable[Sequence[object]]) -> st
     return "\n".join([*lines, *(f"| {' | '.join(map(cell, row))} |" for row in rows)])
 
 
-def error_markdown(table: pd.DataFrame, title: str = "") -> str:
+def error_markdown(table: pd.DataFrame) -> str:
     """Mean absolute errors (rows, `STACK_PROPERTIES`), rows named by the index."""
-    header = [title, *(f"{words} / {unit}" for words, unit in TITLES.values())]
+    header = ["", *(f"{words} / {unit}" for words, unit in TITLES.values())]
     columns = table[list(STACK_PROPERTIES)]
     return rows_markdown(header, ([name, *row] for name, row in columns.T.items()))
 
@@ -92,6 +93,25 @@ def goals_markdown(table: pd.DataFrame) -> str:
         rows.append([split, f"{words} / {unit}", row.predictor, row.error, row.ours, lower])
     header = ["data", "property", "published or set before", "error", "ours", "lower"]
     return rows_markdown(header, rows)
+
+
+def behind_trees(of_splits: Mapping[str, pd.DataFrame]) -> str:
+    """Where gradient boosting has a lower error than the networks, in words.
+
+    Args:
+        of_splits: errors (predictors, `STACK_PROPERTIES`) on HetML by split.
+    """
+    found = []
+    for split, errors in of_splits.items():
+        ahead = [
+            f"{TITLES[name][0]} ({errors.loc['gradient boosting', name]:.3g} instead of "
+            f"{errors.loc[SHIPPED, name]:.3g} {TITLES[name][1]})"
+            for name in STACK_PROPERTIES
+            if errors.loc["gradient boosting", name] < errors.loc[SHIPPED, name]
+        ]
+        if ahead:
+            found.append(f"{SPLITS[split].title}, {', '.join(ahead)}")
+    return "; ".join(found) or "nowhere"
 
 
 def coverage_markdown(calibration: Mapping) -> str:
@@ -229,6 +249,7 @@ def prediction_page(
     }
     return {
         "goals": goals_markdown(beside),
+        "behind": behind_trees(of_splits),
         "beaten": int(beside["is_beaten"].sum()),
         "number_of_goals": len(beside),
         "splits": {
