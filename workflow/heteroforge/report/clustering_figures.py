@@ -22,7 +22,7 @@ from heteroforge.report.figures import (
     name_points,
     style,
 )
-from heteroforge.report.words import formula_text, quantity
+from heteroforge.report.words import count_text, formula_text, quantity
 
 __all__ = ["chosen_figure", "drivers_figure", "map_figure", "works_figure"]
 
@@ -93,7 +93,7 @@ def _draw_clusters(axes: Axes, places: pd.DataFrame, size: float) -> None:
     none = places["cluster"] < 0
     for chosen, label, colour in (
         (none, "no cluster", LINE),
-        (rest, f"{len(counts) - len(largest)} smaller clusters", MUTED),
+        (rest, count_text(len(counts) - len(largest), "smaller cluster"), MUTED),
     ):
         if chosen.any():
             found = places[chosen]
