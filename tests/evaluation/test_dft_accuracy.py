@@ -29,7 +29,7 @@ def published(tmp_path, small_monolayers):
         rows.append(
             {
                 "hetml_id": number, "lattice_param": small_monolayers[name].a * 1.005,
-                "gap_nosoc": 1.7, "vbm_nosoc": -5.9, "cbm_nosoc": -4.2, "c_11": 130.0,
+                "gap_nosoc": 1.7, "vbm_nosoc": -5.9, "cbm_nosoc": -4.2, "c_11": 130.0, "c_12": 30.0,
                 "emass1": 0.5, "emass2": 0.5, "hmass1": 0.6, "hmass2": 0.6,
                 "D_cbm": -8.0, "D_vbm": -2.5,
             }

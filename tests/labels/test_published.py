@@ -2,6 +2,7 @@
 
 import gzip
 import io
+from dataclasses import replace
 
 import ase.io
 import numpy as np
@@ -9,8 +10,14 @@ import pandas as pd
 import pytest
 
 from heteroforge.io import InputError
-from heteroforge.labels.published import read_bidb_stacks, read_hetml_stacks
+from heteroforge.labels.published import (
+    elastic_energy_mev_a2,
+    read_bidb_stacks,
+    read_hetml_stacks,
+)
+from heteroforge.models.from_layers import POISSON_RATIO, strain_energy_mev_a2
 from heteroforge.structures import build
+from heteroforge.structures.matching import stack_layers
 
 
 def test_heterobilayers_get_the_registry_their_label_means(tmp_path, small_monolayers):
@@ -22,6 +29,8 @@ def test_heterobilayers_get_the_registry_their_label_means(tmp_path, small_monol
         atoms.info = {"hetml_id": number, "uid": name}
         frames.append(atoms)
     ase.io.write(folder / "monolayers.extxyz", frames)
+    constants = {"hetml_id": [11, 12], "c_11": [130.0, 110.0], "c_12": [30.0, 20.0]}
+    pd.DataFrame(constants).to_csv(folder / "monolayers.csv", index=False)
     row = {"uid_bot": 11, "uid_top": 12, "ILD": 3.4, "Egap": 1.1, "IE": 5.5, "EA": 4.4}
     rows = [
         row | {"huid": "a", "stacktype": "AA", "Ebind": 15.0},
@@ -32,12 +41,35 @@ def test_heterobilayers_get_the_registry_their_label_means(tmp_path, small_monol
     on_top, hollow, unbound = read_hetml_stacks(tmp_path)
     assert on_top.stack.interfaces[0].gap_a > hollow.stack.interfaces[0].gap_a + 0.3
     assert on_top.layers == ("MoSS", "WSeSe")
+    strain = elastic_energy_mev_a2([atoms.cell.lengths()[0] for atoms in frames], [160.0, 130.0])
     assert on_top.values == {
         "gap_ev": 1.1, "vbm_ev": -5.5, "cbm_ev": -4.4, "interlayer_gap_a": 3.4,
-        "binding_energy_mev_a2": 15.0,
+        "net_energy_mev_a2": 15.0, "binding_energy_mev_a2": pytest.approx(15.0 + strain),
     }  # fmt: skip
+    assert strain > 0.1
     assert "gap_ev" not in hollow.values
     assert unbound.values == {}
+    pd.DataFrame(constants | {"c_11": [130.0, -1.0]}).to_csv(folder / "monolayers.csv", index=False)
+    on_top = next(read_hetml_stacks(tmp_path))
+    assert on_top.values["net_energy_mev_a2"] == 15.0
+    assert "binding_energy_mev_a2" not in on_top.values, "the strain energy is not known"
+
+
+def test_the_elastic_energy_is_that_of_the_cell_that_costs_least(small_monolayers):
+    bottom, top = small_monolayers["MoSS"], small_monolayers["WSeSe"]
+    stiffness = np.array([130.0, 70.0])
+    found = elastic_energy_mev_a2([bottom.a, top.a], (1 + POISSON_RATIO) * stiffness)
+    stack = stack_layers([bottom, top])
+    energies = [
+        strain_energy_mev_a2(replace(stack, a=a, b=a), stiffness)
+        for a in np.linspace(bottom.a, top.a, 201)
+    ]
+    assert 0 < np.argmin(energies) < 100, "nearer to the stiffer layer"
+    assert found == pytest.approx(min(energies), rel=1e-3)
+    assert elastic_energy_mev_a2([top.a, bottom.a], stiffness[::-1]) == pytest.approx(
+        found / (1 + POISSON_RATIO)
+    )
+    assert np.isnan(elastic_energy_mev_a2([bottom.a, top.a], [130.0, np.nan]))
 
 
 def test_homobilayers_are_parsed_from_their_structures(tmp_path, small_stacks):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-from ase import Atoms
+from ase import Atoms, units
 
 from heteroforge.dft.calculations import Calculator
 from heteroforge.dft.electronic import mobility_cm2_vs
@@ -22,7 +22,6 @@ __all__ = [
 STRAIN = 0.01
 RESOLVED_EV = 0.5  # deformation potentials below are not told from noise: no mobility
 DEGENERATE_EV = 0.025  # valleys nearer in energy are equal for carriers at room temperature
-EV_A2_TO_N_M = 16.02176634
 STRAIN_UNITS = {
     "stiffness_n_m": "N/m",
     "deformation_potential_cbm_ev": "eV",
@@ -77,7 +76,7 @@ def strained(
     vbm = energies[: len(places["vbm"]), bands["vbm_band"]].tolist()
     cbm = energies[len(places["vbm"]) :, bands["cbm_band"]].tolist()
     return {
-        "stress_n_m": float(EV_A2_TO_N_M * stress),
+        "stress_n_m": float(stress * units.m**2 / units.J),
         "vbm_ev": vbm[0],
         "cbm_ev": cbm[0],
         "vbm_turned_ev": vbm[1:],

@@ -198,9 +198,8 @@ def compare_stacks(
     Returns:
         `COLUMNS`; an alignment is inside when it is the same, and `undetermined` is no answer.
         Entries of HetML with a flat layer of two elements are not judged: its two kinds of stacking
-        leave open which of both elements faces which atom of the other layer. HetML's binding
-        energies refer to free layers and so are less the strain energy: beside them stands ours
-        less ours.
+        leave open which of both elements faces which atom of the other layer. What HetML published
+        is binding less strain energy; that is compared, not the binding energy that was made of it.
     """
     folder = Path(folder)
     known: dict[tuple, list[PublishedStack]] = {}
@@ -223,8 +222,7 @@ def compare_stacks(
         if len(near) != 1:
             continue
         (entry,) = near
-        if entry.source == "HetML":
-            values[NET] = more.get(NET, float("nan"))
+        values[NET] = more.get(NET, float("nan"))
         rows += _rows_of_stack(stack, values, entry, more.get("alignment"), told.get(entry.name))
     return pd.DataFrame(rows, columns=COLUMNS)
 
@@ -239,12 +237,10 @@ def _rows_of_stack(
     layers = "/".join(layer.monolayer.name for layer in stack.layers)
     name, source = f"{layers} {stack.stacking(0)}", f"{entry.source} {entry.name}"
     rows = []
-    published = dict(entry.values)
-    if entry.source == "HetML" and BINDING in published:
-        published[NET] = published.pop(BINDING)
     for quantity in STACKS:
-        mine, theirs = values.get(quantity.column), published.get(quantity.column)
-        if pd.isna(mine) or pd.isna(theirs):
+        mine, theirs = values.get(quantity.column), entry.values.get(quantity.column)
+        made_of_net = quantity.column == BINDING and NET in entry.values
+        if pd.isna(mine) or pd.isna(theirs) or made_of_net:
             continue
         rows.append(_row(name, quantity, mine, theirs, source))
         if quantity.column in (BINDING, NET):

@@ -7,8 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
-from ase import Atoms
-from scipy.constants import elementary_charge
+from ase import Atoms, units
 
 from heteroforge.features import facing_levels
 from heteroforge.structures import Monolayer, Stack, build
@@ -20,8 +19,6 @@ __all__ = [
     "layer_edges",
     "stack_baselines",
 ]
-
-EV_A2_TO_N_M = 1e20 * elementary_charge
 
 
 def stack_baselines(
@@ -121,7 +118,7 @@ def dispersion_stress_n_m(monolayer: Monolayer) -> float:
         atoms.set_cell(cell, scale_atoms=True)
         energies.append(_dispersion_ev(atoms, zero_damping=False))
     slope = (energies[1] - energies[0]) / 2e-3 / monolayer.area_a2
-    return 0.5 * slope * EV_A2_TO_N_M
+    return 0.5 * slope * units.m**2 / units.J
 
 
 def _dispersion_ev(atoms: Atoms, zero_damping: bool) -> float:

@@ -14,12 +14,18 @@ from pathlib import Path
 import ase.io
 import numpy as np
 import pandas as pd
+from ase import units
 
 from heteroforge.io import InputError, read_table
 from heteroforge.structures import Monolayer, Stack, StructureError, parse
 from heteroforge.structures.matching import enumerate_registries, stack_layers
 
-__all__ = ["PublishedStack", "read_bidb_stacks", "read_hetml_stacks"]
+__all__ = [
+    "PublishedStack",
+    "elastic_energy_mev_a2",
+    "read_bidb_stacks",
+    "read_hetml_stacks",
+]
 
 # Beyond these a bilayer has not been relaxed to a bound one.
 BINDING_MEV_A2 = (0.0, 100.0)
@@ -60,6 +66,10 @@ def read_hetml_stacks(folder: str | Path) -> Iterator[PublishedStack]:
     registries whose spheres touch first, AB the one where they touch last. Metals have neither
     gap nor edges in the table, and get none here. Layers are named by their `uid`.
 
+    The table's energies of layers are those of free ones, so what it calls binding is
+    `net_energy_mev_a2` here; `binding_energy_mev_a2` is that plus the elastic energy of the layers
+    in the common cell, and missing where a stiffness is.
+
     Raises:
         InputError: a table is missing or lacks a column.
     """
@@ -69,6 +79,9 @@ def read_hetml_stacks(folder: str | Path) -> Iterator[PublishedStack]:
         int(atoms.info["hetml_id"]): (str(atoms.info["uid"]), Monolayer.from_atoms(atoms))
         for atoms in frames
     }
+    constants = read_table(folder / "monolayers.csv", columns=["hetml_id", "c_11", "c_12"])
+    constants = constants.apply(pd.to_numeric, errors="coerce").set_index("hetml_id")
+    biaxial_n_m = constants["c_11"].where(constants["c_11"] > 0) + constants["c_12"]
     columns = ["huid", "stacktype", "uid_bot", "uid_top", "ILD", "Egap", "IE", "EA", "Ebind"]
     table = read_table(folder / "bilayers.csv", columns=columns)
     orders: dict[tuple[int, int], list[Stack]] = {}
@@ -83,12 +96,14 @@ def read_hetml_stacks(folder: str | Path) -> Iterator[PublishedStack]:
                 for registry in enumerate_registries(*both, turn)
             ]
             orders[pair] = sorted(stacks, key=lambda stack: stack.interfaces[0].gap_a)
+        strain = elastic_energy_mev_a2([layers[i][1].a for i in pair], biaxial_n_m.loc[list(pair)])
         values = {
             "gap_ev": number["Egap"],
             "vbm_ev": -number["IE"],
             "cbm_ev": -number["EA"],
             "interlayer_gap_a": number["ILD"],
-            "binding_energy_mev_a2": number["Ebind"],
+            "net_energy_mev_a2": number["Ebind"],
+            "binding_energy_mev_a2": number["Ebind"] + strain,
         }
         yield PublishedStack(
             name=str(row["huid"]),
@@ -138,12 +153,32 @@ def read_bidb_stacks(
         )
 
 
+def elastic_energy_mev_a2(lattice_a: Sequence[float], biaxial_n_m: Sequence[float]) -> float:
+    """Elastic energy of two hexagonal layers in the 1×1 cell that costs least, meV/Å² of the cell.
+
+    To second order K₁ K₂ / (K₁ + K₂) (a₁ − a₂)² / a², the minimum over a of Σ Kᵢ (a / aᵢ − 1)² per
+    area with K = C₁₁ + C₁₂ (L. D. Landau, E. M. Lifshitz, Theory of Elasticity, § 10).
+
+    Args:
+        lattice_a: lattice constants of the free layers, Å.
+        biaxial_n_m: their K, N/m; NaN where unknown, and then the energy is NaN.
+    """
+    (first, second), (one, other) = lattice_a, np.asarray(biaxial_n_m, dtype=float)
+    cell = (one * first + other * second) / (one + other)
+    energy = one * other / (one + other) * ((first - second) / cell) ** 2
+    return float(1e3 * energy * units.J / units.m**2)
+
+
 def _plausible(values: dict[str, float]) -> dict[str, float]:
     """Known values; nothing of a bilayer that is not bound."""
     values = {key: float(v) for key, v in values.items() if np.isfinite(v)}
-    energy, distance = values.get("binding_energy_mev_a2"), values.get("interlayer_gap_a")
-    for value, (low, high) in ((energy, BINDING_MEV_A2), (distance, INTERLAYER_DISTANCE_A)):
-        if value is not None and not low < value <= high:
+    limits = {
+        "net_energy_mev_a2": BINDING_MEV_A2,
+        "binding_energy_mev_a2": BINDING_MEV_A2,
+        "interlayer_gap_a": INTERLAYER_DISTANCE_A,
+    }
+    for key, (low, high) in limits.items():
+        if key in values and not low < values[key] <= high:
             return {}
     return values
 

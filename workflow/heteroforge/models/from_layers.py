@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
-from scipy.constants import elementary_charge
+from ase import units
 
 from heteroforge.models.monolayer_prediction import MonolayerPredictor
 from heteroforge.models.property_prediction import KnownLayers
@@ -30,7 +30,6 @@ POISSON_RATIO, POISSON_STD = 0.32, 0.21
 # By how much the sum over layers misses published steps of semiconducting stacks, of which 68 % lie
 # within: charge that goes over between the layers makes a step of its own. The same benchmark.
 VACUUM_STEP_STD_EV = 0.14
-MEV_A2 = 1e3 / elementary_charge * 1e-20  # of one N/m
 
 
 def strain_energy_mev_a2(stack: Stack, stiffness_n_m: Sequence[float]) -> float:
@@ -52,7 +51,7 @@ def strain_energy_mev_a2(stack: Stack, stiffness_n_m: Sequence[float]) -> float:
         shape += 2 * (1 - nu) * strain[0, 1] ** 2
         area = layer.number_of_cells * layer.monolayer.area_a2
         energy += 0.5 * float(stiffness) * shape * area / stack.area_a2
-    return float(energy * MEV_A2)
+    return float(1e3 * energy * units.J / units.m**2)
 
 
 def predict_from_layers(
