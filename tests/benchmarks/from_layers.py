@@ -12,8 +12,9 @@ HetML lists the two vacuum levels in the order of their height. Which side is th
 dipole tells: a sheet of dipoles makes a step of 4π · 14.40 V Å · dipole over area, and the level of
 an electron is lower on the side that the dipole points to. Both are checked.
 
-Of HetML's binding energies it tells that they are less the strain energy: the energies of the
-layers that they are differences to (checked) are those of free layers, the same in every stack.
+HetML published binding less strain energy: the energies of the
+layers that it subtracts (checked) are those of free layers, the same in every stack. What
+`read_hetml_stacks` adds for the strain is printed last.
 """
 
 import argparse
@@ -82,8 +83,6 @@ def published_steps(folder: Path, of_layers) -> pd.DataFrame:
         is_metal=table["is_metal"].astype(bool),
         alone=table["Eml0"],
         layer=table["uid_bot"],
-        area_a2=table["surf_area"],
-        atoms=[stack.number_of_atoms for stack in stacks],
     )
 
 
@@ -128,12 +127,11 @@ def main() -> None:
             f"{error.quantile(0.68):.3f} eV; predicting zero {zero:.3f}"
         )
     alone = steps.groupby("layer")["alone"].nunique()
-    strain = steps["strain_energy_mev_a2"].dropna()
-    per_atom = (strain * steps["area_a2"] / steps["atoms"]).dropna()
+    values = [entry.values for entry in read_hetml_stacks(folder)]
+    strain = pd.DataFrame(values).eval("binding_energy_mev_a2 - net_energy_mev_a2").dropna()
     print(
         f"HetML: {alone.max()} energy of a layer in all its stacks at most; strain energies of "
-        f"{len(strain)} stacks on the cheapest cell: mean {strain.mean():.2f} meV/Å², or "
-        f"{per_atom.mean():.1f} meV per atom, largest {strain.max():.1f} meV/Å²"
+        f"{len(strain)} stacks: mean {strain.mean():.2f} meV/Å², largest {strain.max():.1f} meV/Å²"
     )
 
 

@@ -1,15 +1,20 @@
 """Band edges, masses, mobility, alignment and vacuum levels against known answers."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+from ase import Atoms
 from scipy import constants
 
+from heteroforge.dft.calculations import Calculator
 from heteroforge.dft.electronic import (
     HBAR2_OVER_M0_EV_A2,
     alignment_from_weights,
     anderson_alignment,
     band_curvature,
     band_edges,
+    branch_at,
     broadened,
     mobility_cm2_vs,
     tensor_masses,
@@ -64,6 +69,50 @@ def test_curvature_survives_a_misplaced_and_nonparabolic_edge():
     q = np.linspace(-0.06, 0.06, 7)
     energy = 3.81 * (q - 0.004) ** 2 / 0.4 - 40 * q**4
     assert band_curvature(q, energy)[0] == pytest.approx(2 * 3.81 / 0.4, rel=0.02)
+
+
+def luttinger(points, spin_orbit_ev):
+    """Energies (n, 2) of p_x and p_y states that meet at Γ, with λ L_z; points in 1/Å."""
+    x, y = np.asarray(points, dtype=float).T[:2]
+    a, b = HBAR2_OVER_M0_EV_A2 / 2 / np.array([0.3, 0.7])
+    mean, difference = (a + b) / 2, (a - b) / 2
+    coupling = np.hypot(difference * np.hypot(x**2 - y**2, 2 * x * y), spin_orbit_ev)
+    top = -mean * (x**2 + y**2)
+    return np.stack([top - coupling, top + coupling], axis=-1)
+
+
+def test_two_branches_that_meet_have_one_mass_once_they_are_split(monkeypatch):
+    q = np.linspace(-0.06, 0.06, 7)
+    split = luttinger([[x, 0.0] for x in q], spin_orbit_ev=0.1)
+    with_coupling = [HBAR2_OVER_M0_EV_A2 / abs(band_curvature(q, split[:, k])[0]) for k in (0, 1)]
+    assert with_coupling == pytest.approx([0.42, 0.42], rel=0.01)  # 2 / (1/0.3 + 1/0.7)
+    run = Calculator(None, None, None, None)
+    atoms = Atoms("C", cell=[3, 3, 20], pbc=(True, True, False))
+
+    def energies_at(atoms, points, name):
+        cartesian = points @ (atoms.cell.reciprocal().array * 2 * np.pi)
+        pair = luttinger(cartesian, spin_orbit_ev=0.0)
+        alone = 1.0 + HBAR2_OVER_M0_EV_A2 / 2 * (cartesian**2).sum(axis=1, keepdims=True)
+        return np.concatenate([pair - 5.0, pair, alone], axis=1)[None]
+
+    monkeypatch.setattr(run, "energies_at", energies_at)
+    edges = SimpleNamespace(
+        is_metal=False, vbm_k=0, spin_vbm=0, vbm_band=3, cbm_k=0, spin_cbm=0, cbm_band=4
+    )
+    found = run.masses(atoms, SimpleNamespace(edges=edges, k_fractional=np.zeros((1, 3))))
+    assert found["hole_mass_m0"] == pytest.approx(0.7)
+    assert found["hole_mass_split_m0"] == pytest.approx(0.42)
+    assert found["electron_mass_m0"] == pytest.approx(1.0)
+    assert "electron_mass_split_m0" not in found
+
+
+def test_a_branch_is_the_one_other_band_of_an_edge():
+    levels = np.array([-3.0, -1.0, -1.0, 0.5, 0.5, 0.5])
+    assert branch_at(levels, 2, "hole") == 1
+    assert branch_at(levels, 3, "electron") is None  # three meet
+    assert branch_at(levels[:5], 3, "electron") == 4
+    assert branch_at(levels[1:], 1, "hole") == 0  # nothing below is no third band
+    assert branch_at(np.array([-1.0, 0.5]), 0, "hole") is None
 
 
 @pytest.mark.parametrize("angle_deg", [0.0, 30.0, 77.0])

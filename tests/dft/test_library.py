@@ -13,6 +13,7 @@ from heteroforge.dft.prototypes import starting_structure
 from heteroforge.labels import user_labels
 from heteroforge.sources.library import read_library
 from heteroforge.structures import Monolayer
+from heteroforge.structures.matching import contact_gap_a
 
 LIBRARY = Path(__file__).parents[2] / "resources" / "library"
 
@@ -144,4 +145,17 @@ def test_a_registry_of_a_third_is_a_third():
     """0.3333 of a seed keeps the threefold axis, which pw.x would not find 0.0002 Å beside it."""
     layer = Monolayer.from_atoms(starting_structure("honeycomb", ["B", "N"], 2.51))
     entry = {"bottom": "BN", "top": "BN", "registry": [0.3333, 0.6667], "turned": False}
-    assert stack_of(entry, {"BN": layer}).registry(0) == pytest.approx((1 / 3, 2 / 3), abs=1e-12)
+    stack = stack_of(entry, {"BN": layer}, {})
+    assert stack.registry(0) == pytest.approx((1 / 3, 2 / 3), abs=1e-12)
+
+
+def test_the_stiffer_layer_of_a_library_stack_is_strained_less():
+    layers = {
+        name: Monolayer.from_atoms(starting_structure("honeycomb", ["B", "N"], a))
+        for name, a in (("soft", 2.50), ("stiff", 2.54))
+    }
+    entry = {"bottom": "soft", "top": "stiff", "registry": [0.0, 0.0], "turned": False}
+    rows = {"soft": {"stiffness_n_m": 100.0}, "stiff": {"stiffness_n_m": 300.0}}
+    stack = stack_of(entry, layers, rows)
+    assert stack.a == pytest.approx(2.53) and stack_of(entry, layers, {}).a == pytest.approx(2.52)
+    assert stack.interfaces[0].gap_a == pytest.approx(contact_gap_a(stack, 0))

@@ -56,6 +56,7 @@ def library(small_monolayers):
     row = {
         "a_a": ours["MoSS"].a, "gap_ev": 1.9, "vbm_ev": -6.0, "cbm_ev": -4.1, "is_metal": False,
         "stiffness_n_m": 131.0, "electron_mass_m0": 0.5, "hole_mass_m0": 0.6,
+        "electron_mass_split_m0": None, "hole_mass_split_m0": 0.3,
         "deformation_potential_cbm_ev": -8.1, "deformation_potential_vbm_ev": None,
     }  # fmt: skip
     return Library(ours, pd.DataFrame([row], index=["MoSS"]))
@@ -73,6 +74,8 @@ def test_monolayers_are_judged_by_their_tolerances(library, published):
     # Dispersion pulls layers together, by percents and not more; the row explains, and judges not.
     assert 1.001 < found.at["a without dispersion", "ours"] / found.at["a", "ours"] < 1.02
     assert found.at["a without dispersion", "inside"] is None
+    assert found.at["hole mass, branches split", "difference"] == pytest.approx(-0.5)
+    assert "electron mass, branches split" not in found.index
     assert "D of the VBM" not in found.index  # unknown here
     assert "| MoSS | gap (eV) | 1.90 | 1.70 | +0.20 | **no** |" in markdown(found.reset_index())
 

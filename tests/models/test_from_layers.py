@@ -110,6 +110,10 @@ def test_formation_energy_and_its_spread(small_monolayers, known):
     assert row["strain_energy_mev_a2_std"] == pytest.approx(
         strain * POISSON_STD / (1 + POISSON_RATIO)
     )
+    assert row["net_energy_mev_a2"] == pytest.approx(20.0 - strain)
+    assert row["net_energy_mev_a2_std"] == pytest.approx(
+        np.hypot(3.0, row["strain_energy_mev_a2_std"])
+    )
     per_atom = 1e-3 * stack.area_a2 / 6
     # MoS2 is known, WS2 is guessed.
     expected = (-0.9 - 0.5) / 2 + per_atom * (strain - 20.0)

@@ -16,6 +16,7 @@ from heteroforge.dft.electronic import (
     BandEdges,
     band_curvature,
     band_edges,
+    branch_at,
     broadened,
     tensor_masses,
     vacuum_levels,
@@ -417,8 +418,11 @@ class Calculator:
 
         From the tensor of curvatures, whose axes need not be x and y: lines of k-points along x, y
         and their diagonal. Per carrier: principal masses `_light` and `_heavy`, along the axes
-        `_x` and `_y` (inverse of the tensor's diagonal), density-of-states mass √(m₁ m₂). The
-        worst fit residual is in eV.
+        `_x` and `_y` (inverse of the tensor's diagonal), density-of-states mass √(m₁ m₂). Where
+        two branches meet in the edge these are of the one that is nearer to the gap beside it, and
+        `_split` is the density-of-states mass from the mean curvature of both: that of either where
+        spin–orbit coupling, which is not in here, splits them by more than the energies of
+        interest (`branch_at`). The worst fit residual is in eV.
         """
         if bands.edges.is_metal:
             return {}
@@ -447,6 +451,11 @@ class Calculator:
             residuals += [residual for _, residual in fits]
             masses = tensor_masses(*(curvature for curvature, _ in fits))
             found |= {f"{carrier}_mass{suffix}_m0": mass for suffix, mass in masses.items()}
+            other = branch_at(lines[spin, i, 0, len(steps) // 2], band, carrier)
+            if other is not None:
+                means = lines[spin, i][..., [band, other]].mean(axis=-1)
+                curvatures = [band_curvature(steps, line)[0] for line in means]
+                found[f"{carrier}_mass_split_m0"] = tensor_masses(*curvatures)[""]
         return found | {"mass_fit_residual_ev": max(residuals)}
 
     def clean(self) -> None:

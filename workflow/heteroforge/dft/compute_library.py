@@ -20,7 +20,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -48,7 +48,7 @@ from heteroforge.io import provenance, read_json, write_json, write_table
 from heteroforge.labels import COLUMNS, LABELLED
 from heteroforge.sources.library import Library, read_library, table_of, write_library
 from heteroforge.structures import Monolayer, Stack
-from heteroforge.structures.matching import find_matches, stack_from_match, van_der_waals_gap_a
+from heteroforge.structures.matching import find_matches, stack_from_match
 
 __all__ = ["LibraryFiles", "compute_stack", "entry_name", "stack_of", "start_folder"]
 
@@ -76,20 +76,30 @@ def _atoms_from_json(data: dict) -> Atoms:
     return atoms
 
 
-def stack_of(entry: dict, layers: dict[str, Monolayer]) -> Stack:
-    """The stack that an entry of seeds.yaml names, on the layers' relaxed lattices."""
+def stack_of(entry: dict, layers: dict[str, Monolayer], rows: Mapping[str, Mapping]) -> Stack:
+    """The stack that an entry of seeds.yaml names, where the layers' spheres touch.
+
+    Args:
+        entry: of seeds.yaml.
+        layers: by identifier, relaxed.
+        rows: what is known of them; stiffnesses share the strain, equal shares without them.
+    """
     bottom, top = layers[entry["bottom"]], layers[entry["top"]]
     for match in find_matches(bottom, top, 1.3 * bottom.area_a2, 6.0, 12):
         turned = abs((match.twist_deg + 30) // 60) % 2 == 1
         if turned == entry["turned"]:
-            gap = 0.9 * van_der_waals_gap_a(bottom, top)  # attraction pulls below the contact
             # 0.3333 is a third: next to it pw.x would not find the threefold axis.
             registry = tuple(
                 float(limit) if abs(limit - x) < 1e-3 else x
                 for x in entry["registry"]
                 for limit in [Fraction(x).limit_denominator(6)]
             )
-            return stack_from_match(bottom, top, match, registry, gap)
+            stiffness = tuple(
+                rows.get(entry[k], {}).get("stiffness_n_m") for k in ("bottom", "top")
+            )
+            return stack_from_match(
+                bottom, top, match, registry, gap_a=None, stiffness_n_m=stiffness
+            )
     raise ValueError(f"no 1×1 match of {entry['bottom']} and {entry['top']}, {entry}")
 
 
@@ -351,7 +361,8 @@ def main(arguments: list[str] | None = None) -> int:
         for layer in layers:
             layer.result()
         if {entry["bottom"], entry["top"]} <= files.monolayers.keys():
-            attempt(entry, lambda e, run, f: compute_stack(stack_of(e, files.monolayers), run, f))
+            known = files.monolayers, files.rows
+            attempt(entry, lambda e, run, f: compute_stack(stack_of(e, *known), run, f))
 
     with ThreadPoolExecutor(options.workers) as pool:
         jobs = {s["id"]: pool.submit(attempt, s, compute_monolayer) for s in seeds["monolayers"]}

@@ -16,12 +16,14 @@ __all__ = [
     "anderson_alignment",
     "band_curvature",
     "band_edges",
+    "branch_at",
     "broadened",
     "mobility_cm2_vs",
     "tensor_masses",
     "vacuum_levels",
 ]
 
+SAME_ENERGY_EV = 0.002  # bands nearer than this at a point of high symmetry are one level
 METAL_BELOW_EV = 0.05  # less is not told from zero by meshes and smearing of this kind
 DENSITY_TAIL_A = 3.0
 WINDOW_A = 0.4
@@ -192,6 +194,28 @@ def band_curvature(distance_per_a: np.ndarray, energy_ev: np.ndarray) -> tuple[f
     coefficients = np.polynomial.polynomial.polyfit(distance_per_a, energy_ev, 4)
     fitted = np.polynomial.polynomial.polyval(distance_per_a, coefficients)
     return float(2 * coefficients[2]), float(np.sqrt(np.mean((fitted - energy_ev) ** 2)))
+
+
+def branch_at(energies_ev: np.ndarray, edge: int, carrier: str) -> int | None:
+    """The other band of an edge where two branches meet; None where one band is alone.
+
+    Without spin–orbit coupling the p_x and p_y states of a layer with a threefold axis meet at Γ:
+    E = A q² ± B q². Coupling by λ L_z makes two states p_x ± i p_y of them, on which the terms in B
+    have no mean: for B q² ≪ λ both have the curvature A, the mean of the two branches (as the
+    Hamiltonian of J. M. Luttinger, Phys. Rev. 102, 1030 (1956), restricted to a plane). A third
+    band at the edge is no such pair: None.
+
+    Args:
+        energies_ev: bands at the edge's k-point (n), ascending.
+        edge: index of the band with the edge.
+        carrier: hole or electron.
+    """
+    step = -1 if carrier == "hole" else 1
+    near = [
+        0 <= band < len(energies_ev) and abs(energies_ev[band] - energies_ev[edge]) < SAME_ENERGY_EV
+        for band in (edge + step, edge + 2 * step)
+    ]
+    return edge + step if near == [True, False] else None
 
 
 def tensor_masses(along_x: float, along_y: float, along_diagonal: float) -> dict[str, float]:

@@ -97,8 +97,11 @@ def compute_monolayer(seed: Mapping, calculator: Callable[[str], Calculator], fo
         "cbm_ev": min(states["cbm_ev"], states["mesh_cbm_ev"]),
         "work_function_ev": -states["fermi_ev"] if is_metal and states["fermi_ev"] else None,
         "vacuum_step_ev": states["vacuum_step_ev"],
-        "electron_mass_m0": states.get("electron_mass_m0"),
-        "hole_mass_m0": states.get("hole_mass_m0"),
+        **{
+            f"{carrier}_mass{kind}_m0": states.get(f"{carrier}_mass{kind}_m0")
+            for carrier in ("electron", "hole")
+            for kind in ("", "_split")
+        },
         "energy_ev": states["energy_ev"],
         "source": "computed by heteroforge.dft.compute_library",
         "protocol": states["provenance"]["protocol"]["name"],

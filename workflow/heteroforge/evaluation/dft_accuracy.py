@@ -58,6 +58,8 @@ MONOLAYERS = (
     Quantity("stiffness_n_m", "stiffness C₁₁", "N/m", 0, 0.1, True),
     Quantity("electron_mass_m0", "electron mass", "m₀", 2, None, True),
     Quantity("hole_mass_m0", "hole mass", "m₀", 2, None, True),
+    Quantity("electron_mass_split_m0", "electron mass, branches split", "m₀", 2, None, True),
+    Quantity("hole_mass_split_m0", "hole mass, branches split", "m₀", 2, None, True),
     Quantity("deformation_potential_cbm_ev", "D of the CBM", "eV", 2, None, False),
     Quantity("deformation_potential_vbm_ev", "D of the VBM", "eV", 2, None, False),
 )
@@ -169,8 +171,12 @@ def _hetml_layers(folder: Path) -> dict[tuple, dict]:
             "cbm_ev": row["cbm_nosoc"],
             "stiffness_n_m": row["c_11"],
             # Of the state density; with spin–orbit coupling, as the deformation potentials.
-            "electron_mass_m0": (row["emass1"] * row["emass2"]) ** 0.5,
-            "hole_mass_m0": (row["hmass1"] * row["hmass2"]) ** 0.5,
+            # With spin–orbit coupling: branches that meet without it are split.
+            **{
+                f"{carrier}_mass{kind}_m0": (row[f"{letter}mass1"] * row[f"{letter}mass2"]) ** 0.5
+                for carrier, letter in (("electron", "e"), ("hole", "h"))
+                for kind in ("", "_split")
+            },
             "deformation_potential_cbm_ev": row["D_cbm"],
             "deformation_potential_vbm_ev": row["D_vbm"],
         }

@@ -21,6 +21,7 @@ __all__ = ["FROM_LAYERS", "predict_from_layers", "strain_energy_mev_a2"]
 
 FROM_LAYERS = {
     "strain_energy_mev_a2": "meV/Å²",
+    "net_energy_mev_a2": "meV/Å²",
     "formation_energy_ev_atom": "eV/atom",
     "vacuum_step_ev": "eV",
 }
@@ -60,12 +61,13 @@ def predict_from_layers(
     known: KnownLayers | None,
     of_layers: MonolayerPredictor,
 ) -> pd.DataFrame:
-    """Strain energy, formation energy and vacuum step of stacks, each with a standard deviation.
+    """What follows for stacks from their layers, each with a standard deviation.
 
     - `strain_energy_mev_a2`: of `strain_energy_mev_a2`. Layers that bear a library's name are in
       the cell of the stack; those of a file on the cell that costs least, as the strain that a file
       shows is mostly that of another method. NaN where a layer is not known, so that nobody knows
       its own cell.
+    - `net_energy_mev_a2`: binding energy less strain energy, NaN where that is.
     - `formation_energy_ev_atom`: Σ heats of formation of the layers (per atom, times their atoms),
       less the binding energy, plus the strain energy where that is known; over all atoms.
     - `vacuum_step_ev`: upper less lower vacuum level, the sum of the layers' steps as they lie.
@@ -103,6 +105,7 @@ def predict_from_layers(
         rows.append(
             (
                 *(strain, strain_std),
+                *(bound - strain, _norm([bound_std, strain_std])),
                 *_formation(stack, of_stack, (bound, bound_std), (strain, strain_std)),
                 *_step(stack, of_stack),
             )

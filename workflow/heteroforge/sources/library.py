@@ -35,9 +35,11 @@ GEOMETRY = {
 }
 
 # Columns that a source may know; anything unknown is null. Energies of band edges are against the
-# mean of both vacuum levels, masses those of the density of states, √(m_x m_y), mobilities those of
-# deformation-potential theory (longitudinal acoustic phonons only: upper estimates), the binding
-# energy that of two equal layers in their strongest bound stacking, positive when bound.
+# mean of both vacuum levels, masses those of the density of states, √(m_x m_y), `_split` that of
+# an edge in which two branches meet, were it split by spin–orbit coupling (see
+# `dft.electronic.branch_at`), mobilities those of deformation-potential theory (longitudinal
+# acoustic phonons only: upper estimates), the binding energy that of two equal layers in their
+# strongest bound stacking, positive when bound.
 PROPERTIES = {
     "is_metal": "boolean",
     "gap_ev": "float64",
@@ -48,6 +50,8 @@ PROPERTIES = {
     "vacuum_step_ev": "float64",
     "electron_mass_m0": "float64",
     "hole_mass_m0": "float64",
+    "electron_mass_split_m0": "float64",
+    "hole_mass_split_m0": "float64",
     "stiffness_n_m": "float64",
     "deformation_potential_cbm_ev": "float64",
     "deformation_potential_vbm_ev": "float64",
