@@ -37,6 +37,7 @@ def published(tmp_path, small_monolayers):
     ase.io.write(tmp_path / "hetml/monolayers.extxyz", frames)
     pd.DataFrame(rows).to_csv(tmp_path / "hetml/monolayers.csv", index=False)
     pair = {"uid_bot": 11, "uid_top": 12, "ILD": 3.4, "Egap": 1.1, "IE": 5.5, "EA": 4.4}
+    pair["is_metal"] = False
     stacks = [
         pair | {"huid": "a", "stacktype": "AA", "Ebind": 15.0, "band_alignment": "II"},
         pair | {"huid": "b", "stacktype": "AB", "Ebind": 18.0, "band_alignment": "I"},

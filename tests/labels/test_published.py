@@ -32,9 +32,10 @@ def test_heterobilayers_get_the_registry_their_label_means(tmp_path, small_monol
     constants = {"hetml_id": [11, 12], "c_11": [130.0, 110.0], "c_12": [30.0, 20.0]}
     pd.DataFrame(constants).to_csv(folder / "monolayers.csv", index=False)
     row = {"uid_bot": 11, "uid_top": 12, "ILD": 3.4, "Egap": 1.1, "IE": 5.5, "EA": 4.4}
+    row["is_metal"] = False
     rows = [
         row | {"huid": "a", "stacktype": "AA", "Ebind": 15.0},
-        row | {"huid": "b", "stacktype": "AB", "Ebind": 18.0, "Egap": np.nan},
+        row | {"huid": "b", "stacktype": "AB", "Ebind": 18.0, "Egap": np.nan, "is_metal": True},
         row | {"huid": "c", "stacktype": "AB", "Ebind": -900.0},
     ]
     pd.DataFrame(rows).to_csv(folder / "bilayers.csv", index=False)
@@ -47,7 +48,7 @@ def test_heterobilayers_get_the_registry_their_label_means(tmp_path, small_monol
         "net_energy_mev_a2": 15.0, "binding_energy_mev_a2": pytest.approx(15.0 + strain),
     }  # fmt: skip
     assert strain > 0.1
-    assert "gap_ev" not in hollow.values
+    assert hollow.values["gap_ev"] == 0.0, "a metal"
     assert unbound.values == {}
     pd.DataFrame(constants | {"c_11": [130.0, -1.0]}).to_csv(folder / "monolayers.csv", index=False)
     on_top = next(read_hetml_stacks(tmp_path))

@@ -72,9 +72,10 @@ def test_a_property_that_no_monolayer_has_is_named(layers):
         train_monolayer_predictor(layers, rows, seed=0)
 
 
-def test_elements_that_training_lacks_are_told(trained, layers):
+def test_elements_and_layers_that_training_lacks_are_told(trained, layers):
     foreign = replace(layers[0], species=("Pt",) * len(layers[0].species))
-    assert trained[0].predict([foreign])["outside_training"][0] == "element Pt"
+    told, known = trained[0].predict([foreign, layers[0]])["outside_training"]
+    assert told == f"element Pt; layer {layer_identity(foreign)}" and known == ""
 
 
 def test_held_out_is_by_formula(trained, layers):

@@ -3,12 +3,17 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from heteroforge.models.property_surrogate import (
     FastPredictor,
     SurrogateSettings,
+    clip_gaps,
+    difference_loss,
     folds_of_stacks,
+    informative_residuals,
     train_surrogate,
+    upper_bounds,
 )
 from heteroforge.models.property_training import PROPERTIES, pair_of
 from heteroforge.models.stack_inputs import describe_stacks, fast_baselines
@@ -82,6 +87,39 @@ def test_unknown_values_and_inputs_are_left_out(problem):
     )
     assert np.isfinite(held_out).all()
     assert np.isfinite(model.predict(inputs, baselines)[0]).all()
+
+
+def test_a_gap_of_zero_is_a_bound():
+    names = ("gap_ev", "vbm_ev", "gap_ev_std")
+    values = np.array([[0.0, 0.0, 0.0], [1.0, -5.0, 0.2], [np.nan, -5.0, 0.2]])
+    bounds = upper_bounds(values, names)
+    assert bounds.tolist() == [[True, False, False], [False] * 3, [False] * 3]
+    predicted = np.array([[-0.4, 0.1, 0.1], [-0.2, -5.1, 0.1], [0.3, -5.0, 0.2]])
+    assert clip_gaps(predicted, names)[:, 0].tolist() == [0.0, 0.0, 0.3]
+    assert clip_gaps(predicted, names)[:, 1:].tolist() == predicted[:, 1:].tolist()
+    residuals = informative_residuals(predicted, values, names)
+    assert np.isnan(residuals[[0, 2], 0]).all()  # bound kept; not known
+    assert residuals[1] == pytest.approx([-1.2, -0.1, -0.1]) and residuals[0, 1] == 0.1
+    loss = difference_loss(
+        torch.tensor([[[-1.0], [1.0]]]), torch.zeros(2, 1), torch.tensor([[True], [True]])
+    )
+    assert loss[0, 0, 0] == 0 and loss[0, 1, 0] > 0.8
+
+
+def test_metals_do_not_draw_gaps_to_zero():
+    """Gaps that follow a line, cut off at zero for two thirds of the rows."""
+    generator = np.random.default_rng(3)
+    x = generator.uniform(-2.0, 1.0, (1500, 2))
+    line = 2.0 * x[:, :1]
+    settings = SurrogateSettings(("a", "b"), ("gap_ev",), folds=3, repeats=1, width=24)
+    model, _, _ = train_surrogate(
+        settings, x, np.zeros_like(line), np.maximum(line, 0.0), [(str(i),) for i in range(1500)],
+        seed=0, steps=300,
+    )  # fmt: skip
+    found = model.predict(x, np.zeros_like(line))[0]
+    small = (line > 0.05) & (line < 0.5)
+    assert abs((found - line)[small].mean()) < 0.05
+    assert found[line < -2.0].mean() < -0.3, "nothing holds the networks at zero"
 
 
 @pytest.fixture(scope="module")

@@ -153,9 +153,18 @@ def read_bilayers(folder: str | Path, *, homobilayers: bool = True) -> list[Publ
     return [entry for entry in entries if entry.values]
 
 
-def values_of(entries: Sequence[PublishedStack]) -> np.ndarray:
-    """Values (n, properties) in the order of `STACK_PROPERTIES`, NaN where unknown."""
-    return np.array([[e.values.get(key, np.nan) for key in STACK_PROPERTIES] for e in entries])
+def values_of(entries: Sequence[PublishedStack], *, with_metals: bool = False) -> np.ndarray:
+    """Values (n, properties) in the order of `STACK_PROPERTIES`, NaN where unknown.
+
+    Args:
+        with_metals: whether metals of HetML have a gap, of zero. Errors on HetML that others
+            published are of its semiconductors.
+    """
+    found = np.array([[e.values.get(key, np.nan) for key in STACK_PROPERTIES] for e in entries])
+    if not with_metals:
+        metals = [e.source == "HetML" and e.values.get("gap_ev") == 0.0 for e in entries]
+        found[metals, STACK_PROPERTIES.index("gap_ev")] = np.nan
+    return found
 
 
 def describe_known(entries: Sequence[PublishedStack], layers: Layers) -> pd.DataFrame:
@@ -295,7 +304,7 @@ def train_shipped(
         layers.monolayers,
         layers.properties,
         stacks,
-        values,
+        values_of(entries, with_metals=True),
         [entry.layers for entry in entries],
         own_gaps,
         seed=SEED,

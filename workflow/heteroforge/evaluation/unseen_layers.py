@@ -24,7 +24,11 @@ from heteroforge.models.property_prediction import (
     describe_with_knowledge,
     has_equal_layers,
 )
-from heteroforge.models.property_surrogate import SurrogateSettings, train_surrogate
+from heteroforge.models.property_surrogate import (
+    SurrogateSettings,
+    informative_residuals,
+    train_surrogate,
+)
 from heteroforge.models.stack_inputs import fast_baselines
 
 __all__ = ["errors_of_unseen", "interval_table"]
@@ -86,7 +90,8 @@ def errors_of_unseen(
         `not_seen` (one composition, both compositions, an element), `left_out`, and per property
         of `STACK_PROPERTIES` the error over the standard deviation, NaN where it is not known.
     """
-    values, descriptors = values_of(entries), describe_partly(entries, layers, predictor)
+    values = values_of(entries, with_metals=True)
+    descriptors = describe_partly(entries, layers, predictor)
     groups = [tuple(layer.monolayer.formula for layer in e.stack.layers) for e in entries]
     hetero = np.array([len(set(group)) > 1 for group in groups])
     equal = np.array([has_equal_layers(entry.stack) for entry in entries])
@@ -141,16 +146,14 @@ def _over_std(
     # As the shipped intervals of known layers.
     full = descriptors["gap_known"].to_numpy()[training] == 1.0
     scales = calibrate_by_kind(
-        (mean - values[training])[full],
+        informative_residuals(mean, values[training], STACK_PROPERTIES)[full],
         spread[full],
         np.array(["|".join(group) for group in own])[full],
         equal[training][full],
     )["heterobilayer"]
-    result = np.full((len(test), len(STACK_PROPERTIES)), np.nan)
-    for j, name in enumerate(STACK_PROPERTIES):
-        error = np.abs(predicted[:, j] - values[test, j])
-        result[:, j] = error / calibrated_std(scales[name], apart[:, j])
-    return result
+    errors = np.abs(informative_residuals(predicted, values[test], STACK_PROPERTIES))
+    widths = [calibrated_std(scales[n], apart[:, j]) for j, n in enumerate(STACK_PROPERTIES)]
+    return errors / np.column_stack(widths)
 
 
 def interval_table(errors: pd.DataFrame) -> pd.DataFrame:

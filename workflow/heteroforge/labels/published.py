@@ -63,8 +63,8 @@ def read_hetml_stacks(folder: str | Path) -> Iterator[PublishedStack]:
     """DFT heterobilayers of HetML, in the registry that each entry's label means.
 
     AA is the stacking with facing atoms on top of each other, so the one of the high-symmetry
-    registries whose spheres touch first, AB the one where they touch last. Metals have neither
-    gap nor edges in the table, and get none here. Layers are named by their `uid`.
+    registries whose spheres touch first, AB the one where they touch last. Metals have no edges in
+    the table; their gap is zero. Layers are named by their `uid`.
 
     The table's energies of layers are those of free ones, so what it calls binding is
     `net_energy_mev_a2` here; `binding_energy_mev_a2` is that plus the elastic energy of the layers
@@ -82,11 +82,12 @@ def read_hetml_stacks(folder: str | Path) -> Iterator[PublishedStack]:
     constants = read_table(folder / "monolayers.csv", columns=["hetml_id", "c_11", "c_12"])
     constants = constants.apply(pd.to_numeric, errors="coerce").set_index("hetml_id")
     biaxial_n_m = constants["c_11"].where(constants["c_11"] > 0) + constants["c_12"]
-    columns = ["huid", "stacktype", "uid_bot", "uid_top", "ILD", "Egap", "IE", "EA", "Ebind"]
+    numbers = ["uid_bot", "uid_top", "ILD", "Egap", "IE", "EA", "Ebind"]
+    columns = ["huid", "stacktype", "is_metal", *numbers]
     table = read_table(folder / "bilayers.csv", columns=columns)
     orders: dict[tuple[int, int], list[Stack]] = {}
     for row in table.to_dict("records"):
-        number = {c: pd.to_numeric(row[c], errors="coerce") for c in columns[2:]}
+        number = {c: pd.to_numeric(row[c], errors="coerce") for c in numbers}
         pair = (int(number["uid_bot"]), int(number["uid_top"]))
         if pair not in orders:
             both = [layers[i][1] for i in pair]
@@ -98,7 +99,7 @@ def read_hetml_stacks(folder: str | Path) -> Iterator[PublishedStack]:
             orders[pair] = sorted(stacks, key=lambda stack: stack.interfaces[0].gap_a)
         strain = elastic_energy_mev_a2([layers[i][1].a for i in pair], biaxial_n_m.loc[list(pair)])
         values = {
-            "gap_ev": number["Egap"],
+            "gap_ev": 0.0 if str(row["is_metal"]) == "True" else number["Egap"],
             "vbm_ev": -number["IE"],
             "cbm_ev": -number["EA"],
             "interlayer_gap_a": number["ILD"],

@@ -19,8 +19,10 @@ from heteroforge.models.encoder import AtomEncoder, multilayer_perceptron
 from heteroforge.models.property_surrogate import (
     Differences,
     SurrogateSettings,
+    difference_loss,
     folds_of_stacks,
     held_out,
+    upper_bounds,
 )
 from heteroforge.models.training import round_to_half, seed_everything
 
@@ -160,6 +162,7 @@ def train_graph_surrogate(
     x = model.standardise(inputs)
     y = model.difference_scale(torch.from_numpy(differences.astype(np.float32)))
     known = torch.from_numpy(np.isfinite(differences))
+    is_bound = torch.from_numpy(upper_bounds(values, settings.properties))
     graph_of = np.arange(len(x)) if graph_of is None else np.asarray(graph_of)
     chance = np.ones(len(x)) if weights is None else np.asarray(weights, dtype=float)
     outside = folds_of_stacks(groups, settings.folds, seed)
@@ -179,9 +182,8 @@ def train_graph_surrogate(
         member.train()
         for _ in range(steps):
             rows = generator.choice(seen, min(batch_size, len(seen)), p=share)
-            error = nn.functional.smooth_l1_loss(
-                member(store.batch(graph_of[rows]), x[rows]), y[rows], reduction="none", beta=0.3
-            )
+            outputs = member(store.batch(graph_of[rows]), x[rows])
+            error = difference_loss(outputs, y[rows], is_bound[rows])
             loss = (error * known[rows]).sum() / known[rows].sum().clamp(min=1)
             optimiser.zero_grad()
             loss.backward()

@@ -22,8 +22,19 @@ from heteroforge.models.graph_surrogate import (
     pooled,
     train_graph_surrogate,
 )
-from heteroforge.models.property_prediction import layer_input_names, layer_inputs, polarity
-from heteroforge.models.property_surrogate import Surrogate, SurrogateSettings, train_surrogate
+from heteroforge.models.property_prediction import (
+    layer_identity,
+    layer_input_names,
+    layer_inputs,
+    polarity,
+)
+from heteroforge.models.property_surrogate import (
+    Surrogate,
+    SurrogateSettings,
+    clip_gaps,
+    informative_residuals,
+    train_surrogate,
+)
 from heteroforge.models.training import half_state, load_model, save_model
 from heteroforge.structures import Monolayer
 
@@ -68,7 +79,7 @@ class MonolayerPredictor:
         descriptors: networks on structural descriptors.
         atoms: graph networks, which see the same descriptors, too. A prediction is the mean.
         calibration: per property, of `calibrate`, in the units of what is learned.
-        elements: that the training monolayers hold.
+        elements, identities: that the training monolayers hold (`layer_identity`).
         metrics: held-out errors, for people.
     """
 
@@ -76,6 +87,7 @@ class MonolayerPredictor:
     atoms: GraphSurrogate
     calibration: dict
     elements: frozenset[str]
+    identities: frozenset[str]
     metrics: dict
 
     def predict(self, monolayers: Sequence[Monolayer]) -> pd.DataFrame:
@@ -85,7 +97,7 @@ class MonolayerPredictor:
             Per property `<property>` and `<property>_std`, or where it spans decades
             `<property>_factor`: 68 % of the truth lies within the value divided and multiplied by
             it. Edges are against the mean vacuum level, `vacuum_step_ev` is top less bottom. And
-            `outside_training`: elements that training has not seen.
+            `outside_training`: elements and layers that training has not seen, in words.
         """
         x, zeros = _inputs(monolayers), np.zeros((len(monolayers), len(NAMES)))
         values, spread = pooled(
@@ -103,9 +115,16 @@ class MonolayerPredictor:
         frame["vacuum_step_ev"] *= [polarity(layer) for layer in monolayers]
         for name in NOT_NEGATIVE:
             frame[name] = frame[name].clip(lower=0.0)
-        unseen = [sorted(set(layer.species) - self.elements) for layer in monolayers]
-        frame["outside_training"] = [f"element {', '.join(e)}" if e else "" for e in unseen]
+        frame["outside_training"] = [self._outside_training(layer) for layer in monolayers]
         return frame
+
+    def _outside_training(self, layer: Monolayer) -> str:
+        notes = []
+        if elements := sorted(set(layer.species) - self.elements):
+            notes.append(f"element {', '.join(elements)}")
+        if (identity := layer_identity(layer)) not in self.identities:
+            notes.append(f"layer {identity}")
+        return "; ".join(notes)
 
 
 def train_monolayer_predictor(
@@ -164,15 +183,16 @@ def train_monolayer_predictor(
         progress=progress,
     )
     mean, spread = pooled(tuple(of_descriptors), tuple(of_atoms))
+    residuals = informative_residuals(mean, values, NAMES)
+    shown = clip_gaps(mean, NAMES)
     calibration, metrics = {}, {}
     for j, name in enumerate(NAMES):
-        known = np.isfinite(values[:, j])
-        residual = mean[known, j] - values[known, j]
-        names = [groups[i][0] for i in np.flatnonzero(known)]
-        calibration[name] = calibrate(residual, spread[known, j], names)
+        rows = np.flatnonzero(np.isfinite(residuals[:, j]))
+        names = [groups[i][0] for i in rows]
+        calibration[name] = calibrate(residuals[rows, j], spread[rows, j], names)
         metrics[name] = {
-            "monolayers": int(known.sum()),
-            "mae": float(np.abs(residual).mean()),
+            "monolayers": int(np.isfinite(values[:, j]).sum()),
+            "mae": float(np.nanmean(np.abs(shown[:, j] - values[:, j]))),
             "coverage": calibration[name]["coverage"],
         }
     table = pd.DataFrame(
@@ -180,13 +200,14 @@ def train_monolayer_predictor(
             "monolayer": np.repeat(np.arange(len(monolayers)), len(NAMES)),
             "property": np.tile(NAMES, len(monolayers)),
             "true": values.ravel(),
-            "descriptors": of_descriptors[0].ravel(),
-            "atoms": of_atoms[0].ravel(),
-            "predicted": mean.ravel(),
+            "descriptors": clip_gaps(of_descriptors[0], NAMES).ravel(),
+            "atoms": clip_gaps(of_atoms[0], NAMES).ravel(),
+            "predicted": shown.ravel(),
         }
     )
     elements = frozenset(symbol for layer in monolayers for symbol in layer.species)
-    return MonolayerPredictor(descriptors, atoms, calibration, elements, metrics), table
+    identities = frozenset(map(layer_identity, monolayers))
+    return MonolayerPredictor(descriptors, atoms, calibration, elements, identities, metrics), table
 
 
 def _learned(row: Mapping, name: str) -> float:
@@ -218,6 +239,7 @@ def save_monolayer_predictor(path: str | Path, predictor: MonolayerPredictor) ->
         atom_state=half_state(predictor.atoms),
         calibration=predictor.calibration,
         elements=sorted(predictor.elements),
+        identities=sorted(predictor.identities),
         metrics=predictor.metrics,
     )
 
@@ -234,5 +256,6 @@ def load_monolayer_predictor(path: str | Path) -> MonolayerPredictor:
         atoms.eval(),
         content["calibration"],
         frozenset(content["elements"]),
+        frozenset(content["identities"]),
         content["metrics"],
     )

@@ -36,7 +36,9 @@ from heteroforge.models.graph_surrogate import (
 from heteroforge.models.property_surrogate import (
     Surrogate,
     SurrogateSettings,
+    clip_gaps,
     folds_of_stacks,
+    informative_residuals,
     train_surrogate,
 )
 from heteroforge.models.stack_inputs import (
@@ -619,9 +621,11 @@ def train_predictor(
         seed=seed,
         steps=layer_steps,
     )
-    error = np.nanmean(np.abs(held_out - targets), axis=0)
     fitted, _ = layers.predict(inputs, np.zeros_like(targets))
-    seen_error = np.nanmean(np.abs(fitted - targets), axis=0)
+    error, seen_error = (
+        np.nanmean(np.abs(clip_gaps(found, LAYER_PROPERTIES) - targets), axis=0)
+        for found in (held_out, fitted)
+    )
     metrics = {
         "layers": len(own),
         "layer_mae": dict(zip(LAYER_PROPERTIES, error.tolist(), strict=True)),
@@ -682,7 +686,8 @@ def train_predictor(
     kinds = np.repeat(["known", "predicted"], len(stacks))
     full = descriptors["gap_known"].to_numpy() == 1.0
     equal = np.tile([has_equal_layers(stack) for stack in stacks], 2)
-    residuals, names = mean - twice, np.array(["|".join(group) for group in groups])
+    residuals = informative_residuals(mean, twice, STACK_PROPERTIES)
+    names = np.array(["|".join(group) for group in groups])
     calibration = {
         knowledge: calibrate_by_kind(residuals[rows], spread[rows], names[rows], equal[rows])
         for knowledge, rows in (("known", full), ("predicted", kinds == "predicted"))
@@ -703,12 +708,15 @@ def train_predictor(
         ),
         metrics=metrics,
     )
+    shown, from_descriptors, from_atoms = (
+        clip_gaps(found, STACK_PROPERTIES) for found in (mean, of_descriptors[0], of_atoms[0])
+    )
     table = pd.DataFrame({"stack": np.tile(np.arange(len(stacks)), 2), "knowledge": kinds})
     for j, name in enumerate(STACK_PROPERTIES):
         table[f"{name}_true"] = twice[:, j]
-        table[f"{name}_predicted"] = mean[:, j]
-        table[f"{name}_from_descriptors"] = of_descriptors[0][:, j]
-        table[f"{name}_from_atoms"] = of_atoms[0][:, j]
+        table[f"{name}_predicted"] = shown[:, j]
+        table[f"{name}_from_descriptors"] = from_descriptors[:, j]
+        table[f"{name}_from_atoms"] = from_atoms[:, j]
         table[f"{name}_baseline"] = baselines[:, j]
         table[f"{name}_spread"] = spread[:, j]
     return predictor, table, descriptors
@@ -743,7 +751,8 @@ def calibrate_by_kind(
 
 def _turned_values(layer: Monolayer, row: np.ndarray) -> dict[str, float]:
     """Output of the layers' networks by name, with the vacuum step for the layer's way up."""
-    values = dict(zip(LAYER_PROPERTIES, map(float, row), strict=True))
+    shown = clip_gaps(row, LAYER_PROPERTIES)
+    values = dict(zip(LAYER_PROPERTIES, map(float, shown), strict=True))
     # Networks see a layer from neither side: they give the step from the electropositive one up.
     values["vacuum_step_ev"] *= polarity(layer)
     return values

@@ -37,9 +37,13 @@ __all__ = [
     "FastPredictor",
     "Surrogate",
     "SurrogateSettings",
+    "clip_gaps",
+    "difference_loss",
     "folds_of_stacks",
     "held_out",
+    "informative_residuals",
     "train_surrogate",
+    "upper_bounds",
 ]
 
 
@@ -188,6 +192,51 @@ class Surrogate(Differences):
         return members.mean(0), members.std(0, ddof=1)
 
 
+def _is_gap(properties: Sequence[str]) -> np.ndarray:
+    return np.array([p.startswith("gap_") and not p.endswith("_std") for p in properties])
+
+
+def upper_bounds(values: np.ndarray, properties: Sequence[str]) -> np.ndarray:
+    """Which values (n, properties) bound what is learned from above: gaps of exactly zero.
+
+    By how much the bands of a metal overlap its gap does not tell. Networks that had to give zero
+    for every metal would draw semiconductors like them towards zero, too.
+    """
+    return _is_gap(properties) & (np.asarray(values) == 0.0)
+
+
+def clip_gaps(values: np.ndarray, properties: Sequence[str]) -> np.ndarray:
+    """Values (..., properties) with no gap below zero, as they are shown."""
+    return np.where(_is_gap(properties) & (values < 0.0), 0.0, values)
+
+
+def informative_residuals(
+    predicted: np.ndarray, values: np.ndarray, properties: Sequence[str]
+) -> np.ndarray:
+    """Predicted − known values (n, properties), from which intervals are calibrated.
+
+    NaN where a value is unknown, and where it is an upper bound that the prediction keeps: that a
+    metal is taken for one says nothing of how far off the gap of a semiconductor is.
+    """
+    residuals = predicted - values
+    return np.where(upper_bounds(values, properties) & (residuals < 0.0), np.nan, residuals)
+
+
+def difference_loss(
+    outputs: torch.Tensor, targets: torch.Tensor, is_bound: torch.Tensor
+) -> torch.Tensor:
+    """Smooth absolute error of standardised differences, zero where an upper bound is kept.
+
+    Args:
+        outputs: of networks (..., n, properties).
+        targets, is_bound: differences, and which are `upper_bounds` (n, properties).
+    """
+    error = nn.functional.smooth_l1_loss(
+        outputs, targets.expand_as(outputs), reduction="none", beta=0.3
+    )
+    return error.masked_fill(is_bound & (outputs < targets), 0.0)
+
+
 def folds_of_stacks(groups: Sequence[Sequence[str]], folds: int, seed: int) -> np.ndarray:
     """Which folds (n, folds) leave a stack out: those that hold one of its groups.
 
@@ -252,6 +301,7 @@ def train_surrogate(
     x = model.standardise(inputs)
     y = model.difference_scale(torch.from_numpy(differences.astype(np.float32)))
     mask = torch.from_numpy(known)
+    is_bound = torch.from_numpy(upper_bounds(values, settings.properties))
     chance = None if weights is None else np.asarray(weights) / np.sum(weights)
     optimiser = torch.optim.AdamW(
         model.layers.parameters(), lr=learning_rate, weight_decay=weight_decay
@@ -261,9 +311,7 @@ def train_surrogate(
     for _ in range(steps):
         chosen = torch.from_numpy(generator.choice(len(x), min(batch_size, len(x)), p=chance))
         counts = mask[chosen] & sees[:, chosen, None]
-        error = nn.functional.smooth_l1_loss(
-            model(x[chosen]), y[chosen].expand(settings.members, -1, -1), reduction="none", beta=0.3
-        )
+        error = difference_loss(model(x[chosen]), y[chosen], is_bound[chosen])
         loss = (error * counts).sum() / counts.sum().clamp(min=1) * settings.members
         optimiser.zero_grad()
         loss.backward()
