@@ -14,6 +14,7 @@ from heteroforge.models.monolayer_prediction import (
     save_monolayer_predictor,
     train_monolayer_predictor,
 )
+from heteroforge.models.property_prediction import layer_identity
 from heteroforge.models.structure_files import read_structures
 from heteroforge.structures import Monolayer
 

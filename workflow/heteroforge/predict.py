@@ -21,7 +21,7 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
-from heteroforge.io import InputError, write_table
+from heteroforge.io import InputError, table_suffix, write_table
 from heteroforge.models.from_layers import FROM_LAYERS, predict_from_layers
 from heteroforge.models.monolayer_prediction import (
     MONOLAYER_UNITS,
@@ -183,11 +183,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         predictor = load_predictor(options.model)
         known = known_layers(libraries)
+        of_layers = load_monolayer_predictor(options.layer_model)
         structures = list(tqdm(read_structures(options.files), unit=" structures", mininterval=5))
+        if options.output is not None:
+            table_suffix(options.output)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    of_layers = load_monolayer_predictor(options.layer_model)
     table = predict_structures(structures, predictor, known, of_layers)
     if options.output is None:
         table.to_csv(sys.stdout, index=False, float_format="%.4f")

@@ -102,9 +102,24 @@ rule train_fast_predictor:
         "../scripts/train_fast_predictor.py"
 
 
+def structures_to_predict():
+    from snakemake.exceptions import WorkflowError
+    from heteroforge.io import InputError
+    from heteroforge.models.structure_files import structure_paths
+
+    folder = config["prediction"]["structures"]
+    if not folder:
+        return []
+    try:
+        return structure_paths([folder])
+    except InputError as error:
+        raise WorkflowError(f"prediction.structures: {error}")
+
+
 rule predict:
     input:
-        structures=config["prediction"]["structures"] or [],
+        # Files, not the folder: whose time does not change with what is in them.
+        structures=lambda wildcards: structures_to_predict(),
         model=PUBLISHED_MODEL,
         layer_model=LAYER_MODEL,
         library=rules.build_library.output,
@@ -119,8 +134,10 @@ rule predict:
     resources:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime=lambda wildcards, attempt: 240 * attempt,
+    params:
+        folder=config["prediction"]["structures"],
     message:
-        "Predicting the structures in {input.structures}."
+        "Predicting the structures in {params.folder}."
     script:
         "../scripts/predict.py"
 

@@ -6,11 +6,10 @@ from heteroforge.io import InputError, log_to
 from heteroforge.predict import main
 
 log_to(snakemake.log[0])
-folder = snakemake.input.get("structures")
-if not folder:
+if not snakemake.params.folder:
     raise InputError("prediction.structures: name a folder of structure files, or one file")
 layers = Path(snakemake.input.library[0]).parent
-arguments = [folder, "--output", snakemake.output.table]
+arguments = [snakemake.params.folder, "--output", snakemake.output.table]
 arguments += ["--model", snakemake.input.model, "--layers", layers]
 arguments += ["--layer-model", snakemake.input.layer_model]
 if main([str(argument) for argument in arguments]):

@@ -31,6 +31,7 @@ selected, relaxed = fill_slots(
     trained=set(ranked.loc[ranked["is_trained"], "stack_id"]),
     diversity=settings["diversity"],
     exploration=settings["exploration"],
+    minimum_probability=settings["minimum_probability"],
 )
 selected["reason"] = [
     describe_candidate(row, targets, len(ranked), settings["alignment"], snakemake.params.slides)
@@ -53,3 +54,9 @@ for row in relaxed.itertuples():
     print(f"{row.formula}: {row.outcome} {row.reason}")
 for reason in selected["reason"]:
     print(reason)
+if len(selected) < snakemake.params.slots:
+    print(
+        f"{len(selected)} of {snakemake.params.slots} slots are filled: no other stack without a "
+        f"DFT label meets the targets with probability {settings['minimum_probability']:g} or more "
+        "and holds together when relaxed; widen targets, or lower screening.minimum_probability"
+    )

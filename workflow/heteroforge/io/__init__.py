@@ -4,7 +4,7 @@ from heteroforge.io.files import REMAKE, InputError, atomic_path, read_json, wri
 from heteroforge.io.frames import read_frames, write_frames
 from heteroforge.io.log import is_being_written, log_to
 from heteroforge.io.provenance import campaign_provenance, provenance
-from heteroforge.io.tables import read_table, write_table
+from heteroforge.io.tables import read_table, table_suffix, write_table
 
 __all__ = [
     "REMAKE",
@@ -17,6 +17,7 @@ __all__ = [
     "read_frames",
     "read_json",
     "read_table",
+    "table_suffix",
     "write_frames",
     "write_json",
     "write_table",

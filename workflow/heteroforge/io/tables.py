@@ -12,7 +12,7 @@ import pyarrow.parquet
 from heteroforge.io.contracts import columns_expected
 from heteroforge.io.files import REMAKE, InputError, atomic_path
 
-__all__ = ["read_table", "write_table"]
+__all__ = ["read_table", "table_suffix", "write_table"]
 
 NAMES = ("material", "formula", "bottom", "top", "layers", "specification")
 
@@ -26,7 +26,7 @@ def write_table(path: str | Path, frame: pd.DataFrame) -> None:
     Raises:
         InputError: the suffix is neither .csv nor .parquet.
     """
-    suffix = _suffix(path)
+    suffix = table_suffix(path)
     with atomic_path(path) as partial:
         if suffix == ".csv":
             frame.to_csv(partial, index=False, encoding=_encoding(frame))
@@ -58,7 +58,7 @@ def read_table(
         InputError: the file is missing, unreadable or lacks one of `columns`.
     """
     path = Path(path)
-    suffix = _suffix(path)
+    suffix = table_suffix(path)
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     try:
@@ -101,7 +101,12 @@ def _encoding(frame: pd.DataFrame) -> str:
     return "utf-8" if plain else "utf-8-sig"
 
 
-def _suffix(path: str | Path) -> str:
+def table_suffix(path: str | Path) -> str:
+    """`.csv` or `.parquet`.
+
+    Raises:
+        InputError: the path ends in neither.
+    """
     suffix = Path(path).suffix
     if suffix not in (".csv", ".parquet"):
         raise InputError(f"{path}: tables are .csv or .parquet")

@@ -35,7 +35,7 @@ from heteroforge.models.property_surrogate import (
     informative_residuals,
     train_surrogate,
 )
-from heteroforge.models.training import half_state, load_model, save_model
+from heteroforge.models.training import half_state, load_model, of_this_kind, save_model
 from heteroforge.structures import Monolayer
 
 __all__ = [
@@ -244,6 +244,7 @@ def save_monolayer_predictor(path: str | Path, predictor: MonolayerPredictor) ->
     )
 
 
+@of_this_kind
 def load_monolayer_predictor(path: str | Path) -> MonolayerPredictor:
     """Inverse of `save_monolayer_predictor`."""
     content = load_model(path)

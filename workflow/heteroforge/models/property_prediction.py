@@ -556,8 +556,7 @@ class Predictor:
                 notes.append(f"pair {lower} and {upper}")
         for i, (below, above) in enumerate(zip(stack.layers[:-1], stack.layers[1:], strict=True)):
             if not share_one_cell(below, above):
-                twist = stack.twist_deg(i) % 360
-                twist = min(twist, 360 - twist)
+                twist = abs(stack.least_twist_deg(i))
                 notes.append(f"layers without a common cell, twist {twist:.1f}°")
         if stack.number_of_layers > 2:
             notes.append(f"{stack.number_of_layers} layers")

@@ -17,7 +17,7 @@ from heteroforge.structures import Stack, StructureError, parse, split_layers
 from heteroforge.structures.monolayer import in_plane
 from heteroforge.structures.plane import minimum_image_distances
 
-__all__ = ["ReadStructure", "read_structures", "stack_of"]
+__all__ = ["ReadStructure", "read_structures", "stack_of", "structure_paths"]
 
 SUFFIXES = (".cif", ".extxyz", ".xyz", ".vasp", ".poscar")
 # Corrugated layers of twisted stacks repeat their cell within this only; tried from the first on.
@@ -52,7 +52,7 @@ def read_structures(paths: Iterable[str | Path]) -> Iterator[ReadStructure]:
     Raises:
         InputError: a path that does not exist, or a folder without structure files.
     """
-    for path in _files(paths):
+    for path in structure_paths(paths):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -122,7 +122,12 @@ def _check_vacuum(atoms: Atoms) -> None:
         )
 
 
-def _files(paths: Iterable[str | Path]) -> list[Path]:
+def structure_paths(paths: Iterable[str | Path]) -> list[Path]:
+    """Files, and the structure files of folders and of folders in them.
+
+    Raises:
+        InputError: a path that does not exist, or a folder without structure files.
+    """
     found = []
     for path in map(Path, paths):
         if path.is_dir():

@@ -83,6 +83,8 @@ def alignment_probabilities(
 ) -> np.ndarray:
     """Probabilities (n, 2) that DFT tells type I, and II; NaN where an edge is unknown.
 
+    Both are zero where a layer is a metal, with which there is neither.
+
     Type I: both band edges on one layer; II: on different ones. Both ahead of the next layer's edge
     by 0.1 eV at least, as DFT wants it; what is left is undetermined. Of the layers' edges by
     Anderson's rule, facing vacuum levels made equal. Each edge of a layer is a normal variable of
@@ -92,16 +94,18 @@ def alignment_probabilities(
 
     Args:
         stacks: any (n).
-        rows: of the library by `monolayer_id`: `vbm_ev`, `cbm_ev`, `vacuum_step_ev`, all in eV; a
-            step that is not known counts as none.
+        rows: of the library by `monolayer_id`: `vbm_ev`, `cbm_ev`, `vacuum_step_ev`, all in eV, and
+            `is_metal`; a step that is not known counts as none.
         vbm_std_ev, cbm_std_ev: calibrated standard deviations of the stacks' edges (n).
     """
     most = max((stack.number_of_layers for stack in stacks), default=1)
     # Where a stack has fewer layers, levels that hold no edge.
     valence = np.full((len(stacks), most), -1e3)
     conduction = np.full((len(stacks), most), 1e3)
+    has_metal = np.zeros(len(stacks), dtype=bool)
     for i, stack in enumerate(stacks):
         known = [rows.get(layer.monolayer.name, {}) for layer in stack.layers]
+        has_metal[i] = any(map(_is_metal, known))
         turned = np.array([-1.0 if layer.flipped else 1.0 for layer in stack.layers])
         steps = np.nan_to_num([_number(row, "vacuum_step_ev") for row in known]) * turned
         shift, n = facing_levels(steps), stack.number_of_layers
@@ -111,7 +115,14 @@ def alignment_probabilities(
     holds_cbm = _highest(-conduction, np.asarray(cbm_std_ev) / np.sqrt(2))
     one = (holds_vbm * holds_cbm).sum(axis=1)
     either = holds_vbm.sum(axis=1) * holds_cbm.sum(axis=1)
-    return np.clip(np.column_stack([one, either - one]), 0.0, 1.0)
+    found = np.clip(np.column_stack([one, either - one]), 0.0, 1.0)
+    found[has_metal] = 0.0
+    return found
+
+
+def _is_metal(row: Mapping) -> bool:
+    value = row.get("is_metal")
+    return value is not None and pd.notna(value) and bool(value)
 
 
 def _number(row: Mapping, key: str) -> float:

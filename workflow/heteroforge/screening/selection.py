@@ -157,7 +157,7 @@ def select_candidates(
     trained: Collection[str] = (),
     diversity: bool = True,
     exploration: float = 0.0,
-    fewest_probability: float = 0.0,
+    minimum_probability: float = 0.0,
     one_registry_each: bool = False,
 ) -> pd.DataFrame:
     """Candidates for the DFT slots, at most `slots` rows, with `slot` and `role`.
@@ -176,11 +176,13 @@ def select_candidates(
             `sliding_family`, `binding_below_best_registry_mev_a2` and `<property>_std` of `WORDS`.
             `is_measured` where not all are.
         labelled, trained: keys of stacks.
-        fewest_probability: candidates below it are not selected.
+        minimum_probability: candidates below it are not selected, nor those of none at all.
         one_registry_each: of stacks that slide into each other (`sliding_family`), one is enough.
     """
     open_to = ranked[
-        ~ranked["stack_id"].isin(set(labelled)) & (ranked["probability"] > fewest_probability)
+        ~ranked["stack_id"].isin(set(labelled))
+        & (ranked["probability"] > 0.0)
+        & (ranked["probability"] >= minimum_probability)
     ]
     explored = int(round(exploration * slots))
     pairs: set[str] = set()
