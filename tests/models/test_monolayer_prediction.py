@@ -14,7 +14,7 @@ from heteroforge.models.monolayer_prediction import (
     save_monolayer_predictor,
     train_monolayer_predictor,
 )
-from heteroforge.models.property_prediction import layer_identity
+from heteroforge.models.property_prediction import KnownLayers, layer_identity
 from heteroforge.models.structure_files import read_structures
 from heteroforge.structures import Monolayer
 
@@ -106,5 +106,28 @@ def test_files_of_layers_alone_get_masses_and_no_binding(trained, small_monolaye
         row[["gap_ev", "electron_mass_m0", "electron_mass_m0_factor"]].astype(float)
     ).all()
     assert pd.isna(row["binding_energy_mev_a2"])
+    assert row["spin_orbit"] and row["layers_known"] == 0.0
     without = command.predict_structures(structures, None, None).iloc[0]
     assert "no model of layers" in without["reason"]
+
+
+def test_what_a_library_knows_of_a_layer_alone_is_told(trained, small_monolayers, tmp_path):
+    ase.io.write(tmp_path / "layer.cif", small_monolayers["MoSS"].to_atoms())
+    structures = list(read_structures([tmp_path]))
+    own = {"MoSS": small_monolayers["MoSS"]}
+
+    def row(**values):
+        known = KnownLayers(own, pd.DataFrame([values], index=["MoSS"]))
+        return command.predict_structures(structures, None, known, trained[0]).iloc[0]
+
+    predicted = row(thickness_a=3.1)
+    assert predicted["layers_known"] == 0.0 and predicted["spin_orbit"]
+    found = row(gap_ev=1.58, gap_without_spin_orbit_ev=1.68, stiffness_n_m=131.0)
+    assert found["gap_ev"] == 1.58 and found["stiffness_n_m"] == 131.0
+    assert found["layers_known"] == 1.0 and found["spin_orbit"]
+    assert pd.isna(found["gap_ev_std"]) and pd.isna(found["stiffness_n_m_factor"])
+    for name in ("vbm_ev", "vbm_ev_std"):
+        assert found[name] == predicted[name]
+    # Our own DFT has no spin–orbit coupling.
+    found = row(gap_without_spin_orbit_ev=1.68, vbm_without_spin_orbit_ev=-5.9)
+    assert found["gap_ev"] == 1.68 and found["vbm_ev"] == -5.9 and not found["spin_orbit"]

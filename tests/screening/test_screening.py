@@ -107,6 +107,19 @@ def test_alignment_of_polar_layers_and_three_layers(small_monolayers):
     assert alignment_probabilities([three], polar, std, std)[0, 1] > 0.99
 
 
+def test_a_metal_has_no_alignment(small_monolayers):
+    first, second = list(small_monolayers.values())[:2]
+    rows = {
+        first.name: {"vbm_ev": -6.0, "cbm_ev": -4.0, "is_metal": False},
+        second.name: {"vbm_ev": -5.0, "cbm_ev": -5.0, "is_metal": np.True_},
+    }
+    stacks, std = [stack_layers([first, second]), stack_layers([first] * 2)], np.array([0.1] * 2)
+    found = alignment_probabilities(stacks, rows, std, std)
+    assert found[0].tolist() == [0.0, 0.0]
+    rows[second.name]["is_metal"] = pd.NA
+    assert alignment_probabilities(stacks, rows, std, std)[0, 0] > 0.9
+
+
 def test_alignment_counts_like_a_target():
     frame = pd.DataFrame(
         {
@@ -206,6 +219,16 @@ def test_what_was_not_refined_takes_no_place_in_the_fronts(scored):
     fronts = rank_candidates(scored).set_index("stack_id")["pareto_rank"]
     assert fronts[alone.index].equals(alone)
     assert fronts.drop(alone.index).min() > alone.max()
+
+
+def test_slots_stay_empty_rather_than_go_to_the_hopeless(scored):
+    ranked = rank_candidates(scored.assign(probability=np.linspace(0.5, 1e-9, len(scored))))
+    ranked.loc[ranked.index[-1], "probability"] = 0.0
+    everything = select_candidates(ranked, len(ranked))
+    assert len(everything) == len(ranked) - 1, "never what cannot be"
+    selected = select_candidates(ranked, len(ranked), minimum_probability=0.25)
+    assert 0 < len(selected) < len(ranked) and (selected["probability"] >= 0.25).all()
+    assert select_candidates(ranked, 3, minimum_probability=0.9).empty
 
 
 def test_labelled_stacks_are_never_selected(scored):

@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -30,6 +30,7 @@ from heteroforge.models.monolayer_prediction import (
 )
 from heteroforge.models.property_prediction import (
     STACK_PROPERTIES,
+    WITHOUT_SPIN_ORBIT,
     KnownLayers,
     Predictor,
     by_level,
@@ -110,7 +111,7 @@ def predict_structures(
         structures: as read.
         predictor: of stacks.
         known: what is known of their layers.
-        of_layers: predicts layers alone, and what is not known of those of a stack; without it
+        of_layers: predicts what is not known of layers alone and of those of a stack; without it
             nothing is said that follows from the layers.
     """
     stacks = [s.stack for s in structures if s.stack is not None and s.stack.number_of_layers > 1]
@@ -122,9 +123,10 @@ def predict_structures(
     of_stacks = iter(together.to_dict("records"))
     found = iter(())
     if alone and of_layers is not None:
-        layers = of_layers.predict([stack.layers[0].monolayer for stack in alone])
-        # Of what C2DB publishes, from which the networks learned.
-        found = iter(layers.assign(spin_orbit=True).to_dict("records"))
+        monolayers = [stack.layers[0].monolayer for stack in alone]
+        layers = of_layers.predict(monolayers)
+        rows = zip(monolayers, layers.to_dict("records"), strict=True)
+        found = (_with_known(row, {} if known is None else known.values(m)) for m, row in rows)
     rows = []
     for structure in structures:
         row = {"file": structure.file, "name": structure.name, "reason": structure.reason}
@@ -149,6 +151,24 @@ def predict_structures(
         ]
     columns += ["layers_known", "spin_orbit", "outside_training", "reason"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def _with_known(predicted: dict, known: Mapping) -> dict:
+    """Predictions of a layer alone with what a library knows of it in their place, without errors.
+
+    Gap and edges are predicted as C2DB publishes them, with spin–orbit coupling; a library's are
+    taken without it where it has no others (`by_level`).
+    """
+    spin_orbit = pd.notna(known.get("gap_ev")) or pd.isna(known.get(WITHOUT_SPIN_ORBIT["gap_ev"]))
+    names = dict.fromkeys(MONOLAYER_UNITS) if spin_orbit else WITHOUT_SPIN_ORBIT
+    row = dict(predicted)
+    for name in MONOLAYER_UNITS:
+        value = known.get(names.get(name) or name)
+        if value is not None and pd.notna(value):
+            spread = f"{name}_std" if f"{name}_std" in row else f"{name}_factor"
+            row |= {name: float(value), spread: float("nan")}
+    is_known = any(pd.notna(known.get(key)) for key in ("gap_ev", WITHOUT_SPIN_ORBIT["gap_ev"]))
+    return row | {"spin_orbit": bool(spin_orbit), "layers_known": float(is_known)}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
