@@ -36,6 +36,19 @@ def test_atoms_tell_what_descriptors_do_not(trained, stacks):
     assert np.abs(found - values).mean() < 0.5 * np.abs(values - values.mean()).mean()
 
 
+def test_a_gap_of_zero_does_not_hold_networks_at_zero(stacks):
+    """Gaps that follow an input, cut off at zero: below it the networks go on along the line."""
+    line = np.linspace(-2.0, 2.0, len(stacks))[:, None]
+    settings = GraphSettings(("a",), ("gap_ev",), folds=2, repeats=1, width=16)
+    model, _, _ = train_graph_surrogate(
+        settings, graphs_of(stacks), line, np.zeros_like(line), np.maximum(line, 0.0),
+        [(str(i),) for i in range(len(stacks))], seed=3, epochs=120, batch_size=40,
+    )  # fmt: skip
+    found, _ = model.predict(graphs_of(stacks), line, np.zeros_like(line))
+    assert found[line < -1.0].mean() < -0.1
+    assert np.abs(found - line)[line > 0.5].mean() < 0.3
+
+
 def test_a_stack_upside_down_is_the_same(trained, stacks):
     model, inputs, baselines, *_ = trained
     found, _ = model.predict(graphs_of(stacks), inputs, baselines)

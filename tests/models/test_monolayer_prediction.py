@@ -126,8 +126,13 @@ def test_what_a_library_knows_of_a_layer_alone_is_told(trained, small_monolayers
     assert found["gap_ev"] == 1.58 and found["stiffness_n_m"] == 131.0
     assert found["layers_known"] == 1.0 and found["spin_orbit"]
     assert pd.isna(found["gap_ev_std"]) and pd.isna(found["stiffness_n_m_factor"])
-    for name in ("vbm_ev", "vbm_ev_std"):
-        assert found[name] == predicted[name]
+    assert found["vbm_ev_std"] == predicted["vbm_ev_std"]
+    middle = (predicted["vbm_ev"] + predicted["cbm_ev"]) / 2
+    assert found[["vbm_ev", "cbm_ev"]].tolist() == pytest.approx([middle - 0.79, middle + 0.79])
     # Our own DFT has no spin–orbit coupling.
-    found = row(gap_without_spin_orbit_ev=1.68, vbm_without_spin_orbit_ev=-5.9)
+    found = row(
+        gap_without_spin_orbit_ev=1.68, vbm_without_spin_orbit_ev=-5.9, vbm_ev=np.nan,
+        hole_mass_m0=4.0, hole_mass_split_m0=0.9,
+    )  # fmt: skip
     assert found["gap_ev"] == 1.68 and found["vbm_ev"] == -5.9 and not found["spin_orbit"]
+    assert found["cbm_ev"] == pytest.approx(-4.22) and found["hole_mass_m0"] == 0.9

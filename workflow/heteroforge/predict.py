@@ -29,6 +29,7 @@ from heteroforge.models.monolayer_prediction import (
     load_monolayer_predictor,
 )
 from heteroforge.models.property_prediction import (
+    EDGES,
     STACK_PROPERTIES,
     WITHOUT_SPIN_ORBIT,
     KnownLayers,
@@ -157,18 +158,30 @@ def _with_known(predicted: dict, known: Mapping) -> dict:
     """Predictions of a layer alone with what a library knows of it in their place, without errors.
 
     Gap and edges are predicted as C2DB publishes them, with spin–orbit coupling; a library's are
-    taken without it where it has no others (`by_level`).
+    taken without it where it has no others (`by_level`). Edges that it does not know are moved to
+    lie the known gap apart. Masses are those of split branches, where there are any, as those
+    that are published with the coupling.
     """
-    spin_orbit = pd.notna(known.get("gap_ev")) or pd.isna(known.get(WITHOUT_SPIN_ORBIT["gap_ev"]))
-    names = dict.fromkeys(MONOLAYER_UNITS) if spin_orbit else WITHOUT_SPIN_ORBIT
+    facts = {name: value for name, value in known.items() if value is not None and pd.notna(value)}
+    without = {name: facts[own] for name, own in WITHOUT_SPIN_ORBIT.items() if own in facts}
+    spin_orbit = "gap_ev" in facts or "gap_ev" not in without
+    if not spin_orbit:
+        facts |= {name: without.get(name) for name in WITHOUT_SPIN_ORBIT}
+    for carrier in ("electron", "hole"):
+        if (split := facts.get(f"{carrier}_mass_split_m0")) is not None:
+            facts[f"{carrier}_mass_m0"] = split
     row = dict(predicted)
     for name in MONOLAYER_UNITS:
-        value = known.get(names.get(name) or name)
-        if value is not None and pd.notna(value):
+        if (value := facts.get(name)) is not None:
             spread = f"{name}_std" if f"{name}_std" in row else f"{name}_factor"
             row |= {name: float(value), spread: float("nan")}
-    is_known = any(pd.notna(known.get(key)) for key in ("gap_ev", WITHOUT_SPIN_ORBIT["gap_ev"]))
-    return row | {"spin_orbit": bool(spin_orbit), "layers_known": float(is_known)}
+    if is_known := facts.get("gap_ev") is not None:
+        vbm, cbm = (row[edge] if facts.get(edge) is not None else None for edge in EDGES[1:])
+        if vbm is None and cbm is None:
+            vbm = (row["vbm_ev"] + row["cbm_ev"] - row["gap_ev"]) / 2
+        row["vbm_ev"] = cbm - row["gap_ev"] if vbm is None else vbm
+        row["cbm_ev"] = row["vbm_ev"] + row["gap_ev"] if cbm is None else cbm
+    return row | {"spin_orbit": spin_orbit, "layers_known": float(is_known)}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -18,7 +18,7 @@ from heteroforge.models.monolayer_prediction import (
     train_monolayer_predictor,
 )
 from heteroforge.models.property_prediction import layer_inputs
-from heteroforge.models.property_surrogate import folds_of_stacks
+from heteroforge.models.property_surrogate import clip_gaps, folds_of_stacks
 from heteroforge.sources.published_tables import read_c2db, read_hetml
 from heteroforge.structures import Monolayer, StructureError
 
@@ -71,7 +71,7 @@ def train_shipped_layers(
         part = held_out[held_out["property"] == name]
         true = part["true"].to_numpy()
         zeros = np.zeros((len(true), 1))
-        of_trees = boosted(x, zeros, true[:, None], outside)[:, 0]
+        of_trees = clip_gaps(boosted(x, zeros, true[:, None], outside), [name])[:, 0]
         known = np.isfinite(true)
         errors = {
             "mean": true - np.nanmean(true),

@@ -29,6 +29,7 @@ from heteroforge.models.property_prediction import (
 )
 from heteroforge.models.property_surrogate import (
     SurrogateSettings,
+    clip_gaps,
     folds_of_stacks,
     train_surrogate,
 )
@@ -355,6 +356,8 @@ def long_table(
 ) -> pd.DataFrame:
     """One row per stack, property and predictor, where both value and prediction are known.
 
+    Gaps that were predicted below zero are zero, whoever predicted them.
+
     Args:
         about: columns that tell the stacks (n).
         values: (n, properties).
@@ -364,7 +367,8 @@ def long_table(
         Columns of `about`, and `property, predictor, true, predicted`.
     """
     parts = []
-    for predictor, found in predictions.items():
+    for predictor, unclipped in predictions.items():
+        found = clip_gaps(unclipped, STACK_PROPERTIES)
         for j, name in enumerate(STACK_PROPERTIES):
             known = np.isfinite(values[:, j]) & np.isfinite(found[:, j])
             parts.append(

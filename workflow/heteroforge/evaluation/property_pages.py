@@ -132,13 +132,13 @@ def coverage_markdown(calibration: Mapping) -> str:
 
 
 def interval_markdown(table: pd.DataFrame) -> str:
-    """`unseen_layers.interval_table`: percent inside intervals of 68 and 90 %, and the factor."""
+    """`unseen_layers.interval_table`: percent inside intervals of 68 and 90 %, and the ratio."""
     rows = []
     for kind, part in table.groupby("not_seen", sort=False):
         own = part.set_index("property")
         low, high = own["predictions"].min(), own["predictions"].max()
         cells = [
-            f"{row.within_68_percent:.0f}, {row.within_90_percent:.0f}; {row.factor:.2f}"
+            f"{row.within_68_percent:.0f}, {row.within_90_percent:.0f}; {row.ratio:.2f}"
             for row in own.loc[list(STACK_PROPERTIES)].itertuples()
         ]
         rows.append([kind, f"{low}" if low == high else f"{low} to {high}", *cells])

@@ -157,7 +157,7 @@ def _over_std(
 
 
 def interval_table(errors: pd.DataFrame) -> pd.DataFrame:
-    """How often intervals hold, and how wide they have to be.
+    """How often intervals hold, and how much wider they would have to be.
 
     Args:
         errors: of `errors_of_unseen`.
@@ -165,7 +165,8 @@ def interval_table(errors: pd.DataFrame) -> pd.DataFrame:
     Returns:
         Per `not_seen` and `property` the number of `predictions`, the shares
         `within_68_percent, within_90_percent` (in percent) of truths inside the intervals that say
-        so, and the `factor` that makes the wider one of both hold as often as it says.
+        so, the `factor` that would make both hold as often as they say, and the `ratio` of that
+        factor to the one of one new composition.
     """
     rows = []
     for kind, part in errors.groupby("not_seen", sort=False):
@@ -175,4 +176,6 @@ def interval_table(errors: pd.DataFrame) -> pd.DataFrame:
             factor = float((np.quantile(known, LEVELS) / ENDS).max())
             rows.append([kind, name, len(known), first, second, factor])
     columns = ["not_seen", "property", "predictions", "within_68_percent", "within_90_percent"]
-    return pd.DataFrame(rows, columns=[*columns, "factor"])
+    table = pd.DataFrame(rows, columns=[*columns, "factor"])
+    one = table[table["not_seen"] == ONE].set_index("property")["factor"]
+    return table.assign(ratio=table["factor"] / table["property"].map(one))

@@ -100,31 +100,23 @@ COLUMN_A = 0.4  # sites nearer than this in the plane lie above each other
 ROWS, GROUPS = range(1, 8), range(1, 19)
 
 
-# What intervals of heterobilayers are multiplied by, to hold as often as they say. They are
-# calibrated on members that left a composition out, which err more than all members together do,
-# but less than those where more is new. Measured by the target property_benchmark; coverage is in
-# docs/prediction_accuracy.md.
-WIDTHS = {
-    "one layer": {
-        "gap_ev": 1.0,
-        "vbm_ev": 1.0,
-        "cbm_ev": 1.0,
-        "binding_energy_mev_a2": 1.0,
-        "interlayer_gap_a": 1.0,
-    },
+# How many times wider intervals have to be where what is named is new, to hold as often as for one
+# new layer, which is what members leave out: the ratios (not below 1) that the target
+# property_benchmark measures; docs/prediction_accuracy.md has them with their coverage.
+WIDER = {
     "both layers": {
-        "gap_ev": 1.12,
+        "gap_ev": 1.21,
         "vbm_ev": 1.0,
-        "cbm_ev": 1.21,
-        "binding_energy_mev_a2": 1.0,
-        "interlayer_gap_a": 1.01,
+        "cbm_ev": 1.22,
+        "binding_energy_mev_a2": 1.06,
+        "interlayer_gap_a": 1.0,
     },
     "element": {
-        "gap_ev": 1.21,
-        "vbm_ev": 1.28,
-        "cbm_ev": 1.11,
+        "gap_ev": 1.26,
+        "vbm_ev": 1.29,
+        "cbm_ev": 1.03,
         "binding_energy_mev_a2": 1.0,
-        "interlayer_gap_a": 1.0,
+        "interlayer_gap_a": 1.02,
     },
 }
 
@@ -459,7 +451,7 @@ class Predictor:
 
         Returns:
             Per property `<property>` and `<property>_std` (the binding energy of all interfaces
-            together; `_std` with the factors of `WIDTHS`), and
+            together; wider by `WIDER` where both layers of an interface or an element are new), and
             those of `UNCLIPPED`; `layers_known` (share of the layers
             whose gap is known); `spin_orbit`, whether gap and edges include spin–orbit coupling
             (those of equal layers do); and `outside_training`, what training has not seen, in
@@ -484,7 +476,7 @@ class Predictor:
         )
         all_known = descriptors["gap_known"].to_numpy() == 1.0
         equal = np.array([has_equal_layers(stack) for stack in stacks])
-        widths = [self._widths(*pair) for pair in zip(stacks, all_known, strict=True)]
+        news = np.array([self._what_is_new(stack) for stack in stacks])
         columns = {}
         for j, name in enumerate(STACK_PROPERTIES):
             std = np.empty(len(stacks))
@@ -492,7 +484,8 @@ class Predictor:
                 for kind, alike in (("homobilayer", equal), ("heterobilayer", ~equal)):
                     scale, chosen = self.calibration[knowledge][kind][name], as_known & alike
                     std[chosen] = calibrated_std(scale, spread[chosen, j])
-            std *= [width[name] for width in widths]
+            for new, factors in WIDER.items():
+                std[news == new] *= factors[name]
             columns[name] = values[:, j]
             columns[f"{name}_std"] = std
         frame = pd.DataFrame(columns)
@@ -521,25 +514,15 @@ class Predictor:
             )
         return mean, spread
 
-    def _widths(self, stack: Stack, all_known: bool) -> dict[str, float]:
-        """What the intervals of a stack are multiplied by, per property, from `WIDTHS`.
-
-        Factors are of bilayers of two known layers. All others keep what they were calibrated to,
-        and are made wider by as much as those are beyond one new layer: `max(1, ratio)`.
-        """
+    def _what_is_new(self, stack: Stack) -> str:
+        """The key of `WIDER` that a stack falls under; empty where intervals hold as they are."""
+        if not set(stack.species) <= self.elements:
+            return "element"
         names = [layer_identity(layer.monolayer) for layer in stack.layers]
         pairs = zip(names[:-1], names[1:], strict=True)
-        if not set(stack.species) <= self.elements:
-            new = "element"
         # Two equal layers that are new are what the intervals of homobilayers were calibrated on.
-        elif any(a != b and not {a, b} & self.identities for a, b in pairs):
-            new = "both layers"
-        else:
-            new = "one layer"
-        if all_known and is_measured(stack) and not has_equal_layers(stack):
-            return WIDTHS[new]
-        one = WIDTHS["one layer"]
-        return {name: max(1.0, factor / one[name]) for name, factor in WIDTHS[new].items()}
+        both = any(a != b and not {a, b} & self.identities for a, b in pairs)
+        return "both layers" if both else ""
 
     def outside_training(self, stack: Stack) -> str:
         """What of a stack training has not seen, in words; empty where it has seen all."""

@@ -219,7 +219,7 @@ def informative_residuals(
     metal is taken for one says nothing of how far off the gap of a semiconductor is.
     """
     residuals = predicted - values
-    return np.where(upper_bounds(values, properties) & (residuals < 0.0), np.nan, residuals)
+    return np.where(upper_bounds(values, properties) & (residuals <= 0.0), np.nan, residuals)
 
 
 def difference_loss(

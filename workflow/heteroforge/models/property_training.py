@@ -26,6 +26,7 @@ from heteroforge.models.property_network import (
     pretrain,
 )
 from heteroforge.models.property_prediction import is_measured
+from heteroforge.models.property_surrogate import clip_gaps, informative_residuals
 from heteroforge.models.published import PublishedModel
 from heteroforge.models.stack_inputs import (
     baseline_table,
@@ -474,14 +475,17 @@ def evaluate(
         if enough:
             simpler = min(errors[p]["rmse"] for p in PREDICTORS[:-1])
             entry["network_beats_baselines"] = bool(errors["network"]["rmse"] < simpler)
-            residual = held_out[chosen][known, j] - values[known, j]
+            residual = informative_residuals(held_out[chosen], values, PROPERTIES)[known, j]
+            told = np.isfinite(residual)
+            if not told.any():
+                residual, told = np.zeros_like(residual), np.ones_like(told)
             prior = 0
             if chosen in ("published", "corrected_published"):
-                prior = round(CALIBRATED_BEFORE * max(0.0, 1 - len(residual) / CALIBRATED_ANEW))
+                prior = round(CALIBRATED_BEFORE * max(0.0, 1 - told.sum() / CALIBRATED_ANEW))
             calibration["properties"][name] = {
                 "predictor": chosen,
                 "calibrated": True,
-                **calibrate(residual, spreads[chosen][known, j], pairs, prior),
+                **calibrate(residual[told], spreads[chosen][known, j][told], pairs[told], prior),
             }
         else:
             # Nothing was validated here: what the published model says of itself stands.
@@ -585,6 +589,8 @@ def predict(
     if np.isnan(baselines).any():
         baselines, baseline_std = _with_physics(baselines, baseline_std, physics)
     descriptors = describe_stacks(stacks, table)[list(data.descriptors.columns)]
+    # What was learned from: labels have no gap below zero.
+    shown = clip_gaps(baselines, PROPERTIES)
     results: dict[str, np.ndarray] = {}
     spreads = {"published": baseline_std, "corrected_published": baseline_std}
     if "network" in chosen.values():
@@ -595,9 +601,9 @@ def predict(
             block = []
             for model in models:
                 inputs = np.concatenate(
-                    [embed(model, store), baselines[rows], descriptors.to_numpy()[rows]], axis=1
+                    [embed(model, store), shown[rows], descriptors.to_numpy()[rows]], axis=1
                 )
-                block.append(_forward(model, inputs, baselines[rows]))
+                block.append(_forward(model, inputs, shown[rows]))
             parts.append(np.array(block))
         members = np.concatenate(parts, axis=1)
         results["network"] = members.mean(0)
@@ -613,7 +619,7 @@ def predict(
         results[predictor] = _simple_predictions(
             predictor,
             training,
-            (baselines, descriptors.to_numpy(), physics),
+            (shown if predictor == "boosting" else baselines, descriptors.to_numpy(), physics),
             _middle(data.baselines),
             seed,
         )

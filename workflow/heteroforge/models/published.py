@@ -65,8 +65,8 @@ class PublishedModel:
     def predict(self, stacks: Sequence[Stack]) -> tuple[np.ndarray, np.ndarray]:
         """Values and calibrated standard deviations (n, properties), NaN for a layer alone.
 
-        Properties in the order of `STACK_PROPERTIES`, the gap of a metal below zero as often as
-        not, the binding energy of all interfaces; gaps in the description do not matter.
+        Properties in the order of `STACK_PROPERTIES`, the gap of a metal below zero as a rule, the
+        binding energy of all interfaces; gaps in the description do not matter.
         """
         values = np.full((len(stacks), len(STACK_PROPERTIES)), np.nan)
         std = values.copy()
