@@ -16,7 +16,7 @@ from heteroforge.generation.sampling import is_high_symmetry, snap_registry
 from heteroforge.models.catalogue import Catalogue, StackCode
 from heteroforge.models.gvae import LibraryBatch, StackData
 from heteroforge.models.gvae_training import train_gvae
-from heteroforge.screening.selection import constraint_faults
+from heteroforge.screening import HardLimits
 from heteroforge.structures import Layer, Stack, StructureError, build, parse
 
 LIMITS = Limits(maximum_atoms=24, maximum_mismatch_percent=3.0)
@@ -152,7 +152,7 @@ def test_registries_count_from_the_perfect_layers(catalogue):
 
 def test_the_screen_sets_defects_aside(samples, small_monolayers):
     stacks = [Stack.from_json(text, small_monolayers) for text in samples["specification"]]
-    faults = constraint_faults(samples, stacks, 24, 3.0)
+    faults = HardLimits(24, 3.0).faults(samples, stacks)
     assert set(faults) == {"defects, which no model here predicts"}
 
 

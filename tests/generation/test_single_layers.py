@@ -15,7 +15,7 @@ from heteroforge.generation import (
 from heteroforge.labels import baseline_labels
 from heteroforge.models.catalogue import Catalogue
 from heteroforge.models.gvae_training import best_labels, train_gvae
-from heteroforge.screening.selection import constraint_faults
+from heteroforge.screening import HardLimits
 from heteroforge.structures import Stack, StructureError, build
 from heteroforge.structures.enumeration import enumerate_multilayers, split_pairs
 from heteroforge.structures.formula import StackFormula
@@ -163,5 +163,5 @@ def test_the_screen_sets_layers_alone_aside(small_monolayers):
     samples = pd.DataFrame(
         {"number_of_atoms": 3, "mismatch_percent": 0.0}, index=range(len(stacks))
     )
-    faults = constraint_faults(samples, stacks, 6, 3.0, minimum_materials=1)
+    faults = HardLimits(6, 3.0, minimum_materials=1).faults(samples, stacks)
     assert set(faults) == {"a layer alone, where DFT verifies stacks"}

@@ -5,12 +5,13 @@ import pandas as pd
 import pytest
 
 from heteroforge.evaluation.hit_rates import advantage, hit_rates
+from heteroforge.screening import HardLimits
 from heteroforge.screening.control import add_control, draw_control
 from heteroforge.structures import Stack
 from heteroforge.structures.enumeration import enumerate_bilayers, enumerate_matches
 from heteroforge.structures.matching import other_registries
 
-LIMITS = {"maximum_atoms": 6, "maximum_mismatch_percent": 3.0, "minimum_materials": 2}
+LIMITS = HardLimits(maximum_atoms=6, maximum_mismatch_percent=3.0, minimum_materials=2)
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +40,7 @@ def draw(enumerated, small_monolayers, number, labelled=(), seed=1, slides=False
         labelled=labelled,
         seed=seed,
         slides=slides,
-        **LIMITS,
+        limits=LIMITS,
         **wanted,
     )
 

@@ -16,13 +16,19 @@ from heteroforge.models.property_training import PROPERTIES, PropertyData, pair_
 from heteroforge.models.published import PublishedModel, published_labels
 from heteroforge.models.stack_inputs import describe_stacks, fast_baselines
 from heteroforge.predict import MODEL, MONOLAYER_MODEL
-from heteroforge.screening import ScoredSamples, joint_probability, score_samples, screen
+from heteroforge.screening import (
+    HardLimits,
+    ScoredSamples,
+    joint_probability,
+    score_samples,
+    screen,
+)
 from heteroforge.screening.control import draw_control
 from heteroforge.screening.screen import PREDICTED, _best, _registries
 from heteroforge.sources import Library
 from heteroforge.structures.matching import stack_layers
 
-LIMITS = {"maximum_atoms": 6, "maximum_mismatch_percent": 2.0, "minimum_materials": 2}
+LIMITS = HardLimits(maximum_atoms=6, maximum_mismatch_percent=2.0, minimum_materials=2)
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +56,7 @@ def samples(small_stacks) -> pd.DataFrame:
 def test_scores_do_not_depend_on_the_sharding(samples, predictor, small_monolayers, small_table):
     def score(part):
         return score_samples(
-            part, small_monolayers, small_table, predictor, progress=False, **LIMITS
+            part, small_monolayers, small_table, predictor, progress=False, limits=LIMITS
         )
 
     whole = score(samples)
@@ -69,10 +75,10 @@ def test_scores_do_not_depend_on_the_sharding(samples, predictor, small_monolaye
 
 def test_a_shard_without_samples_has_all_columns(samples, predictor, small_monolayers, small_table):
     empty = score_samples(
-        samples.head(0), small_monolayers, small_table, predictor, progress=False, **LIMITS
+        samples.head(0), small_monolayers, small_table, predictor, progress=False, limits=LIMITS
     )
     some = score_samples(
-        samples.head(2), small_monolayers, small_table, predictor, progress=False, **LIMITS
+        samples.head(2), small_monolayers, small_table, predictor, progress=False, limits=LIMITS
     )
     assert set(empty.columns) == set(some.columns) and len(empty) == 0
 
@@ -136,7 +142,7 @@ def test_stacks_drawn_at_random_are_told_what_they_slide_into(small_monolayers, 
         }
     )
     control = draw_control(
-        enumerated, small_monolayers, 6, labelled=set(), slides=False, seed=3, **LIMITS
+        enumerated, small_monolayers, 6, labelled=set(), slides=False, seed=3, limits=LIMITS
     )
     said = [*PREDICTED, "probability"]
     control = control.assign(is_high_symmetry=True, **dict.fromkeys(said, 1.0))
@@ -168,7 +174,7 @@ def test_no_pair_takes_more_than_its_share_of_the_refined():
 def write_shards(samples, predictor, small_monolayers, small_table, tmp_path):
     """Writes scored shards; the last stack twice, one text smaller than the other."""
     scored = score_samples(
-        samples, small_monolayers, small_table, predictor, progress=False, **LIMITS
+        samples, small_monolayers, small_table, predictor, progress=False, limits=LIMITS
     )
     again = scored.tail(1).copy()
     again["specification"] = again["specification"].str.replace("{", "{ ", n=1)
@@ -226,9 +232,9 @@ def test_proposed_layers_that_dft_knows_are_not_given_to_it_again(
             "is_high_symmetry": True,
         }
     )
-    limits = LIMITS | {"minimum_materials": 1}
+    limits = replace(LIMITS, minimum_materials=1)
     scored = score_samples(
-        table, small_monolayers, small_table, predictor, progress=False, **limits
+        table, small_monolayers, small_table, predictor, progress=False, limits=limits
     )
     write_table(tmp_path / "scored_0.parquet", scored)
     published = PublishedModel.load(

@@ -1,6 +1,7 @@
 """Objectives, ranking and the choice of DFT candidates."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -8,9 +9,10 @@ import pytest
 
 from heteroforge.io import InputError
 from heteroforge.screening import (
+    HardLimits,
     alignment_probabilities,
-    constraint_faults,
     describe_candidate,
+    hull_distances,
     joint_probability,
     pareto_ranks,
     rank_candidates,
@@ -332,13 +334,13 @@ def test_reason_says_what_training_lacks(scored):
 def test_hard_limits_name_their_reason(small_stacks):
     stacks = small_stacks[:3]
     samples = pd.DataFrame({"number_of_atoms": [6, 9, 6], "mismatch_percent": [0.5, 0.5, 4.0]})
-    assert constraint_faults(samples, stacks, 8, 3.0) == [
+    assert HardLimits(8, 3.0).faults(samples, stacks) == [
         "",
         "more than 8 atoms",
         "mismatch above 3 %",
     ]
     element = stacks[0].species[0]
-    faults = constraint_faults(samples, stacks, 8, 3.0, elements_excluded=[element])
+    faults = HardLimits(8, 3.0, elements_excluded=[element]).faults(samples, stacks)
     assert faults[0] == f"excluded element {element}"
 
 
@@ -365,16 +367,38 @@ def test_new_layers_need_oxidation_states_that_balance(small_monolayers, species
         gamma_deg=120.0,
     )
     samples = pd.DataFrame({"number_of_atoms": [6], "mismatch_percent": [0.0]})
-    fault = constraint_faults(samples, [stack_layers([known, new])], 8, 3.0)[0]
+    fault = HardLimits(8, 3.0).faults(samples, [stack_layers([known, new])])[0]
     assert fault == ("" if balances else f"no oxidation states balance in new layer {new.formula}")
     # What a library knows exists, whatever its oxidation states.
     named = stack_layers([known, replace(new, name="known")])
-    assert constraint_faults(samples, [named], 8, 3.0) == [""]
+    assert HardLimits(8, 3.0).faults(samples, [named]) == [""]
+
+
+def test_layers_far_from_the_hull_are_rejected(small_monolayers):
+    layers = list(small_monolayers.values())[:2]
+    stacks = [stack_layers(layers), stack_layers([layers[0]] * 2)]
+    samples = pd.DataFrame({"number_of_atoms": [6, 6], "mismatch_percent": [0.5, 0.0]})
+    asked = []
+
+    def predict(monolayers):
+        asked.extend(layer.name for layer in monolayers)
+        return pd.DataFrame({"hull_distance_ev_atom": [0.35]})
+
+    table = pd.DataFrame({"hull_distance_ev_atom": [0.05, np.nan]}, [la.name for la in layers])
+    distance = hull_distances(table, SimpleNamespace(predict=predict))
+    limits = HardLimits(8, 3.0, maximum_hull_distance_ev_atom=0.2)
+    first, second = limits.faults(samples, stacks, distance)
+    assert second == "" and first.endswith(f"convex hull: {layers[1].formula} 0.35 eV/atom")
+    limits.faults(samples, stacks, distance)
+    assert asked == [layers[1].name], "what the library knows is not predicted, nor anything twice"
+    assert HardLimits(8, 3.0).faults(samples, stacks) == ["", ""]
+    unknown = limits.faults(samples, stacks, lambda layer: float("nan"))
+    assert all("convex hull" in fault for fault in unknown)
 
 
 def test_stacks_of_one_material_are_no_heterostructures(small_stacks):
     of_one = [len({la.monolayer.key() for la in s.layers}) == 1 for s in small_stacks]
     assert any(of_one) and not all(of_one)
     samples = pd.DataFrame({"number_of_atoms": 4, "mismatch_percent": 0.0}, small_stacks)
-    faults = constraint_faults(samples, small_stacks, 8, 3.0, minimum_materials=2)
+    faults = HardLimits(8, 3.0, minimum_materials=2).faults(samples, small_stacks)
     assert [fault == "fewer than 2 different monolayers" for fault in faults] == of_one

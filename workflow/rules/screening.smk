@@ -1,5 +1,14 @@
 # Rules of the stage screening: which samples are worth a DFT job?
 SCREENING = f"{RESULTS}/screening"
+LIMITS = {
+    "maximum_atoms": config["screening"]["maximum_atoms"],
+    "maximum_mismatch_percent": config["screening"]["maximum_mismatch_percent"],
+    "minimum_materials": config["screening"]["minimum_materials"],
+    "maximum_hull_distance_ev_atom": config["screening"][
+        "maximum_hull_distance_ev_atom"
+    ],
+    "elements_excluded": config["library"]["elements_excluded"],
+}
 
 
 localrules:
@@ -12,6 +21,7 @@ rule score_samples:
         table=rules.build_library.output.table,
         samples=rules.sample_stacks.output.samples,
         predictor=rules.train_fast_predictor.output.model,
+        layer_model=LAYER_MODEL,
     output:
         scored=f"{SCREENING}/scored_{{shard}}.parquet",
     log:
@@ -24,8 +34,7 @@ rule score_samples:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=lambda wildcards, attempt: 240 * attempt,
     params:
-        screening=config["screening"],
-        elements_excluded=config["library"]["elements_excluded"],
+        limits=LIMITS,
     message:
         "Scoring the samples of shard {wildcards.shard}."
     script:
@@ -58,14 +67,7 @@ rule screen_stacks:
         mem_mb=lambda wildcards, attempt: 8000 * attempt,
         runtime=lambda wildcards, attempt: 240 * attempt,
     params:
-        limits={
-            "maximum_atoms": config["screening"]["maximum_atoms"],
-            "maximum_mismatch_percent": config["screening"][
-                "maximum_mismatch_percent"
-            ],
-            "minimum_materials": config["screening"]["minimum_materials"],
-            "elements_excluded": config["library"]["elements_excluded"],
-        },
+        limits=LIMITS,
         control_slots=config["dft"]["control_slots"],
         slides=config["dft"]["registries"],
         samples={

@@ -5,7 +5,7 @@ from heteroforge.labels import BONDED
 from heteroforge.models.monolayer_prediction import load_monolayer_predictor
 from heteroforge.models.property_training import PropertyData, load_member
 from heteroforge.models.published import PublishedModel
-from heteroforge.screening import screen
+from heteroforge.screening import HardLimits, hull_distances, screen
 from heteroforge.screening.control import draw_control
 from heteroforge.screening.scored import ScoredSamples
 from heteroforge.sources import read_library
@@ -18,6 +18,7 @@ labels = read_table(snakemake.input.labels)
 seed = snakemake.params.seed
 texts = labels.loc[labels["fidelity"].isin(["dft", BONDED]), "specification"].unique()
 labelled = {Stack.from_json(text, library.monolayers).prototype_key() for text in texts}
+of_layers = load_monolayer_predictor(snakemake.input.layer_model)
 control = draw_control(
     training_stacks,
     library.monolayers,
@@ -28,7 +29,8 @@ control = draw_control(
     substrate=snakemake.params.samples["substrate"] or "",
     slides=snakemake.params.slides,
     formula=snakemake.params.samples["formula"],
-    **snakemake.params.limits,
+    limits=HardLimits(**snakemake.params.limits),
+    hull_distance=hull_distances(library.table, of_layers),
 )
 screened = screen(
     ScoredSamples.read(snakemake.input.scored),
@@ -38,7 +40,7 @@ screened = screen(
     models=[load_member(path)[0] for path in snakemake.input.members],
     calibration=read_json(snakemake.input.calibration),
     published=PublishedModel.load(snakemake.input.published, library),
-    of_layers=load_monolayer_predictor(snakemake.input.layer_model),
+    of_layers=of_layers,
     data=PropertyData.from_tables(training_stacks, labels, library.monolayers, library.table, seed),
     targets=snakemake.params.targets,
     labelled=labelled,

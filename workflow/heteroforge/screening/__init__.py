@@ -1,5 +1,6 @@
 """Which samples are worth a DFT calculation."""
 
+from heteroforge.screening.limits import HardLimits, hull_distances
 from heteroforge.screening.objectives import (
     alignment_probabilities,
     joint_probability,
@@ -8,18 +9,18 @@ from heteroforge.screening.objectives import (
 from heteroforge.screening.scored import ScoredSamples
 from heteroforge.screening.screen import Screened, score_samples, screen
 from heteroforge.screening.selection import (
-    constraint_faults,
     describe_candidate,
     rank_candidates,
     select_candidates,
 )
 
 __all__ = [
+    "HardLimits",
     "ScoredSamples",
     "Screened",
     "alignment_probabilities",
-    "constraint_faults",
     "describe_candidate",
+    "hull_distances",
     "joint_probability",
     "pareto_ranks",
     "rank_candidates",

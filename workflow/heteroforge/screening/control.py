@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
 import pandas as pd
 
 from heteroforge.models.property_training import pair_of
-from heteroforge.screening.selection import constraint_faults
+from heteroforge.screening.limits import HardLimits
 from heteroforge.structures import Monolayer, Stack
 from heteroforge.structures.formula import StackFormula
 from heteroforge.structures.matching import other_registries
@@ -24,10 +24,8 @@ def draw_control(
     number: int,
     *,
     labelled: Collection[str],
-    maximum_atoms: int,
-    maximum_mismatch_percent: float,
-    minimum_materials: int,
-    elements_excluded: Collection[str] = (),
+    limits: HardLimits,
+    hull_distance: Callable[[Monolayer], float] | None = None,
     elements: Collection[str] = (),
     substrate: str = "",
     formula: str | None = None,
@@ -48,7 +46,8 @@ def draw_control(
         monolayers: the library.
         number: how many are wanted; fewer come where there are no more.
         labelled: keys of stacks with DFT labels.
-        maximum_atoms, maximum_mismatch_percent, minimum_materials, elements_excluded: limits.
+        limits: of the screen.
+        hull_distance: see `HardLimits.faults`.
         elements: that samples were asked to hold.
         substrate: monolayer that samples were asked to lie on; empty: any.
         formula: that samples were asked to have, as `StackFormula.parse` reads it; None: any.
@@ -67,14 +66,7 @@ def draw_control(
     for start in range(0, len(open_to), BLOCK):  # stacks take more memory than their texts
         part = open_to.iloc[start : start + BLOCK]
         stacks = [Stack.from_json(text, monolayers) for text in part["specification"]]
-        faults = constraint_faults(
-            part,
-            stacks,
-            maximum_atoms,
-            maximum_mismatch_percent,
-            minimum_materials,
-            elements_excluded,
-        )
+        faults = limits.faults(part, stacks, hull_distance)
         inside += [
             fault == ""
             and wanted <= set(stack.species)

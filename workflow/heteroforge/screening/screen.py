@@ -23,6 +23,7 @@ from heteroforge.models.property_surrogate import FastPredictor
 from heteroforge.models.property_training import PROPERTIES, PropertyData, pair_of, predict
 from heteroforge.models.published import PublishedModel
 from heteroforge.models.windows import UNCLIPPED
+from heteroforge.screening.limits import HardLimits
 from heteroforge.screening.objectives import (
     ALIGNMENTS,
     alignment_probabilities,
@@ -31,7 +32,6 @@ from heteroforge.screening.objectives import (
 from heteroforge.screening.scored import ScoredSamples
 from heteroforge.screening.selection import (
     SAME_BINDING_MEV_A2,
-    constraint_faults,
     rank_candidates,
 )
 from heteroforge.structures import Monolayer, Stack
@@ -81,10 +81,8 @@ def score_samples(
     table: pd.DataFrame,
     predictor: FastPredictor,
     *,
-    maximum_atoms: int,
-    maximum_mismatch_percent: float,
-    minimum_materials: int,
-    elements_excluded: Collection[str] = (),
+    limits: HardLimits,
+    hull_distance: Callable[[Monolayer], float] | None = None,
     progress: bool = True,
 ) -> pd.DataFrame:
     """Samples with their formula, pair, fault and properties by the fast predictor.
@@ -95,6 +93,8 @@ def score_samples(
         samples: of a shard.
         monolayers, table: the library.
         predictor: of `FastPredictor`.
+        limits: that samples must keep to.
+        hull_distance: see `HardLimits.faults`.
 
     Returns:
         The samples in their order, with `formula`, `pair`, `reason` (empty within the limits) and
@@ -107,17 +107,9 @@ def score_samples(
     for start in tqdm(starts, unit=" blocks", mininterval=5, disable=not progress):
         part = samples.iloc[start : start + BLOCK].reset_index(drop=True)
         stacks = [Stack.from_json(text, monolayers) for text in part["specification"]]
-        faults = constraint_faults(
-            part,
-            stacks,
-            maximum_atoms,
-            maximum_mismatch_percent,
-            minimum_materials,
-            elements_excluded,
-        )
         part["formula"] = [stack.formula for stack in stacks]
         part["pair"] = [pair_of(stack) for stack in stacks]
-        part["reason"] = faults
+        part["reason"] = limits.faults(part, stacks, hull_distance)
         kept = np.flatnonzero(part["reason"] == "")
         values = pd.DataFrame(np.nan, index=part.index, columns=SCORED, dtype=float)
         if len(kept):

@@ -1,19 +1,16 @@
-"""Hard limits, ranking, and the choice of the candidates that DFT verifies."""
+"""Ranking, and the choice of the candidates that DFT verifies."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from functools import lru_cache
 
 import numpy as np
 import pandas as pd
 
 from heteroforge.screening.objectives import ALIGNMENTS, pareto_ranks
-from heteroforge.structures import Stack
 
 __all__ = [
-    "constraint_faults",
     "describe_candidate",
     "rank_candidates",
     "select_candidates",
@@ -38,76 +35,6 @@ WORDS = {
     "binding_energy_mev_a2": ("binding energy", "meV/Å²", 1),
     "interlayer_gap_a": ("interlayer gap", "Å", 2),
 }
-
-
-def constraint_faults(
-    samples: pd.DataFrame,
-    stacks: Sequence[Stack],
-    maximum_atoms: int,
-    maximum_mismatch_percent: float,
-    minimum_materials: int = 1,
-    elements_excluded: Collection[str] = (),
-) -> list[str]:
-    """Why each sample breaks a hard limit; empty where it keeps to all.
-
-    Args:
-        samples: `number_of_atoms`, `mismatch_percent`.
-        stacks: in the same order.
-        minimum_materials: different monolayers in a stack, 2 for heterostructures.
-
-    Layers that no library knows must have oxidation states that balance, the positive ones on the
-    less electronegative elements.
-    """
-    excluded = set(elements_excluded)
-    faults = []
-    for atoms, mismatch, stack in zip(
-        samples["number_of_atoms"], samples["mismatch_percent"], stacks, strict=True
-    ):
-        unwanted = sorted(excluded & set(stack.species))
-        new = {layer.monolayer for layer in stack.layers if not layer.monolayer.name}
-        unbalanced = sorted(
-            layer.formula for layer in new if not _balances(tuple(sorted(layer.species)))
-        )
-        if stack.number_of_layers == 1:
-            faults.append("a layer alone, where DFT verifies stacks")
-        elif any(layer.defects for layer in stack.layers):
-            faults.append("defects, which no model here predicts")
-        elif atoms > maximum_atoms:
-            faults.append(f"more than {maximum_atoms} atoms")
-        elif mismatch > maximum_mismatch_percent + 1e-6:
-            faults.append(f"mismatch above {maximum_mismatch_percent:g} %")
-        elif len({layer.monolayer.key() for layer in stack.layers}) < minimum_materials:
-            faults.append(f"fewer than {minimum_materials} different monolayers")
-        elif unwanted:
-            faults.append(f"excluded element {', '.join(unwanted)}")
-        elif unbalanced:
-            faults.append(f"no oxidation states balance in new layer {', '.join(unbalanced)}")
-        else:
-            faults.append("")
-    return faults
-
-
-@lru_cache(maxsize=10000)
-def _balances(species: tuple[str, ...]) -> bool:
-    """Whether oxidation states add up to zero, negative ones on the more electronegative elements.
-
-    The states of known crystals are tried first, then all that pymatgen lists: the former alone
-    refuse 8 of 150 stable semiconductors of C2DB, AlSe among them, the latter one, both none.
-    """
-    # Imported here: pymatgen takes a second to load.
-    from pymatgen.core import Composition
-
-    # Of the whole cell, so that atoms of one element may have different states.
-    composition = Composition("".join(species))
-    if len(composition) == 1:
-        return True
-    for all_states in (False, True):
-        for states in composition.oxi_state_guesses(all_oxi_states=all_states):
-            positive = [element.X for element in composition if states[element.symbol] > 0]
-            negative = [element.X for element in composition if states[element.symbol] < 0]
-            if positive and negative and max(positive) < min(negative):
-                return True
-    return False
 
 
 def rank_candidates(table: pd.DataFrame) -> pd.DataFrame:

@@ -1,0 +1,133 @@
+"""Hard limits: what gets no DFT slot, whatever is predicted of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache, lru_cache
+
+import pandas as pd
+
+from heteroforge.models.monolayer_prediction import MonolayerPredictor
+from heteroforge.structures import Monolayer, Stack
+
+__all__ = ["HardLimits", "hull_distances"]
+
+
+@dataclass(frozen=True)
+class HardLimits:
+    """What a sample must keep to.
+
+    Layers that no library knows must, besides, have oxidation states that balance, the positive
+    ones on the less electronegative elements.
+
+    Attributes:
+        maximum_atoms: in the cell.
+        maximum_mismatch_percent: largest principal strain.
+        minimum_materials: different monolayers in a stack, 2 for heterostructures.
+        elements_excluded: that no layer may hold.
+        maximum_hull_distance_ev_atom: of each layer alone from the convex hull of its elements'
+            phases, for how likely it is to stay what it is; None: any.
+    """
+
+    maximum_atoms: int
+    maximum_mismatch_percent: float
+    minimum_materials: int = 1
+    elements_excluded: Sequence[str] = ()
+    maximum_hull_distance_ev_atom: float | None = None
+
+    def faults(
+        self,
+        samples: pd.DataFrame,
+        stacks: Sequence[Stack],
+        hull_distance: Callable[[Monolayer], float] | None = None,
+    ) -> list[str]:
+        """Why each sample breaks a limit; empty where it keeps to all.
+
+        Args:
+            samples: `number_of_atoms`, `mismatch_percent`.
+            stacks: in the same order.
+            hull_distance: of `hull_distances`; needed where there is a limit to it.
+        """
+        rows = zip(samples["number_of_atoms"], samples["mismatch_percent"], stacks, strict=True)
+        return [self._fault(*row, hull_distance) for row in rows]
+
+    def _fault(
+        self,
+        atoms: int,
+        mismatch_percent: float,
+        stack: Stack,
+        hull_distance: Callable[[Monolayer], float] | None,
+    ) -> str:
+        layers = {layer.monolayer for layer in stack.layers}
+        if stack.number_of_layers == 1:
+            return "a layer alone, where DFT verifies stacks"
+        if any(layer.defects for layer in stack.layers):
+            return "defects, which no model here predicts"
+        if atoms > self.maximum_atoms:
+            return f"more than {self.maximum_atoms} atoms"
+        if mismatch_percent > self.maximum_mismatch_percent + 1e-6:
+            return f"mismatch above {self.maximum_mismatch_percent:g} %"
+        if len({layer.key() for layer in layers}) < self.minimum_materials:
+            return f"fewer than {self.minimum_materials} different monolayers"
+        if unwanted := sorted(set(self.elements_excluded) & set(stack.species)):
+            return f"excluded element {', '.join(unwanted)}"
+        new = {layer for layer in layers if not layer.name}
+        if unbalanced := sorted(
+            layer.formula for layer in new if not _balances(tuple(sorted(layer.species)))
+        ):
+            return f"no oxidation states balance in new layer {', '.join(unbalanced)}"
+        most = self.maximum_hull_distance_ev_atom
+        if most is not None:
+            # A distance that is not a number is not within it.
+            far = sorted(
+                f"{layer.formula} {distance:.2f} eV/atom"
+                for layer in layers
+                if not (distance := hull_distance(layer)) <= most
+            )
+            if far:
+                return f"farther than {most:g} eV/atom from the convex hull: {', '.join(far)}"
+        return ""
+
+
+def hull_distances(
+    table: pd.DataFrame, of_layers: MonolayerPredictor
+) -> Callable[[Monolayer], float]:
+    """A function that gives a layer's distance from the convex hull, in eV/atom.
+
+    Args:
+        table: of the library, indexed by `monolayer_id`; what it does not know is predicted.
+        of_layers: predicts it.
+    """
+    known = table["hull_distance_ev_atom"].dropna().to_dict()
+
+    @cache
+    def distance(layer: Monolayer) -> float:
+        if layer.name in known:
+            return float(known[layer.name])
+        return float(of_layers.predict([layer])["hull_distance_ev_atom"].iloc[0])
+
+    return distance
+
+
+@lru_cache(maxsize=10000)
+def _balances(species: tuple[str, ...]) -> bool:
+    """Whether oxidation states add up to zero, negative ones on the more electronegative elements.
+
+    The states of known crystals are tried first, then all that pymatgen lists: the former alone
+    refuse 8 of 150 stable semiconductors of C2DB, AlSe among them, the latter one, both none.
+    """
+    # Imported here: pymatgen takes a second to load.
+    from pymatgen.core import Composition
+
+    # Of the whole cell, so that atoms of one element may have different states.
+    composition = Composition("".join(species))
+    if len(composition) == 1:
+        return True
+    for all_states in (False, True):
+        for states in composition.oxi_state_guesses(all_oxi_states=all_states):
+            positive = [element.X for element in composition if states[element.symbol] > 0]
+            negative = [element.X for element in composition if states[element.symbol] < 0]
+            if positive and negative and max(positive) < min(negative):
+                return True
+    return False
