@@ -26,6 +26,7 @@ __all__ = [
     "interpret_configuration",
     "library_sources",
     "read_schema",
+    "structures_to_predict",
 ]
 
 # Answers of the Materials Project are kept here, beside other downloads.
@@ -303,6 +304,21 @@ def asked_for(config: Mapping) -> dict:
     """What verified candidates are held against: the targets, and the alignment if one is asked."""
     alignment = config["screening"]["alignment"]
     return dict(config["targets"]) | ({} if alignment == "any" else {"alignment": alignment})
+
+
+def structures_to_predict(config: Mapping) -> list[str]:
+    """Structure files that `prediction.structures` names, or that lie in the folder it names.
+
+    None where there are none: the job says so.
+    """
+    # Imported here: it takes seconds, and every call of snakemake reads the configuration.
+    from heteroforge.io import InputError
+    from heteroforge.models.structure_files import structure_paths
+
+    folder = config["prediction"]["structures"]
+    with contextlib.suppress(InputError):
+        return [str(path) for path in structure_paths([folder] if folder else [])]
+    return []
 
 
 def library_sources(library: Mapping) -> list[tuple[str, str | None]]:

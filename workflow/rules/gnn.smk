@@ -102,24 +102,10 @@ rule train_fast_predictor:
         "../scripts/train_fast_predictor.py"
 
 
-def structures_to_predict():
-    from snakemake.exceptions import WorkflowError
-    from heteroforge.io import InputError
-    from heteroforge.models.structure_files import structure_paths
-
-    folder = config["prediction"]["structures"]
-    if not folder:
-        return []
-    try:
-        return structure_paths([folder])
-    except InputError as error:
-        raise WorkflowError(f"prediction.structures: {error}")
-
-
 rule predict:
     input:
         # Files, not the folder: whose time does not change with what is in them.
-        structures=lambda wildcards: structures_to_predict(),
+        structures=lambda wildcards: configuration.structures_to_predict(config),
         model=PUBLISHED_MODEL,
         layer_model=LAYER_MODEL,
         library=rules.build_library.output,
