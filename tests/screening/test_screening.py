@@ -223,6 +223,23 @@ def test_what_was_not_refined_takes_no_place_in_the_fronts(scored):
     assert fronts.drop(alone.index).min() > alone.max()
 
 
+def test_fronts_are_of_the_objectives_asked_for(scored):
+    table = scored.assign(
+        probability=0.8, mismatch_percent=1.0, binding_energy_mev_a2=20.0, is_refined=True,
+        formation_energy_ev_atom=np.linspace(-1.0, 1.0, len(scored)),
+    )  # fmt: skip
+    table.loc[table.index[-1], "formation_energy_ev_atom"] = np.nan
+    assert (rank_candidates(table)["pareto_rank"] == 1).all()
+    ranked = rank_candidates(table, (), ("formation_energy_ev_atom",))
+    first = ranked[ranked["pareto_rank"] == 1]
+    assert first["formation_energy_ev_atom"].tolist() == [-1.0]
+    last = ranked[ranked["pareto_rank"] == ranked["pareto_rank"].max()]
+    assert last["formation_energy_ev_atom"].isna().any(), "what is not known is the worst"
+    turned = rank_candidates(table, ("formation_energy_ev_atom",), ())
+    known = table["formation_energy_ev_atom"].max()
+    assert turned.loc[turned["pareto_rank"] == 1, "formation_energy_ev_atom"].tolist() == [known]
+
+
 def test_slots_stay_empty_rather_than_go_to_the_hopeless(scored):
     ranked = rank_candidates(scored.assign(probability=np.linspace(0.5, 1e-9, len(scored))))
     ranked.loc[ranked.index[-1], "probability"] = 0.0

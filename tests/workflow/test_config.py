@@ -16,6 +16,7 @@ from heteroforge.configuration import (
     interpret_configuration,
     read_schema,
 )
+from heteroforge.screening.selection import OBJECTIVES
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = read_schema(ROOT / "config" / "schema.json")
@@ -145,6 +146,10 @@ def test_fault_names_key_value_and_what_was_expected(changes, key, value, expect
     assert key in message
     assert value in message
     assert expected in message
+
+
+def test_objectives_are_those_that_fronts_are_drawn_of():
+    assert SCHEMA["$defs"]["objective"]["enum"] == list(OBJECTIVES)
 
 
 def test_an_alignment_that_is_asked_for_is_a_target():

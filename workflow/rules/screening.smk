@@ -74,6 +74,7 @@ rule screen_stacks:
             key: config["samples"][key] for key in ("elements", "substrate", "formula")
         },
         refined=config["screening"]["refined"],
+        objectives=config["screening"]["objectives"],
         alignment=config["screening"]["alignment"],
         targets=config["targets"],
         seed=config["seed"],

@@ -47,6 +47,7 @@ screened = screen(
     trained=set(training_stacks.loc[training_stacks["split"] == "train", "stack_id"]),
     refined=snakemake.params.refined,
     seed=seed,
+    objectives=snakemake.params.objectives,
     alignment=snakemake.params.alignment,
     slides=snakemake.params.slides,
 )

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -141,6 +142,7 @@ def screen(
     refined: int,
     seed: int,
     control: pd.DataFrame,
+    objectives: Mapping[str, Sequence[str]] = MappingProxyType({}),
     alignment: str = "any",
     slides: bool = False,
     progress: bool = True,
@@ -158,6 +160,7 @@ def screen(
         refined: how many of the best by score are predicted by the property models; no other is
             selected, or has its specification in the ranking.
         control: of `draw_control`.
+        objectives: of the fronts, arguments of `rank_candidates`.
         alignment: of the bands, `I`, `II` or `any`.
         slides: whether DFT verifies layers in the registry that they slide into: then that one's
             probability counts, of refined stacks and of the control.
@@ -221,7 +224,7 @@ def screen(
     ranked = ranked.astype({"is_measured": bool, "is_labelled": bool, "is_refined": bool})
     funnel["refined"] = len(best)
     ranked["is_trained"] = ranked["stack_id"].isin(set(trained))
-    ranked = rank_candidates(ranked)
+    ranked = rank_candidates(ranked, **objectives)
     # Of the others the fast predictor only told that they are not among the best.
     told = ranked["is_refined"]
     funnel["likely"] = int((told & (ranked["probability"] >= 0.5)).sum())

@@ -11,6 +11,7 @@ import pandas as pd
 from heteroforge.screening.objectives import ALIGNMENTS, pareto_ranks
 
 __all__ = [
+    "OBJECTIVES",
     "describe_candidate",
     "rank_candidates",
     "select_candidates",
@@ -27,6 +28,19 @@ NEAR = 0.25
 SAME_BINDING_MEV_A2 = 1.0
 # Fronts are drawn among this many of the likeliest; what lies behind is not near any.
 MOST_IN_FRONTS = 20000
+# What fronts may be drawn of, and the digits behind the point that predictions are worth.
+OBJECTIVES = {
+    "gap_ev": 2,
+    "vbm_ev": 2,
+    "cbm_ev": 2,
+    "binding_energy_mev_a2": 1,
+    "interlayer_gap_a": 2,
+    "strain_energy_mev_a2": 1,
+    "net_energy_mev_a2": 1,
+    "formation_energy_ev_atom": 2,
+    "mismatch_percent": 2,
+    "number_of_atoms": 0,
+}
 _IDENTITY = re.compile(r"-\d+-lg\d+-\d+c")  # of `layer_identity`, behind the formula
 WORDS = {
     "gap_ev": ("gap", "eV", 2),
@@ -37,24 +51,32 @@ WORDS = {
 }
 
 
-def rank_candidates(table: pd.DataFrame) -> pd.DataFrame:
+def rank_candidates(
+    table: pd.DataFrame,
+    largest: Sequence[str] = ("binding_energy_mev_a2",),
+    smallest: Sequence[str] = ("mismatch_percent",),
+) -> pd.DataFrame:
     """The table in order of worth, with `pareto_rank` and `rank` (from 1).
 
-    Objectives of the fronts: probability and binding energy large, mismatch small; of what the
-    networks predicted (`is_refined`), as the fast predictor only tells which those shall be. Order:
-    first these; by probability in steps, then those of a kind whose errors were measured
+    Objectives of the fronts: the probability, which is to be large, and those asked for; of what
+    the networks predicted (`is_refined`), as the fast predictor only tells which those shall be.
+    Order: first these; by probability in steps, then those of a kind whose errors were measured
     (`is_measured`), then front, then number of atoms (cost), then mismatch.
 
     Args:
-        table: `stack_id`, `probability`, `binding_energy_mev_a2`, `mismatch_percent`,
-            `number_of_atoms`, and `is_refined`, `is_measured` where not all are.
+        table: `stack_id`, `probability`, `mismatch_percent`, `number_of_atoms`, the columns of the
+            objectives (unknown ones are the worst), and `is_refined`, `is_measured` where not all
+            are.
+        largest, smallest: columns of `OBJECTIVES` to be large, and small.
     """
-    binding = table["binding_energy_mev_a2"].fillna(-np.inf).to_numpy(dtype=float)
+    signs = dict.fromkeys(largest, 1.0) | dict.fromkeys(smallest, -1.0)
     objectives = np.column_stack(
         [
             table["probability"].to_numpy(dtype=float).round(3),
-            np.round(binding, 1),
-            -table["mismatch_percent"].to_numpy(dtype=float).round(2),
+            *(
+                (sign * table[name].astype(float).round(OBJECTIVES[name])).fillna(-np.inf)
+                for name, sign in signs.items()
+            ),
         ]
     )
     all_are = pd.Series(True, table.index)
