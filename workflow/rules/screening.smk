@@ -115,7 +115,13 @@ rule select_candidates:
     params:
         settings={
             key: config["screening"][key]
-            for key in ("exploration", "diversity", "alignment", "force_field")
+            for key in (
+                "minimum_probability",
+                "exploration",
+                "diversity",
+                "alignment",
+                "force_field",
+            )
         },
         targets=config["targets"],
         slots=config["dft"]["slots"],
