@@ -129,6 +129,12 @@ def main() -> None:
     alone = steps.groupby("layer")["alone"].nunique()
     values = [entry.values for entry in read_hetml_stacks(folder)]
     strain = pd.DataFrame(values).eval("binding_energy_mev_a2 - net_energy_mev_a2").dropna()
+    layers = pd.read_csv(folder / "hetml/monolayers.csv").set_index("hetml_id")["lattice_param"]
+    pairs = pd.read_csv(folder / "hetml/bilayers.csv")
+    mean = (pairs["uid_bot"].map(layers) + pairs["uid_top"].map(layers)) / 2
+    print(
+        f"HetML: cells are {100 * (1 - pairs['lat_a'] / mean).mean():.2f} % shorter than the mean"
+    )
     print(
         f"HetML: {alone.max()} energy of a layer in all its stacks at most; strain energies of "
         f"{len(strain)} stacks: mean {strain.mean():.2f} meV/Å², largest {strain.max():.1f} meV/Å²"
