@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "workflow"))
 from heteroforge.models.property_surrogate import FastPredictor
 from heteroforge.models.property_training import PROPERTIES, pair_of
 from heteroforge.models.stack_inputs import describe_stacks, fast_baselines
-from heteroforge.screening import score_samples
+from heteroforge.screening import HardLimits, LayersAlone, score_samples
 from heteroforge.sources import bundled, collect
 from heteroforge.structures.matching import find_matches, stack_from_match
 
@@ -68,9 +68,8 @@ def main() -> None:
         library.monolayers,
         library.table,
         predictor,
-        maximum_atoms=100,
-        maximum_mismatch_percent=10.0,
-        minimum_materials=1,
+        limits=HardLimits(maximum_atoms=100, maximum_mismatch_percent=10.0),
+        alone=LayersAlone(library.table),
         progress=False,
     )
     wall, processor = time.perf_counter() - wall, time.process_time() - processor

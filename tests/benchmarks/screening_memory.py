@@ -28,7 +28,14 @@ from heteroforge.models.property_training import PROPERTIES, PropertyData, pair_
 from heteroforge.models.published import PublishedModel, published_labels
 from heteroforge.report.models import pareto_figure
 from heteroforge.report.stacks import chances_figure
-from heteroforge.screening import ScoredSamples, score_samples, screen, select_candidates
+from heteroforge.screening import (
+    HardLimits,
+    LayersAlone,
+    ScoredSamples,
+    score_samples,
+    screen,
+    select_candidates,
+)
 from heteroforge.sources import Library, bundled, collect
 from heteroforge.structures.matching import find_matches, stack_from_match
 
@@ -76,8 +83,9 @@ def scored_stacks(library: Library, published: PublishedModel) -> tuple[pd.DataF
         stacks, library.table, predicted, [pair_of(s) for s in stacks], seed=0, steps=5
     )
     scored = score_samples(
-        samples, library.monolayers, library.table, predictor, maximum_atoms=24,
-        maximum_mismatch_percent=3.0, minimum_materials=1, progress=False,
+        samples, library.monolayers, library.table, predictor,
+        limits=HardLimits(maximum_atoms=24, maximum_mismatch_percent=3.0),
+        alone=LayersAlone(library.table), progress=False,
     )  # fmt: skip
     return scored, data
 

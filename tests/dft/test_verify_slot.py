@@ -282,6 +282,12 @@ def test_the_registry_that_layers_slide_into_is_verified(verify, fakes, monkeypa
     assert table.loc[0, "core_seconds"] == 80.5 and table.loc[0, "wasted_core_seconds"] == 30.0
     assert table.loc[0, "verified_stack_id"] == stack.key()
     assert table.loc[0, "stack_id"] == asked["stack_id"]
+    # Nothing was predicted of the registry that it slid into.
+    assert np.isnan(table.loc[0, "predicted_gap_ev"])
+    told = slid | {"predicted": {"gap_ev": 0.7, "gap_ev_std": 0.2}, "protocol": {"name": "quick"}}
+    row = results_table([told]).iloc[0]
+    assert row["predicted_gap_ev"] == 0.7 and row["predicted_gap_ev_std"] == 0.2
+    assert np.isnan(row["predicted_vbm_ev"])
 
     # The screen did not ask about that registry, or it did.
     assert asked["predicted"] == {"gap_ev": 1.0} and slid["predicted"] == {"gap_ev": None}

@@ -70,9 +70,18 @@ def test_held_out_of_members_by_hand():
     assert mean[0, 0] == 2.0 and spread[0, 0] == pytest.approx(np.std([1, 3], ddof=1))
 
 
-def test_two_ensembles_are_pooled_as_draws_of_both():
+@pytest.mark.parametrize("weight", [0.0, 0.25, 0.5])
+def test_two_ensembles_are_pooled_as_draws_of_both(weight):
     generator = np.random.default_rng(0)
-    draws = [generator.normal(1.0, 0.2, 200000), generator.normal(1.6, 0.4, 200000)]
-    mean, std = pooled((np.array(1.0), np.array(0.2)), (np.array(1.6), np.array(0.4)))
+    number = 400000
+    draws = np.where(
+        generator.random(number) < weight,
+        generator.normal(1.6, 0.4, number),
+        generator.normal(1.0, 0.2, number),
+    )
+    ensembles = (np.array(1.0), np.array(0.2)), (np.array(1.6), np.array(0.4))
+    mean, std = pooled(*ensembles, weight)
     assert mean == pytest.approx(np.mean(draws), abs=0.005)
     assert std == pytest.approx(np.std(draws), abs=0.005)
+    if weight == 0.5:
+        assert pooled(*ensembles) == (mean, std)

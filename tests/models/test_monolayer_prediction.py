@@ -14,7 +14,7 @@ from heteroforge.models.monolayer_prediction import (
     save_monolayer_predictor,
     train_monolayer_predictor,
 )
-from heteroforge.models.property_prediction import KnownLayers, layer_identity
+from heteroforge.models.property_prediction import KnownLayers, layer_identity, layer_inputs
 from heteroforge.models.structure_files import read_structures
 from heteroforge.structures import Monolayer
 
@@ -84,10 +84,23 @@ def test_held_out_is_by_formula(trained, layers):
     assert len(table) == len(layers) * len(MONOLAYER_UNITS)
     known = table[table["property"] == "heat_of_formation_ev_atom"]
     assert np.isfinite(known[["true", "predicted", "descriptors", "atoms"]]).all().all()
-    predicted = trained[0].predict(layers)["heat_of_formation_ev_atom"].to_numpy()
-    seen = predicted - known["true"].to_numpy()
-    unseen = known["predicted"].to_numpy() - known["true"].to_numpy()
+    x = np.array([layer_inputs(layer) for layer in layers])
+    column = list(MONOLAYER_UNITS).index("heat_of_formation_ev_atom")
+    predicted, _ = trained[0].descriptors.predict(x, np.zeros((len(x), len(MONOLAYER_UNITS))))
+    seen = predicted[:, column] - known["true"].to_numpy()
+    unseen = known["descriptors"].to_numpy() - known["true"].to_numpy()
     assert np.abs(unseen).mean() > 2 * np.abs(seen).mean()
+
+
+def test_each_property_has_the_weights_that_err_least_on_formulas_not_seen(trained):
+    predictor, table = trained
+    for name, share in zip(MONOLAYER_UNITS, predictor.share_of_atoms, strict=True):
+        part = table[(table["property"] == name) & table["true"].notna()]
+        error = (part["predicted"] - part["true"]).abs().mean()
+        for own in ("descriptors", "atoms"):
+            assert error <= (part[own] - part["true"]).abs().mean() + 1e-9
+        assert predictor.metrics[name]["share_of_atoms"] == share
+    assert len(set(predictor.share_of_atoms)) > 1
 
 
 def test_saved_and_read_again(trained, layers, tmp_path):

@@ -228,6 +228,14 @@ def test_empty_campaign_says_what_to_do(tmp_path):
     assert text.count("This stage has left no results yet") == 9
 
 
+@pytest.mark.parametrize("missing", [0, 1])
+def test_slots_that_stayed_empty_are_told(campaign_folder, missing):
+    number = Campaign(campaign_folder, TARGETS, CONFIGURATION).number_selected
+    configuration = CONFIGURATION | {"dft": {"slots": number + missing}}
+    text = Page(make_page(Campaign(campaign_folder, TARGETS, configuration))).text
+    assert (f"{number} of {number + missing} slots are filled" in text) == bool(missing)
+
+
 def test_all_failed(campaign_folder):
     for slot in (0, 1):
         shutil.rmtree(campaign_folder / f"dft/slot_{slot}")
@@ -396,7 +404,12 @@ def test_page_without_libraries_offers_nothing_that_cannot_work(html):
 def test_what_bonds_is_for_the_next_campaign_to_learn_from(ratio):
     found = candidate(3, closest_contact_ratio=ratio)
     campaign = SimpleNamespace(
-        number_selected=1, candidates=[found], verified=[found], name="demo", configuration={}
+        number_selected=1,
+        number_of_slots=1,
+        candidates=[found],
+        verified=[found],
+        name="demo",
+        configuration={},
     )
     told = "\n".join(_advice(campaign, []))
     assert ("slot 3 the layers are as near as bonded" in told) == (ratio < 1.2)

@@ -18,6 +18,7 @@ from heteroforge.models.stack_inputs import describe_stacks, fast_baselines
 from heteroforge.predict import MODEL, MONOLAYER_MODEL
 from heteroforge.screening import (
     HardLimits,
+    LayersAlone,
     ScoredSamples,
     joint_probability,
     score_samples,
@@ -41,6 +42,13 @@ def predictor(small_stacks, small_table) -> FastPredictor:
     return FastPredictor.of(small_stacks, small_table, predicted, pairs, seed=1, steps=50)
 
 
+def score(part, monolayers, table, predictor, limits=LIMITS) -> pd.DataFrame:
+    alone = LayersAlone(table)
+    return score_samples(
+        part, monolayers, table, predictor, limits=limits, alone=alone, progress=False
+    )
+
+
 @pytest.fixture(scope="module")
 def samples(small_stacks) -> pd.DataFrame:
     return pd.DataFrame(
@@ -54,13 +62,11 @@ def samples(small_stacks) -> pd.DataFrame:
 
 
 def test_scores_do_not_depend_on_the_sharding(samples, predictor, small_monolayers, small_table):
-    def score(part):
-        return score_samples(
-            part, small_monolayers, small_table, predictor, progress=False, limits=LIMITS
-        )
+    def scores(part):
+        return score(part, small_monolayers, small_table, predictor)
 
-    whole = score(samples)
-    shards = [score(samples.iloc[k::3]) for k in range(3)]
+    whole = scores(samples)
+    shards = [scores(samples.iloc[k::3]) for k in range(3)]
     merged = pd.concat(shards).set_index("stack_id").loc[samples["stack_id"]].reset_index()
     words = ["stack_id", "formula", "pair", "reason"]
     pd.testing.assert_frame_equal(whole[words], merged[words])
@@ -74,12 +80,8 @@ def test_scores_do_not_depend_on_the_sharding(samples, predictor, small_monolaye
 
 
 def test_a_shard_without_samples_has_all_columns(samples, predictor, small_monolayers, small_table):
-    empty = score_samples(
-        samples.head(0), small_monolayers, small_table, predictor, progress=False, limits=LIMITS
-    )
-    some = score_samples(
-        samples.head(2), small_monolayers, small_table, predictor, progress=False, limits=LIMITS
-    )
+    empty = score(samples.head(0), small_monolayers, small_table, predictor)
+    some = score(samples.head(2), small_monolayers, small_table, predictor)
     assert set(empty.columns) == set(some.columns) and len(empty) == 0
 
 
@@ -173,9 +175,7 @@ def test_no_pair_takes_more_than_its_share_of_the_refined():
 @pytest.fixture
 def write_shards(samples, predictor, small_monolayers, small_table, tmp_path):
     """Writes scored shards; the last stack twice, one text smaller than the other."""
-    scored = score_samples(
-        samples, small_monolayers, small_table, predictor, progress=False, limits=LIMITS
-    )
+    scored = score(samples, small_monolayers, small_table, predictor)
     again = scored.tail(1).copy()
     again["specification"] = again["specification"].str.replace("{", "{ ", n=1)
     assert again["specification"].iloc[0] < scored["specification"].iloc[-1]
@@ -233,9 +233,7 @@ def test_proposed_layers_that_dft_knows_are_not_given_to_it_again(
         }
     )
     limits = replace(LIMITS, minimum_materials=1)
-    scored = score_samples(
-        table, small_monolayers, small_table, predictor, progress=False, limits=limits
-    )
+    scored = score(table, small_monolayers, small_table, predictor, limits)
     write_table(tmp_path / "scored_0.parquet", scored)
     published = PublishedModel.load(
         MODEL, Library(small_monolayers, small_table.assign(protocol="test"))

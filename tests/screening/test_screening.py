@@ -6,13 +6,14 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import norm
 
 from heteroforge.io import InputError
 from heteroforge.screening import (
     HardLimits,
+    LayersAlone,
     alignment_probabilities,
     describe_candidate,
-    hull_distances,
     joint_probability,
     pareto_ranks,
     rank_candidates,
@@ -81,11 +82,8 @@ def test_alignment_follows_the_layers_and_their_errors(small_monolayers):
     stack = stack_layers([small_monolayers[name] for name in names])
 
     def chance(first, second, std=0.1):
-        rows = {
-            name: {"vbm_ev": vbm, "cbm_ev": cbm}
-            for name, (vbm, cbm) in zip(names, (first, second), strict=True)
-        }
-        return alignment_probabilities([stack], rows, np.array([std]), np.array([std]))[0, 1]
+        alone = LayersAlone(pd.DataFrame([first, second], names, ["vbm_ev", "cbm_ev"]))
+        return alignment_probabilities([stack], alone, np.array([std]), np.array([std]))[0, 1]
 
     assert chance((-6.0, -4.0), (-5.0, -3.0)) == pytest.approx(1.0, abs=1e-4)
     assert chance((-6.0, -3.0), (-5.0, -4.0)) == pytest.approx(0.0, abs=1e-4)
@@ -99,27 +97,107 @@ def test_alignment_follows_the_layers_and_their_errors(small_monolayers):
 def test_alignment_of_polar_layers_and_three_layers(small_monolayers):
     layer = next(iter(small_monolayers.values()))
     three = stack_layers([layer] * 3)
-    rows = {layer.name: {"vbm_ev": -6.0, "cbm_ev": -4.0}}
+    table = pd.DataFrame({"vbm_ev": -6.0, "cbm_ev": -4.0}, [layer.name])
     std = np.array([0.2])
     # Three equal layers: the edges meet on one of them by chance.
-    one, two = alignment_probabilities([three], rows, std, std)[0]
+    one, two = alignment_probabilities([three], LayersAlone(table), std, std)[0]
     assert two == pytest.approx(2 * one, rel=1e-3) and one + two < 0.5
     # Steps that add up separate the edges.
-    polar = {layer.name: rows[layer.name] | {"vacuum_step_ev": 2.0}}
+    polar = LayersAlone(table.assign(vacuum_step_ev=2.0))
     assert alignment_probabilities([three], polar, std, std)[0, 1] > 0.99
 
 
 def test_a_metal_has_no_alignment(small_monolayers):
     first, second = list(small_monolayers.values())[:2]
-    rows = {
-        first.name: {"vbm_ev": -6.0, "cbm_ev": -4.0, "is_metal": False},
-        second.name: {"vbm_ev": -5.0, "cbm_ev": -5.0, "is_metal": np.True_},
-    }
+    table = pd.DataFrame(
+        {"vbm_ev": [-6.0, -5.0], "cbm_ev": [-4.0, -5.0], "is_metal": [False, np.True_]},
+        [first.name, second.name],
+    )
     stacks, std = [stack_layers([first, second]), stack_layers([first] * 2)], np.array([0.1] * 2)
-    found = alignment_probabilities(stacks, rows, std, std)
+    found = alignment_probabilities(stacks, LayersAlone(table), std, std)
     assert found[0].tolist() == [0.0, 0.0]
-    rows[second.name]["is_metal"] = pd.NA
-    assert alignment_probabilities(stacks, rows, std, std)[0, 0] > 0.9
+    unsaid = LayersAlone(table.assign(is_metal=[False, pd.NA]))
+    assert alignment_probabilities(stacks, unsaid, std, std)[0, 0] > 0.9
+
+
+def predicting(**values):
+    """A model of layers that says the same of all, and what it was asked for."""
+    row = {"vbm_ev": -6.0, "cbm_ev": -4.0, "gap_unclipped_ev": 2.0, "gap_ev": 2.0}
+    row |= {f"{name}_std": 0.01 for name in ("vbm_ev", "cbm_ev", "gap_ev")}
+    row |= {"vacuum_step_ev": 0.0, "vacuum_step_ev_std": 0.0} | values
+    asked = []
+
+    def predict(layers):
+        asked.extend(layers)
+        return pd.DataFrame([row] * len(layers))
+
+    return SimpleNamespace(predict=predict, asked=asked)
+
+
+def test_alignment_of_a_new_layer_is_of_its_predicted_edges(small_monolayers):
+    known = small_monolayers["MoSS"]
+    new = replace(small_monolayers["MoSeS"], name="")
+    table = pd.DataFrame({"vbm_ev": -6.0, "cbm_ev": -4.0}, [known.name])
+    stacks, std = [stack_layers([known, new]), stack_layers([new, known])], np.array([0.1, 0.1])
+
+    def chance(**values):
+        of_layers = predicting(**values)
+        alone = LayersAlone(table, of_layers)
+        one, other = alignment_probabilities(stacks, alone, std, std)[:, 1]
+        assert one == pytest.approx(other)
+        assert of_layers.asked == [new], "what is known is not predicted, nor anything twice"
+        return one
+
+    assert chance(vbm_ev=-5.0, cbm_ev=-3.0) == pytest.approx(1.0, abs=1e-4)
+    # As certain as the stack where it is more certain than that, and less where it is not.
+    same = {"cbm_ev": 0.0}
+    alike = chance(**same)
+    assert alike == pytest.approx(0.1587, abs=1e-3)
+    assert chance(**same, vbm_ev_std=0.1 / 2**0.5) == pytest.approx(alike)
+    # No offset, 0.1 eV clear: Φ(−0.1 / √(0.1²/2 + 0.5²)) on either side.
+    less = norm.cdf(-0.1 / np.hypot(0.1 / 2**0.5, 0.5))
+    assert chance(**same, vbm_ev_std=0.5) == pytest.approx(less, abs=1e-6)
+    # Half of a step is how far one face's level is from the mean.
+    assert chance(**same, vacuum_step_ev_std=1.0) == pytest.approx(less, abs=1e-4)
+    # As likely a metal as not: half of it.
+    assert chance(**same, gap_unclipped_ev=0.05) == pytest.approx(alike / 2)
+    assert chance(**same, gap_unclipped_ev=-0.5) == pytest.approx(0.0, abs=1e-9)
+
+
+def test_predicted_edges_keep_to_a_known_gap_and_lose_spin_orbit_coupling(small_monolayers):
+    layer = small_monolayers["MoSeS"]
+    shifts = {"vbm": -0.2, "cbm": 0.0, "gap": 0.2}
+    alone = {f"{name}_ev": 0.0 for name in shifts}
+    alone |= {f"{name}_without_spin_orbit_ev": shift for name, shift in shifts.items()}
+    published = SimpleNamespace(predict_layers=lambda layers: {layers[0]: alone})
+    nothing = pd.DataFrame({"vbm_ev": [np.nan], "cbm_ev": [-4.0]}, [layer.name])
+    found = LayersAlone(nothing, predicting(), published).edges(layer)
+    # Both edges are predicted where one is missing.
+    assert (found.vbm, found.cbm, found.has_gap) == pytest.approx((-6.2, -4.0, 1.0))
+    found = LayersAlone(nothing.assign(gap_ev=1.0), predicting(), published).edges(layer)
+    assert (found.vbm, found.cbm) == pytest.approx((-5.6, -4.6))
+    # A metal is one, whatever is predicted of its edges.
+    assert LayersAlone(nothing.assign(gap_ev=0.0), predicting()).edges(layer).has_gap == 0.0
+    assert LayersAlone(nothing.assign(is_metal=True), predicting()).edges(layer).has_gap == 0.0
+    assert np.isnan(LayersAlone(nothing).edges(layer).vbm)
+
+
+def test_of_three_layers_the_quadrature_holds_for_unequal_errors(small_monolayers):
+    """Against draws: one predicted layer between two that are known well."""
+    outer, new = small_monolayers["MoSS"], replace(small_monolayers["WSS"], name="")
+    table = pd.DataFrame({"vbm_ev": -6.0, "cbm_ev": -4.0}, [outer.name])
+    alone = LayersAlone(table, predicting(vbm_ev=-5.9, vbm_ev_std=0.5, cbm_ev=-1.0))
+    std = np.array([0.1])
+    stack = stack_layers([outer, new, outer])
+    generator, number = np.random.default_rng(0), 200000
+    one, other = generator.normal(-6.0, 0.1 / 2**0.5, (2, number))
+    middle = generator.normal(-5.9, 0.5, number)
+    # The conduction edge is on either outer layer, where they differ enough.
+    holds_cbm = 2 * norm.cdf(-0.1 / 0.1)
+    expected = (middle > np.maximum(one, other) + 0.1).mean() * holds_cbm
+    outer_too = 2 * (one > np.maximum(middle, other) + 0.1).mean() * norm.cdf(-0.1 / 0.1)
+    found = alignment_probabilities([stack], alone, std, std)[0, 1]
+    assert found == pytest.approx(expected + outer_too, abs=0.005)
 
 
 def test_alignment_counts_like_a_target():
@@ -395,21 +473,18 @@ def test_layers_far_from_the_hull_are_rejected(small_monolayers):
     layers = list(small_monolayers.values())[:2]
     stacks = [stack_layers(layers), stack_layers([layers[0]] * 2)]
     samples = pd.DataFrame({"number_of_atoms": [6, 6], "mismatch_percent": [0.5, 0.0]})
-    asked = []
-
-    def predict(monolayers):
-        asked.extend(layer.name for layer in monolayers)
-        return pd.DataFrame({"hull_distance_ev_atom": [0.35]})
-
+    of_layers = predicting(hull_distance_ev_atom=0.35)
     table = pd.DataFrame({"hull_distance_ev_atom": [0.05, np.nan]}, [la.name for la in layers])
-    distance = hull_distances(table, SimpleNamespace(predict=predict))
+    alone = LayersAlone(table, of_layers)
     limits = HardLimits(8, 3.0, maximum_hull_distance_ev_atom=0.2)
-    first, second = limits.faults(samples, stacks, distance)
+    first, second = limits.faults(samples, stacks, alone)
     assert second == "" and first.endswith(f"convex hull: {layers[1].formula} 0.35 eV/atom")
-    limits.faults(samples, stacks, distance)
-    assert asked == [layers[1].name], "what the library knows is not predicted, nor anything twice"
+    limits.faults(samples, stacks, alone)
+    assert of_layers.asked == [layers[1]], (
+        "what the library knows is not predicted, nor anything twice"
+    )
     assert HardLimits(8, 3.0).faults(samples, stacks) == ["", ""]
-    unknown = limits.faults(samples, stacks, lambda layer: float("nan"))
+    unknown = limits.faults(samples, stacks, LayersAlone(table.head(0)))
     assert all("convex hull" in fault for fault in unknown)
 
 

@@ -1,6 +1,12 @@
 # Rules of the stage gnn: what will this stack's properties be, and how sure are we?
 GNN = f"{RESULTS}/gnn"
 MEMBERS = range(config["gnn"]["members"])
+# Earlier campaigns whose labels are learned from and whose predictors are there to compare with.
+LEARNED_FROM = [
+    name
+    for name in config["labels"]["from_campaigns"]
+    if Path(f"results/{name}/gnn/test_predictions.parquet").is_file()
+]
 
 
 wildcard_constraints:
@@ -74,6 +80,36 @@ rule evaluate_gnn:
         "../scripts/evaluate_gnn.py"
 
 
+rule compare_with_earlier:
+    input:
+        predictions=rules.evaluate_gnn.output.predictions,
+        earlier=expand("results/{name}/gnn/test_predictions.parquet", name=LEARNED_FROM),
+        verified=expand("results/{name}/dft/results.parquet", name=LEARNED_FROM),
+    output:
+        table=f"{GNN}/learned_since.csv",
+        picture=report(
+            f"{GNN}/learned_since.png",
+            caption="../report/caption.rst",
+            category="6. gnn",
+        ),
+    log:
+        f"{LOGS}/compare_with_earlier.log",
+    benchmark:
+        f"{BENCHMARKS}/compare_with_earlier.tsv"
+    conda:
+        "../../envs/ml.yaml"
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime=lambda wildcards, attempt: 30 * attempt,
+    params:
+        campaigns=LEARNED_FROM,
+        seed=config["seed"],
+    message:
+        "Comparing errors before and after learning from earlier campaigns."
+    script:
+        "../scripts/compare_with_earlier.py"
+
+
 rule train_fast_predictor:
     input:
         structures=rules.build_library.output.structures,
@@ -132,4 +168,5 @@ rule gnn:
     input:
         expand(rules.train_gnn_member.output.model, member=MEMBERS),
         rules.evaluate_gnn.output,
+        rules.compare_with_earlier.output if LEARNED_FROM else [],
         f"{GNN}/README.md",

@@ -66,7 +66,7 @@ rule train_monolayer_predictor:
         runtime=lambda wildcards, attempt: 120 * attempt,
     params:
         steps=config["property_benchmark"]["steps"],
-        epochs=config["property_benchmark"]["epochs"],
+        epochs=config["property_benchmark"]["layer_epochs"],
     message:
         "Training the model of published monolayers."
     script:

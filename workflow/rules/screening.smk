@@ -21,6 +21,7 @@ rule score_samples:
         table=rules.build_library.output.table,
         samples=rules.sample_stacks.output.samples,
         predictor=rules.train_fast_predictor.output.model,
+        published=PUBLISHED_MODEL,
         layer_model=LAYER_MODEL,
     output:
         scored=f"{SCREENING}/scored_{{shard}}.parquet",

@@ -2,8 +2,9 @@
 
 from heteroforge.io import log_to, read_table, write_table
 from heteroforge.models.monolayer_prediction import load_monolayer_predictor
+from heteroforge.models.property_prediction import load_predictor
 from heteroforge.models.property_surrogate import FastPredictor
-from heteroforge.screening import HardLimits, hull_distances, score_samples
+from heteroforge.screening import HardLimits, LayersAlone, score_samples
 from heteroforge.sources import read_library
 
 log_to(snakemake.log[0])
@@ -16,7 +17,7 @@ scored = score_samples(
     library.table,
     FastPredictor.load(snakemake.input.predictor),
     limits=limits,
-    hull_distance=hull_distances(library.table, of_layers),
+    alone=LayersAlone(library.table, of_layers, load_predictor(snakemake.input.published)),
 )
 write_table(snakemake.output.scored, scored)
 print(f"{len(scored)} stacks, {int((scored['reason'] == '').sum())} of them within the limits")

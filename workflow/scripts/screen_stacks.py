@@ -5,7 +5,7 @@ from heteroforge.labels import BONDED
 from heteroforge.models.monolayer_prediction import load_monolayer_predictor
 from heteroforge.models.property_training import PropertyData, load_member
 from heteroforge.models.published import PublishedModel
-from heteroforge.screening import HardLimits, hull_distances, screen
+from heteroforge.screening import HardLimits, LayersAlone, screen
 from heteroforge.screening.control import draw_control
 from heteroforge.screening.scored import ScoredSamples
 from heteroforge.sources import read_library
@@ -19,6 +19,7 @@ seed = snakemake.params.seed
 texts = labels.loc[labels["fidelity"].isin(["dft", BONDED]), "specification"].unique()
 labelled = {Stack.from_json(text, library.monolayers).prototype_key() for text in texts}
 of_layers = load_monolayer_predictor(snakemake.input.layer_model)
+published = PublishedModel.load(snakemake.input.published, library)
 control = draw_control(
     training_stacks,
     library.monolayers,
@@ -30,7 +31,7 @@ control = draw_control(
     slides=snakemake.params.slides,
     formula=snakemake.params.samples["formula"],
     limits=HardLimits(**snakemake.params.limits),
-    hull_distance=hull_distances(library.table, of_layers),
+    alone=LayersAlone(library.table, of_layers),
 )
 screened = screen(
     ScoredSamples.read(snakemake.input.scored),
@@ -39,7 +40,7 @@ screened = screen(
     control=control,
     models=[load_member(path)[0] for path in snakemake.input.members],
     calibration=read_json(snakemake.input.calibration),
-    published=PublishedModel.load(snakemake.input.published, library),
+    published=published,
     of_layers=of_layers,
     data=PropertyData.from_tables(training_stacks, labels, library.monolayers, library.table, seed),
     targets=snakemake.params.targets,

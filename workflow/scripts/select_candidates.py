@@ -56,7 +56,7 @@ for reason in selected["reason"]:
     print(reason)
 if len(selected) < snakemake.params.slots:
     print(
-        f"{len(selected)} of {snakemake.params.slots} slots are filled: no other stack without a "
-        f"DFT label meets the targets with probability {settings['minimum_probability']:g} or more "
-        "and holds together when relaxed; widen targets, or lower screening.minimum_probability"
+        f"{len(selected)} of {snakemake.params.slots} slots are filled: too few stacks without a "
+        f"DFT label meet the targets with probability {settings['minimum_probability']:g} or more, "
+        "were refined and hold together when relaxed; the report says what lets more through"
     )

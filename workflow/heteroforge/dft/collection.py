@@ -10,6 +10,7 @@ import pandas as pd
 
 from heteroforge.dft.verification import UNITS
 from heteroforge.io import REMAKE, InputError, read_json
+from heteroforge.labels import LABELLED
 from heteroforge.structures import Stack
 
 __all__ = ["failed_table", "read_results", "results_table"]
@@ -29,6 +30,8 @@ _LEAD = [
     "number_of_atoms",
 ]
 _COST = ["core_seconds", "wasted_core_seconds"]
+# What the campaign had said of what was verified.
+_PREDICTED = {f"predicted_{name}{end}": f"{name}{end}" for name in LABELLED for end in ("", "_std")}
 
 
 def read_results(path: str | Path) -> list[dict]:
@@ -52,8 +55,10 @@ def results_table(results: Sequence[dict]) -> pd.DataFrame:
         results: contents of the slots' `result.json`.
 
     Returns:
-        Beside the properties `core_seconds`, processor time of pw.x in all its runs, and
-        `wasted_core_seconds`, the part of runs that ended with a symptom and needed a remedy.
+        Beside the properties `predicted_<property>` and `predicted_<property>_std` of what was
+        verified, NaN where nothing was predicted; `core_seconds`, processor time of pw.x in all its
+        runs, and `wasted_core_seconds`, the part of runs that ended with a symptom and needed a
+        remedy.
     """
     rows = []
     for result in results:
@@ -76,10 +81,12 @@ def results_table(results: Sequence[dict]) -> pd.DataFrame:
                 **values,
                 "meets_target": result["meets_target"],
                 "protocol": result["protocol"]["name"],
+                **{key: result.get("predicted", {}).get(of) for key, of in _PREDICTED.items()},
                 **_cost(result.get("attempts", [])),
             }
         )
-    return pd.DataFrame(rows, columns=[*_LEAD, *UNITS, "meets_target", "protocol", *_COST])
+    columns = [*_LEAD, *UNITS, "meets_target", "protocol", *_PREDICTED, *_COST]
+    return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(_PREDICTED, float))
 
 
 def _cost(attempts: Sequence[dict]) -> dict[str, float]:

@@ -59,8 +59,9 @@ def train_shipped_layers(
     Returns:
         The predictor, and per `property` its `unit` (log₁₀ where the logarithm is learned), the
         number of `monolayers`, mean absolute errors of the `mean`, `gradient_boosting`,
-        `network_on_descriptors`, `graph_network` and `both_networks`, and the coverage of the
-        intervals, `within_68_percent` and `within_90_percent`.
+        `network_on_descriptors`, `graph_network` and `both_networks`, the weight of the graph
+        network in the last, `share_of_graph_network`, and the coverage of the intervals,
+        `within_68_percent` and `within_90_percent`.
     """
     predictor, held_out = train_monolayer_predictor(layers, rows, seed=SEED, **options)
     x = np.array([layer_inputs(layer) for layer in layers])
@@ -88,6 +89,7 @@ def train_shipped_layers(
                 "monolayers": int(known.sum()),
             }
             | {of: float(np.abs(off[known]).mean()) for of, off in errors.items()}
+            | {"share_of_graph_network": predictor.metrics[name]["share_of_atoms"]}
             | {"within_68_percent": 100 * inside[0], "within_90_percent": 100 * inside[1]}
         )
     return predictor, pd.DataFrame(found)

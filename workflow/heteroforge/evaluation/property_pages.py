@@ -182,12 +182,14 @@ def monolayer_markdown(table: pd.DataFrame) -> str:
     rows = [
         [f"`{row.property}` ({row.unit})", row.monolayers, row.mean_, row.gradient_boosting,
          row.network_on_descriptors, row.graph_network, row.both_networks,
+         f"{row.share_of_graph_network:g}",
          f"{row.within_68_percent:.1f} %", f"{row.within_90_percent:.1f} %"]
         for row in table.rename(columns={"mean": "mean_"}).itertuples(index=False)
     ]  # fmt: skip
     header = [
         "property", "monolayers", "mean", "gradient boosting", "network on descriptors",
-        "graph network", "both (shipped)", "68 % holds", "90 % holds",
+        "graph network", "both (shipped)", "weight of the graph network", "68 % holds",
+        "90 % holds",
     ]  # fmt: skip
     return rows_markdown(header, rows)
 

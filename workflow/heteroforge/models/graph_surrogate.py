@@ -117,12 +117,20 @@ class GraphSurrogate(Differences):
 
 
 def pooled(
-    first: tuple[np.ndarray, np.ndarray], second: tuple[np.ndarray, np.ndarray]
+    first: tuple[np.ndarray, np.ndarray],
+    second: tuple[np.ndarray, np.ndarray],
+    weight: float | np.ndarray = 0.5,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of two ensembles taken as one, each with half of the weight."""
+    """Mean and standard deviation of two ensembles taken as one.
+
+    Args:
+        first, second: mean and standard deviation of each (n, properties).
+        weight: of the second, the first has the rest (properties).
+    """
     (one, one_std), (other, other_std) = first, second
-    variance = (one_std**2 + other_std**2) / 2 + (one - other) ** 2 / 4
-    return (one + other) / 2, np.sqrt(variance)
+    rest = 1.0 - weight
+    variance = rest * one_std**2 + weight * other_std**2 + rest * weight * (one - other) ** 2
+    return rest * one + weight * other, np.sqrt(variance)
 
 
 def train_graph_surrogate(

@@ -69,6 +69,8 @@ LOGARITHMIC = frozenset(
 ) | {"stiffness_n_m"}
 # Neither a gap nor a distance from the hull is negative.
 NOT_NEGATIVE = ("gap_ev", "hull_distance_ev_atom")
+# Shares of the graph networks among which the one with the least held-out error is taken.
+SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
 @dataclass
@@ -77,7 +79,9 @@ class MonolayerPredictor:
 
     Attributes:
         descriptors: networks on structural descriptors.
-        atoms: graph networks, which see the same descriptors, too. A prediction is the mean.
+        atoms: graph networks, which see the same descriptors, too.
+        share_of_atoms: weight of the graph networks in each property (properties), the networks on
+            descriptors have the rest.
         calibration: per property, of `calibrate`, in the units of what is learned.
         elements, identities: that the training monolayers hold (`layer_identity`).
         metrics: held-out errors, for people.
@@ -85,6 +89,7 @@ class MonolayerPredictor:
 
     descriptors: Surrogate
     atoms: GraphSurrogate
+    share_of_atoms: np.ndarray
     calibration: dict
     elements: frozenset[str]
     identities: frozenset[str]
@@ -97,12 +102,14 @@ class MonolayerPredictor:
             Per property `<property>` and `<property>_std`, or where it spans decades
             `<property>_factor`: 68 % of the truth lies within the value divided and multiplied by
             it. Edges are against the mean vacuum level, `vacuum_step_ev` is top less bottom. And
-            `outside_training`: elements and layers that training has not seen, in words.
+            `gap_unclipped_ev`, below zero for metals as a rule, and `outside_training`: elements
+            and layers that training has not seen, in words.
         """
         x, zeros = _inputs(monolayers), np.zeros((len(monolayers), len(NAMES)))
         values, spread = pooled(
             self.descriptors.predict(x, zeros),
             self.atoms.predict(_graphs(monolayers), x, zeros),
+            self.share_of_atoms,
         )
         columns = {}
         for j, name in enumerate(NAMES):
@@ -113,6 +120,7 @@ class MonolayerPredictor:
                 columns |= {name: values[:, j], f"{name}_std": std}
         frame = pd.DataFrame(columns)
         frame["vacuum_step_ev"] *= [polarity(layer) for layer in monolayers]
+        frame["gap_unclipped_ev"] = frame["gap_ev"]
         for name in NOT_NEGATIVE:
             frame[name] = frame[name].clip(lower=0.0)
         frame["outside_training"] = [self._outside_training(layer) for layer in monolayers]
@@ -139,7 +147,7 @@ def train_monolayer_predictor(
     """Train on published monolayers, each with the properties that are known of it.
 
     Held out is by composition: errors and calibration are of members that have seen no layer of
-    the formula.
+    the formula. By the same errors each property's weights of both ensembles are chosen.
 
     Args:
         monolayers: (n).
@@ -163,7 +171,7 @@ def train_monolayer_predictor(
     groups = [(layer.formula,) for layer in monolayers]
     columns = layer_input_names(monolayers[0])
     descriptors, *of_descriptors = train_surrogate(
-        SurrogateSettings(columns, NAMES, repeats=2, width=128),
+        SurrogateSettings(columns, NAMES, repeats=2, width=256),
         x,
         zeros,
         values,
@@ -172,7 +180,7 @@ def train_monolayer_predictor(
         steps=steps,
     )
     atoms, *of_atoms = train_graph_surrogate(
-        GraphSettings(columns, NAMES),
+        GraphSettings(columns, NAMES, width=128),
         _graphs(monolayers),
         x,
         zeros,
@@ -182,7 +190,8 @@ def train_monolayer_predictor(
         epochs=epochs,
         progress=progress,
     )
-    mean, spread = pooled(tuple(of_descriptors), tuple(of_atoms))
+    share = _best_shares(of_descriptors[0], of_atoms[0], values)
+    mean, spread = pooled(tuple(of_descriptors), tuple(of_atoms), share)
     residuals = informative_residuals(mean, values, NAMES)
     shown = clip_gaps(mean, NAMES)
     calibration, metrics = {}, {}
@@ -194,6 +203,7 @@ def train_monolayer_predictor(
             "monolayers": int(np.isfinite(values[:, j]).sum()),
             "mae": float(np.nanmean(np.abs(shown[:, j] - values[:, j]))),
             "coverage": calibration[name]["coverage"],
+            "share_of_atoms": float(share[j]),
         }
     table = pd.DataFrame(
         {
@@ -207,7 +217,24 @@ def train_monolayer_predictor(
     )
     elements = frozenset(symbol for layer in monolayers for symbol in layer.species)
     identities = frozenset(map(layer_identity, monolayers))
-    return MonolayerPredictor(descriptors, atoms, calibration, elements, identities, metrics), table
+    predictor = MonolayerPredictor(
+        descriptors, atoms, share, calibration, elements, identities, metrics
+    )
+    return predictor, table
+
+
+def _best_shares(descriptors: np.ndarray, atoms: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """The one of `SHARES` per property (properties) with the least mean absolute error.
+
+    Args:
+        descriptors, atoms: held-out predictions of both ensembles (n, properties).
+        values: (n, properties), NaN where unknown.
+    """
+    errors = [
+        np.nanmean(np.abs(clip_gaps((1 - w) * descriptors + w * atoms, NAMES) - values), axis=0)
+        for w in SHARES
+    ]
+    return np.array(SHARES)[np.argmin(errors, axis=0)]
 
 
 def _learned(row: Mapping, name: str) -> float:
@@ -237,6 +264,7 @@ def save_monolayer_predictor(path: str | Path, predictor: MonolayerPredictor) ->
         settings=predictor.descriptors.settings.to_dict(),
         atom_settings=predictor.atoms.settings.to_dict(),
         atom_state=half_state(predictor.atoms),
+        share_of_atoms=predictor.share_of_atoms.tolist(),
         calibration=predictor.calibration,
         elements=sorted(predictor.elements),
         identities=sorted(predictor.identities),
@@ -255,6 +283,7 @@ def load_monolayer_predictor(path: str | Path) -> MonolayerPredictor:
     return MonolayerPredictor(
         descriptors.eval(),
         atoms.eval(),
+        np.array(content["share_of_atoms"]),
         content["calibration"],
         frozenset(content["elements"]),
         frozenset(content["identities"]),

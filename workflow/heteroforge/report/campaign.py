@@ -209,6 +209,11 @@ class Campaign:
         return None if table is None else len(table)
 
     @property
+    def number_of_slots(self) -> int | None:
+        """How many candidates DFT was to verify; None where the configuration does not tell."""
+        return self.configuration.get("dft", {}).get("slots")
+
+    @property
     def selected(self) -> pd.DataFrame | None:
         """`screening/selected.csv` without the stacks that were only drawn at random."""
         table = self.table("screening/selected.csv")

@@ -45,6 +45,7 @@ __all__ = [
     "gvae_history_figure",
     "history_figure",
     "inline_svg",
+    "message_figure",
     "layer_indices",
     "name_points",
     "page_svg",
@@ -137,6 +138,14 @@ def style():
     }
     with matplotlib.rc_context(settings):
         yield
+
+
+def message_figure(text: str) -> Figure:
+    """A figure that says why there is nothing to draw."""
+    with style():
+        figure = Figure(figsize=(3.9, 1.6))
+        figure.text(0.5, 0.5, text, ha="center", va="center", wrap=True)
+    return figure
 
 
 def save(figure: Figure, path: str | Path, dpi: int = 200) -> None:

@@ -15,13 +15,20 @@ from heteroforge.report.figures import (
     LINE,
     MUTED,
     SERIES_COLOURS,
+    message_figure,
     name_points,
     scatter_figure,
     style,
 )
 from heteroforge.report.words import chemical_formula, formula_text, quantity
 
-__all__ = ["calibration_figure", "pareto_figure", "parity_panels", "property_errors_figure"]
+__all__ = [
+    "calibration_figure",
+    "learned_figure",
+    "pareto_figure",
+    "parity_panels",
+    "property_errors_figure",
+]
 
 NAMED = 2  # predictions farthest from DFT that get their names
 MOST_NAMED_SLOTS = 8  # of more, the numbers of the slots are all that can be read
@@ -120,6 +127,38 @@ def pareto_figure(
     }
     groups = {k: v for k, v in groups.items() if len(v[0])}
     return scatter_figure(x, y, groups, windows, names if "selected" in groups else None)
+
+
+def learned_figure(table: pd.DataFrame) -> Figure:
+    """Errors before and after learning from earlier campaigns, one panel per property.
+
+    Args:
+        table: of `evaluation.learned_since.errors_before_and_after`, of all campaigns.
+    """
+    if table.empty:
+        return message_figure("no stack is told by both campaigns")
+    rows = list(dict.fromkeys(zip(table["campaign"], table["stacks"], strict=True)))
+    names = list(dict.fromkeys(table["property"]))
+    with style():
+        figure = Figure(figsize=(1.5 + 2.5 * len(names), 1.4 + 0.35 * len(rows)))
+        panels = figure.subplots(1, len(names), squeeze=False, sharey=True)[0]
+        for axes, name in zip(panels, names, strict=True):
+            part = table[table["property"] == name]
+            places = [
+                -rows.index(key) for key in zip(part["campaign"], part["stacks"], strict=True)
+            ]
+            axes.hlines(places, part["before"], part["after"], color=LINE)
+            axes.plot(part["before"], places, "o", mfc="none", color=MUTED, label="before")
+            axes.plot(part["after"], places, "o", color=LAYER_COLOURS[0], label="after")
+            axes.margins(y=0.25)
+            axes.set_xlim(0.0, 1.1 * part[["before", "after"]].to_numpy().max() + 1e-3)
+            axes.set_xlabel(quantity(name).label)
+        panels[0].set_yticks(
+            [-i for i in range(len(rows))], [f"{campaign}: {stacks}" for campaign, stacks in rows]
+        )
+        panels[0].legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2)
+        panels[-1].set_title("mean absolute errors, pairs left out", fontsize=9, loc="right")
+    return figure
 
 
 def property_errors_figure(of_splits: Mapping[str, pd.DataFrame]) -> Figure:

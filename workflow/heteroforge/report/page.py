@@ -307,10 +307,15 @@ def _advice(
             f"Without results: {names}. `snakemake --cores all` goes on from what is there and "
             "repeats nothing that is finished."
         )
-    if campaign.number_selected == 0:
+    number, slots = campaign.number_selected, campaign.number_of_slots
+    if number == 0 or (number is not None and slots is not None and number < slots):
+        filled = "Nothing was selected" if number == 0 else f"{number} of {slots} slots are filled"
         advice.append(
-            "Nothing was selected. Widen `targets`, or let more through: `samples.number`, "
-            "`screening.maximum_mismatch_percent`, `screening.maximum_atoms`."
+            f"{filled}: of the stacks without a DFT label that are within the limits and likely "
+            "enough to meet the targets, too few were refined, or hold together when relaxed. "
+            "Widen `targets`, or let more through: `samples.number`, `screening.refined`, "
+            "`screening.minimum_probability`, `screening.maximum_mismatch_percent`, "
+            "`screening.maximum_atoms`, `screening.force_field.maximum_tries_per_slot`."
         )
     failed = [c for c in campaign.candidates if c.status == "failed"]
     if failed:

@@ -17,7 +17,7 @@ from heteroforge.report.campaign import Campaign
 from heteroforge.report.clustering import clustering_paragraphs, clustering_tables
 from heteroforge.report.clustering_figures import chosen_figure
 from heteroforge.report.figures import inline_svg, page_svg
-from heteroforge.report.models import calibration_figure
+from heteroforge.report.models import calibration_figure, learned_figure
 from heteroforge.report.tables import Table, make_table, measures_table
 from heteroforge.report.words import (
     count_text,
@@ -339,6 +339,17 @@ def _write_gnn(campaign: Campaign, section: Section) -> None:
             "the table of errors."
         )
         svg = inline_svg(calibration_figure(predictions), caption, "gnn-calibration-curve")
+        section.pictures.append(Picture(Markup(svg), caption))
+    learned = campaign.table("gnn/learned_since.csv")
+    if learned is not None and len(learned):
+        caption = (
+            "What the labels of earlier campaigns brought: errors of their predictors and of this "
+            "campaign's, on stacks that both have labels of and on those that were verified since, "
+            "of new pairs of layers; none told by members that had seen its pair. Selected stacks "
+            "had predictions that looked right, so that those before are somewhat worse than of "
+            "others. `gnn/learned_since.csv` has intervals."
+        )
+        svg = inline_svg(learned_figure(learned), caption, "gnn-learned-since")
         section.pictures.append(Picture(Markup(svg), caption))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from heteroforge.report.figures import band_figure, style
+from heteroforge.report.figures import band_figure, message_figure, style
 from heteroforge.report.words import chemical_formula, formula_text, stack_name
 from heteroforge.structures import Stack
 
@@ -18,14 +18,6 @@ COMPARED = (
     ("binding_energy_mev_a2", "binding energy (meV/Å²)"),
     ("interlayer_gap_a", "interlayer gap (Å)"),
 )
-
-
-def message_figure(text: str) -> Figure:
-    """A figure that says why there is nothing to draw."""
-    with style():
-        figure = Figure(figsize=(3.9, 1.6))
-        figure.text(0.5, 0.5, text, ha="center", va="center", wrap=True)
-    return figure
 
 
 def candidate_figure(bands: Mapping, result: Mapping, states: np.ndarray | None = None) -> Figure:

@@ -1,6 +1,7 @@
 """Which samples are worth a DFT calculation."""
 
-from heteroforge.screening.limits import HardLimits, hull_distances
+from heteroforge.screening.layers_alone import LayersAlone
+from heteroforge.screening.limits import HardLimits
 from heteroforge.screening.objectives import (
     alignment_probabilities,
     joint_probability,
@@ -16,11 +17,11 @@ from heteroforge.screening.selection import (
 
 __all__ = [
     "HardLimits",
+    "LayersAlone",
     "ScoredSamples",
     "Screened",
     "alignment_probabilities",
     "describe_candidate",
-    "hull_distances",
     "joint_probability",
     "pareto_ranks",
     "rank_candidates",

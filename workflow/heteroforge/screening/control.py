@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import pandas as pd
 
 from heteroforge.models.property_training import pair_of
+from heteroforge.screening.layers_alone import LayersAlone
 from heteroforge.screening.limits import HardLimits
 from heteroforge.structures import Monolayer, Stack
 from heteroforge.structures.formula import StackFormula
@@ -25,7 +26,7 @@ def draw_control(
     *,
     labelled: Collection[str],
     limits: HardLimits,
-    hull_distance: Callable[[Monolayer], float] | None = None,
+    alone: LayersAlone | None = None,
     elements: Collection[str] = (),
     substrate: str = "",
     formula: str | None = None,
@@ -47,7 +48,7 @@ def draw_control(
         number: how many are wanted; fewer come where there are no more.
         labelled: keys of stacks with DFT labels.
         limits: of the screen.
-        hull_distance: see `HardLimits.faults`.
+        alone: see `HardLimits.faults`.
         elements: that samples were asked to hold.
         substrate: monolayer that samples were asked to lie on; empty: any.
         formula: that samples were asked to have, as `StackFormula.parse` reads it; None: any.
@@ -66,7 +67,7 @@ def draw_control(
     for start in range(0, len(open_to), BLOCK):  # stacks take more memory than their texts
         part = open_to.iloc[start : start + BLOCK]
         stacks = [Stack.from_json(text, monolayers) for text in part["specification"]]
-        faults = limits.faults(part, stacks, hull_distance)
+        faults = limits.faults(part, stacks, alone)
         inside += [
             fault == ""
             and wanted <= set(stack.species)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 
 import pandas as pd
 
-from heteroforge.models.monolayer_prediction import MonolayerPredictor
-from heteroforge.structures import Monolayer, Stack
+from heteroforge.screening.layers_alone import LayersAlone
+from heteroforge.structures import Stack
 
-__all__ = ["HardLimits", "hull_distances"]
+__all__ = ["HardLimits"]
 
 
 @dataclass(frozen=True)
@@ -40,24 +40,25 @@ class HardLimits:
         self,
         samples: pd.DataFrame,
         stacks: Sequence[Stack],
-        hull_distance: Callable[[Monolayer], float] | None = None,
+        alone: LayersAlone | None = None,
     ) -> list[str]:
         """Why each sample breaks a limit; empty where it keeps to all.
 
         Args:
             samples: `number_of_atoms`, `mismatch_percent`.
             stacks: in the same order.
-            hull_distance: of `hull_distances`; needed where there is a limit to it.
+            alone: what is known or predicted of the layers; needed where there is a limit to their
+                hull distance.
         """
         rows = zip(samples["number_of_atoms"], samples["mismatch_percent"], stacks, strict=True)
-        return [self._fault(*row, hull_distance) for row in rows]
+        return [self._fault(*row, alone) for row in rows]
 
     def _fault(
         self,
         atoms: int,
         mismatch_percent: float,
         stack: Stack,
-        hull_distance: Callable[[Monolayer], float] | None,
+        alone: LayersAlone | None,
     ) -> str:
         layers = {layer.monolayer for layer in stack.layers}
         if stack.number_of_layers == 1:
@@ -83,31 +84,11 @@ class HardLimits:
             far = sorted(
                 f"{layer.formula} {distance:.2f} eV/atom"
                 for layer in layers
-                if not (distance := hull_distance(layer)) <= most
+                if not (distance := alone.hull_distance_ev_atom(layer)) <= most
             )
             if far:
                 return f"farther than {most:g} eV/atom from the convex hull: {', '.join(far)}"
         return ""
-
-
-def hull_distances(
-    table: pd.DataFrame, of_layers: MonolayerPredictor
-) -> Callable[[Monolayer], float]:
-    """A function that gives a layer's distance from the convex hull, in eV/atom.
-
-    Args:
-        table: of the library, indexed by `monolayer_id`; what it does not know is predicted.
-        of_layers: predicts it.
-    """
-    known = table["hull_distance_ev_atom"].dropna().to_dict()
-
-    @cache
-    def distance(layer: Monolayer) -> float:
-        if layer.name in known:
-            return float(known[layer.name])
-        return float(of_layers.predict([layer])["hull_distance_ev_atom"].iloc[0])
-
-    return distance
 
 
 @lru_cache(maxsize=10000)

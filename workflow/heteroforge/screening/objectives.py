@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm
+from scipy.special import ndtr
 
 from heteroforge.dft.electronic import UNDETERMINED_BELOW_EV, anderson_alignment
 from heteroforge.features import facing_levels
 from heteroforge.io import InputError
 from heteroforge.labels import layer_edges
 from heteroforge.models.windows import UNCLIPPED, property_window, window_probability
+from heteroforge.screening.layers_alone import LayersAlone
 from heteroforge.structures import Stack
 
 __all__ = [
@@ -26,7 +27,7 @@ __all__ = [
 # Columns of `alignment_probabilities`.
 ALIGNMENTS = {"I": "type_i_probability", "II": "type_ii_probability"}
 
-NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(24)
+NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(64)
 
 
 def joint_probability(
@@ -77,71 +78,73 @@ def expected_alignment(stack: Stack, table: pd.DataFrame) -> str | None:
 
 def alignment_probabilities(
     stacks: Sequence[Stack],
-    rows: Mapping[str, Mapping],
+    alone: LayersAlone,
     vbm_std_ev: np.ndarray,
     cbm_std_ev: np.ndarray,
 ) -> np.ndarray:
     """Probabilities (n, 2) that DFT tells type I, and II; NaN where an edge is unknown.
 
-    Both are zero where a layer is a metal, with which there is neither.
+    Both are zero where a layer is a metal, with which there is neither, and less by the probability
+    that one is.
 
     Type I: both band edges on one layer; II: on different ones. Both ahead of the next layer's edge
     by 0.1 eV at least, as DFT wants it; what is left is undetermined. Of the layers' edges by
     Anderson's rule, facing vacuum levels made equal. Each edge of a layer is a normal variable of
     its own, with 1/√2 of the standard deviation of the stack's, so that the offset between two
-    layers is as uncertain as the edge of a stack that was predicted from them. A gap that may close
-    (type III) is left to the window of the gap.
+    layers is as uncertain as the edge of a stack that was predicted from them; with its own
+    standard deviation, and half of its vacuum step's, where it is a prediction that is less
+    certain. A gap that may close (type III) is left to the window of the gap.
 
     Args:
         stacks: any (n).
-        rows: of the library by `monolayer_id`: `vbm_ev`, `cbm_ev`, `vacuum_step_ev`, all in eV, and
-            `is_metal`; a step that is not known counts as none.
+        alone: what is known or predicted of the layers.
         vbm_std_ev, cbm_std_ev: calibrated standard deviations of the stacks' edges (n).
     """
     most = max((stack.number_of_layers for stack in stacks), default=1)
     # Where a stack has fewer layers, levels that hold no edge.
     valence = np.full((len(stacks), most), -1e3)
     conduction = np.full((len(stacks), most), 1e3)
-    has_metal = np.zeros(len(stacks), dtype=bool)
+    valence_std, conduction_std = (
+        np.repeat(np.asarray(std)[:, None] / np.sqrt(2), most, axis=1)
+        for std in (vbm_std_ev, cbm_std_ev)
+    )
+    have_gaps = np.ones(len(stacks))
     for i, stack in enumerate(stacks):
-        known = [rows.get(layer.monolayer.name, {}) for layer in stack.layers]
-        has_metal[i] = any(map(_is_metal, known))
+        edges = [alone.edges(layer.monolayer) for layer in stack.layers]
+        have_gaps[i] = np.prod([edge.has_gap for edge in edges])
+        vbm, cbm, vbm_std, cbm_std, steps, step_std, _ = np.array(edges).T
         turned = np.array([-1.0 if layer.flipped else 1.0 for layer in stack.layers])
-        steps = np.nan_to_num([_number(row, "vacuum_step_ev") for row in known]) * turned
-        shift, n = facing_levels(steps), stack.number_of_layers
-        valence[i, :n] = [_number(row, "vbm_ev") for row in known] + shift
-        conduction[i, :n] = [_number(row, "cbm_ev") for row in known] + shift
-    holds_vbm = _highest(valence, np.asarray(vbm_std_ev) / np.sqrt(2))
-    holds_cbm = _highest(-conduction, np.asarray(cbm_std_ev) / np.sqrt(2))
+        shift, n = facing_levels(steps * turned), stack.number_of_layers
+        valence[i, :n], conduction[i, :n] = vbm + shift, cbm + shift
+        for stds, own in ((valence_std, vbm_std), (conduction_std, cbm_std)):
+            stds[i, :n] = np.maximum(stds[i, :n], np.hypot(own, step_std / 2))
+    holds_vbm = _highest(valence, valence_std)
+    holds_cbm = _highest(-conduction, conduction_std)
     one = (holds_vbm * holds_cbm).sum(axis=1)
     either = holds_vbm.sum(axis=1) * holds_cbm.sum(axis=1)
-    found = np.clip(np.column_stack([one, either - one]), 0.0, 1.0)
-    found[has_metal] = 0.0
+    found = np.clip(np.column_stack([one, either - one]), 0.0, 1.0) * have_gaps[:, None]
+    found[have_gaps == 0.0] = 0.0  # whatever the edges of metals are
     return found
-
-
-def _is_metal(row: Mapping) -> bool:
-    value = row.get("is_metal")
-    return value is not None and pd.notna(value) and bool(value)
-
-
-def _number(row: Mapping, key: str) -> float:
-    value = row.get(key)
-    return float("nan") if value is None or pd.isna(value) else float(value)
 
 
 def _highest(levels: np.ndarray, std: np.ndarray) -> np.ndarray:
     """Probability (n, m) of each of m normal variables to lie clearly above all others.
 
-    Clearly: by `UNDETERMINED_BELOW_EV`. Equal std (n).
+    Clearly: by `UNDETERMINED_BELOW_EV`.
+
+    Args:
+        levels, std: means and standard deviations (n, m).
     """
-    std = np.maximum(std, 1e-6)[:, None]
+    std = np.maximum(std, 1e-6)
     result = np.zeros_like(levels)
     for i in range(levels.shape[1]):
-        others = np.delete(levels, i, axis=1)
+        lead = levels[:, i : i + 1] - np.delete(levels, i, axis=1) - UNDETERMINED_BELOW_EV
+        own, others = std[:, i : i + 1], np.delete(std, i, axis=1)
+        if lead.shape[1] == 1:
+            result[:, i] = ndtr(lead / np.hypot(own, others))[:, 0]
+            continue
         for node, weight in zip(NODES, WEIGHTS / WEIGHTS.sum(), strict=True):
-            lead = levels[:, i : i + 1] - others - UNDETERMINED_BELOW_EV
-            result[:, i] += weight * norm.cdf(lead / std + node).prod(axis=1)
+            result[:, i] += weight * ndtr((lead + own * node) / others).prod(axis=1)
     return result
 
 

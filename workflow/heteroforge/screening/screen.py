@@ -24,6 +24,7 @@ from heteroforge.models.property_surrogate import FastPredictor
 from heteroforge.models.property_training import PROPERTIES, PropertyData, pair_of, predict
 from heteroforge.models.published import PublishedModel
 from heteroforge.models.windows import UNCLIPPED
+from heteroforge.screening.layers_alone import LayersAlone
 from heteroforge.screening.limits import HardLimits
 from heteroforge.screening.objectives import (
     ALIGNMENTS,
@@ -83,7 +84,7 @@ def score_samples(
     predictor: FastPredictor,
     *,
     limits: HardLimits,
-    hull_distance: Callable[[Monolayer], float] | None = None,
+    alone: LayersAlone,
     progress: bool = True,
 ) -> pd.DataFrame:
     """Samples with their formula, pair, fault and properties by the fast predictor.
@@ -95,7 +96,7 @@ def score_samples(
         monolayers, table: the library.
         predictor: of `FastPredictor`.
         limits: that samples must keep to.
-        hull_distance: see `HardLimits.faults`.
+        alone: what is known or predicted of the layers.
 
     Returns:
         The samples in their order, with `formula`, `pair`, `reason` (empty within the limits) and
@@ -103,20 +104,19 @@ def score_samples(
         outside the limits).
     """
     blocks = []
-    rows = table.to_dict("index")
     starts = range(0, len(samples), BLOCK)
     for start in tqdm(starts, unit=" blocks", mininterval=5, disable=not progress):
         part = samples.iloc[start : start + BLOCK].reset_index(drop=True)
         stacks = [Stack.from_json(text, monolayers) for text in part["specification"]]
         part["formula"] = [stack.formula for stack in stacks]
         part["pair"] = [pair_of(stack) for stack in stacks]
-        part["reason"] = limits.faults(part, stacks, hull_distance)
+        part["reason"] = limits.faults(part, stacks, alone)
         kept = np.flatnonzero(part["reason"] == "")
         values = pd.DataFrame(np.nan, index=part.index, columns=SCORED, dtype=float)
         if len(kept):
             inside = [stacks[i] for i in kept]
             found = predictor.predict(inside, table)
-            found = _with_alignment(found, inside, rows)
+            found = _with_alignment(found, inside, alone)
             values.loc[kept, SCORED] = found[SCORED].to_numpy()
         blocks.append(pd.concat([part, values], axis=1))
     if blocks:
@@ -153,7 +153,7 @@ def screen(
         samples: of `score_samples`, all shards.
         monolayers, table: the library.
         models, calibration, data, published: the property models; see `property_training.predict`.
-        of_layers: what is not known of layers, for `FROM_LAYERS` of refined stacks.
+        of_layers: what is not known of layers, for alignments and `FROM_LAYERS`.
         targets: windows.
         labelled: `Stack.prototype_key` of stacks with DFT labels.
         trained: keys of the stacks that the generator was trained on.
@@ -182,10 +182,10 @@ def screen(
         ]
         return pd.concat(blocks, ignore_index=True)
 
-    rows = table.to_dict("index")
+    alone = LayersAlone(table, of_layers, published.predictor)
 
     def judged(stacks: Sequence[Stack]) -> pd.DataFrame:
-        found = _with_alignment(models_say(stacks, progress), stacks, rows)
+        found = _with_alignment(models_say(stacks, progress), stacks, alone)
         return found.assign(probability=joint_probability(found, targets, alignment))
 
     def refine(some: pd.DataFrame) -> pd.DataFrame:
@@ -252,10 +252,10 @@ def _best(scored: pd.DataFrame, number: int) -> np.ndarray:
 
 
 def _with_alignment(
-    predictions: pd.DataFrame, stacks: Sequence[Stack], rows: Mapping[str, Mapping]
+    predictions: pd.DataFrame, stacks: Sequence[Stack], alone: LayersAlone
 ) -> pd.DataFrame:
     spreads = (predictions[f"{edge}_ev_std"].to_numpy() for edge in ("vbm", "cbm"))
-    chances = alignment_probabilities(stacks, rows, *spreads)
+    chances = alignment_probabilities(stacks, alone, *spreads)
     return predictions.assign(**dict(zip(ALIGNMENTS.values(), chances.T, strict=True)))
 
 
