@@ -15,6 +15,7 @@ from heteroforge.dft.running import CalculationFailed, Launcher, OutOfTime
 from heteroforge.dft.scratch import place_save, remove_save
 from heteroforge.dft.verification import UNITS, Density
 from heteroforge.io import InputError, read_frames
+from heteroforge.labels import campaign_labels
 from heteroforge.structures import Stack
 from heteroforge.structures.matching import find_matches, stack_from_match, stack_layers
 
@@ -256,7 +257,9 @@ def test_results_of_another_form_are_told_by_file(tmp_path, content):
         read_results(path)
 
 
-def test_the_registry_that_layers_slide_into_is_verified(verify, fakes, monkeypatch):
+def test_the_registry_that_layers_slide_into_is_verified(
+    verify, fakes, monkeypatch, small_monolayers, tmp_path
+):
     """And the predictions that stand beside it are of that one."""
     asked = verify()
     assert asked["registries"] is None and asked["verified_stack_id"] == asked["stack_id"]
@@ -282,6 +285,10 @@ def test_the_registry_that_layers_slide_into_is_verified(verify, fakes, monkeypa
     assert table.loc[0, "core_seconds"] == 80.5 and table.loc[0, "wasted_core_seconds"] == 30.0
     assert table.loc[0, "verified_stack_id"] == stack.key()
     assert table.loc[0, "stack_id"] == asked["stack_id"]
+    # The next campaign knows it by the same name.
+    table.assign(registry_shift_a=0.0, gap_ev=1.0).to_parquet(tmp_path / "results.parquet")
+    labels, _ = campaign_labels(tmp_path / "results.parquet", small_monolayers)
+    assert set(labels["stack_id"]) == set(table["verified_stack_id"])
     # Nothing was predicted of the registry that it slid into.
     assert np.isnan(table.loc[0, "predicted_gap_ev"])
     told = slid | {"predicted": {"gap_ev": 0.7, "gap_ev_std": 0.2}, "protocol": {"name": "quick"}}
