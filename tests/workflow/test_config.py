@@ -14,6 +14,7 @@ from heteroforge.configuration import (
     check_configuration,
     describe_configuration,
     interpret_configuration,
+    library_files,
     read_schema,
 )
 from heteroforge.screening.selection import OBJECTIVES
@@ -191,6 +192,17 @@ def test_null_takes_an_inherited_window_away():
         check_configuration(
             interpret_configuration(merged({"targets": nothing}), SCHEMA), SCHEMA, ROOT
         )
+
+
+def test_a_folder_of_layers_counts_by_its_files(tmp_path):
+    """What is written into a file does not change the time of its folder."""
+    for name in ("b.cif", "properties.csv"):
+        (tmp_path / name).touch()
+    (tmp_path / "older").mkdir()
+    sources = [("bundled", None), ("folder", str(tmp_path)), ("cdvae_csv", "layers.csv")]
+    found = [str(tmp_path / "b.cif"), str(tmp_path / "properties.csv"), "layers.csv"]
+    assert library_files(sources) == found
+    assert library_files([("folder", "absent")]) == ["absent"]
 
 
 def test_every_key_is_described_and_has_a_default():

@@ -9,7 +9,7 @@ import contextlib
 import csv
 import difflib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import yaml
@@ -338,6 +338,23 @@ def library_sources(library: Mapping) -> list[tuple[str, str | None]]:
             "null for sources without one"
         )
     return list(zip(sources, paths, strict=True))
+
+
+def library_files(sources: Sequence[tuple[str, str | None]]) -> list[str]:
+    """What the monolayers depend on: files, and those in a folder of a user's, not the folder.
+
+    The time of a folder does not change with what is in its files.
+
+    Args:
+        sources: of `library_sources`.
+    """
+    found = []
+    for source, path in sources:
+        if source == "folder" and path and Path(path).is_dir():
+            found += sorted(str(file) for file in Path(path).iterdir() if file.is_file())
+        elif path:
+            found.append(path)
+    return found
 
 
 def _check_sources(library: Mapping, root: Path) -> None:

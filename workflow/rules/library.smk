@@ -19,7 +19,7 @@ BONDED_BELOW = config["screening"]["force_field"]["minimum_contact_ratio"]
 
 LIBRARY_SOURCES = configuration.library_sources(config["library"])
 # What the monolayers depend on; the Materials Project is no file.
-LIBRARY_FILES = [path for _, path in LIBRARY_SOURCES if path]
+LIBRARY_FILES = configuration.library_files(LIBRARY_SOURCES)
 if "bundled" in dict(LIBRARY_SOURCES):
     LIBRARY_FILES += [f"{BUNDLED}/monolayers.extxyz", f"{BUNDLED}/monolayers.csv"]
 

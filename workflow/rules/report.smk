@@ -15,7 +15,9 @@ STAGES = [
 # Jobs of the rules that have more than one.
 NUMBERS = {
     "train_gnn_member": len(MEMBERS),
+    "compare_with_earlier": 1 if LEARNED_FROM else 0,
     "sample_stacks": len(SHARDS),
+    "score_samples": len(SHARDS),
     "verify_candidates": len(FIRST),
     "describe_stage": len(STAGES),
 }
