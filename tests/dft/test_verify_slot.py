@@ -95,12 +95,15 @@ def verify(fakes, small_monolayers, tmp_path):
         predicted: float = 1.0,
         if_slid: str = "{}",
         stack: Stack = stack,
+        also: dict | None = None,
         **changes,
     ) -> dict:
         row = {"slot": 0, "stack_id": stack.key(), "specification": stack.to_json()}
         return verify_slot(
             slot,
-            pd.DataFrame([row | {"gap_ev": predicted, "predicted_if_slid": if_slid}]),
+            pd.DataFrame(
+                [row | {"gap_ev": predicted, "predicted_if_slid": if_slid} | dict(also or {})]
+            ),
             small_monolayers,
             tmp_path / "slot_0",
             settings=SETTINGS | changes,
@@ -300,6 +303,9 @@ def test_the_registry_that_layers_slide_into_is_verified(
     assert asked["predicted"] == {"gap_ev": 1.0} and slid["predicted"] == {"gap_ev": None}
     said = json.dumps({stack.key(): {"gap_ev": 0.7}, "another": {"gap_ev": 0.1}})
     assert verify(registries=True, if_slid=said)["predicted"] == {"gap_ev": 0.7}
+    # The gap before it is cut off at zero is that of the registry that was asked for, too.
+    told = verify(registries=True, if_slid=said, also={"gap_unclipped_ev": 1.0})["predicted"]
+    assert told == {"gap_ev": 0.7, "gap_unclipped_ev": None}
 
 
 @pytest.fixture

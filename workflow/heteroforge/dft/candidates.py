@@ -48,6 +48,7 @@ from heteroforge.io import (
     write_table,
 )
 from heteroforge.labels import LABELLED
+from heteroforge.models.windows import UNCLIPPED
 from heteroforge.structures import Monolayer, Stack
 
 __all__ = ["Submission", "Verification", "verify_slot"]
@@ -149,7 +150,8 @@ class Verification:
         if verified in (None, self.row["stack_id"]):
             return values
         # Of a registry that the screen did not ask about nothing is predicted.
-        unknown = {name: None for name in values if name.removesuffix("_std") in LABELLED}
+        told = {*LABELLED, *UNCLIPPED.values()}
+        unknown = {name: None for name in values if name.removesuffix("_std") in told}
         return values | unknown | if_slid.get(verified, {})
 
     def run(self, monolayers: Mapping[str, Monolayer]) -> dict:
