@@ -21,6 +21,7 @@ def table(predicted: dict, true: float = 1.0) -> pd.DataFrame:
             "property": "gap_ev",
             "true": true,
             "predicted": list(predicted.values()),
+            "network": [1.0 + 2 * (value - 1.0) for value in predicted.values()],
         }
     )
 
@@ -50,7 +51,9 @@ def test_known_stacks_and_verified_ones_are_told_apart(verified):
     # a1 was verified again, of the pair of b2 a label was there; c2 has no prediction by it.
     said = verified({"c1": 2.0, "a1": 5.0, "b2": 3.0})
     found = errors_before_and_after(now, earlier, said, "first", 0)
-    known, news = found.to_dict("records")
+    known, network, news = found.to_dict("records")
+    assert [row["predictor"] for row in (known, network, news)] == ["chosen", "network", "chosen"]
+    assert network["before"] == pytest.approx(2 * known["before"])
     assert (known["stacks"], news["stacks"]) == ("known before", "verified")
     assert known["values"] == 3 and news["values"] == 1
     assert known["before"] == pytest.approx(0.8 / 3) and known["after"] == pytest.approx(0.4 / 3)
@@ -84,7 +87,7 @@ def test_campaigns_without_predictions_or_common_stacks_have_no_rows(verified):
     # Of a version that kept no predictions.
     old = verified({"c1": 1.0})[["verified_stack_id", "specification"]]
     found = errors_before_and_after(table({"c1": 1.0}), table({"a1": 1.0}), old, "first", 0)
-    assert found.empty and list(found.columns)[:3] == ["campaign", "stacks", "property"]
+    assert found.empty and list(found.columns)[:3] == ["campaign", "stacks", "predictor"]
     assert learned_figure(found).texts
 
 
@@ -94,4 +97,6 @@ def test_the_picture_has_a_panel_per_property(verified):
     )
     (panel,) = learned_figure(found).axes
     assert panel.get_xlabel().startswith("band gap")
-    assert [text.get_text() for text in panel.get_yticklabels()] == ["first: known before"]
+    assert [text.get_text() for text in panel.get_yticklabels()] == [
+        "first: known before, chosen", "first: known before, network",
+    ]  # fmt: skip

@@ -25,6 +25,6 @@ write_table(snakemake.output.table, found)
 save(learned_figure(found), snakemake.output.picture)
 for row in found.itertuples():
     print(
-        f"{row.campaign}, {row.stacks}: {row.property} {row.before:.3g} -> {row.after:.3g} "
-        f"{row.unit} ({row.values} values)"
+        f"{row.campaign}, {row.stacks}, {row.predictor}: {row.property} "
+        f"{row.before:.3g} -> {row.after:.3g} {row.unit} ({row.values} values)"
     )

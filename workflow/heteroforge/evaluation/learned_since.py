@@ -12,8 +12,8 @@ __all__ = ["errors_before_and_after"]
 
 DRAWS = 2000
 COLUMNS = [
-    "campaign", "stacks", "property", "unit", "values", "before", "after", "difference", "low",
-    "high",
+    "campaign", "stacks", "predictor", "property", "unit", "values", "before", "after",
+    "difference", "low", "high",
 ]  # fmt: skip
 
 
@@ -37,18 +37,23 @@ def errors_before_and_after(
         before, and DFT's after. Those that were selected were so because their predictions looked
         right, so that `before` is somewhat worse for them than for others.
 
-        Per `property` the number of `values`, the errors `before` and `after` in its `unit`, and
-        the `difference` after less before with its 95 % interval `low, high`: bootstrap over pairs
-        of layers, NaN for a single pair.
+        The `predictor` is the one `chosen` for the property (`gnn/calibration.json`), which may be
+        one that learns nothing from labels, or for what was known before also the `network`, the
+        mean of the members. Per `property` the number of `values`, the errors `before` and `after`
+        in its `unit`, and the `difference` after less before with its 95 % interval `low, high`:
+        bootstrap over pairs of layers, NaN for a single pair.
     """
-    now = now.set_index(["stack_id", "property"])[["pair", "true", "predicted"]]
+    now = now.set_index(["stack_id", "property"])
+    told = earlier.set_index(["stack_id", "property"])
     groups = {
-        "known before": earlier.set_index(["stack_id", "property"])["predicted"],
-        "verified": _predictions(verified),
+        ("known before", "chosen"): (told["predicted"], "predicted"),
+        ("known before", "network"): (told["network"], "network"),
+        ("verified", "chosen"): (_predictions(verified), "predicted"),
     }
     rows = []
-    for stacks, before in groups.items():
-        both = now.join(before.rename("before"), how="inner").dropna()
+    for (stacks, predictor), (before, column) in groups.items():
+        after = now[["pair", "true", column]].rename(columns={column: "after"})
+        both = after.join(before.rename("before"), how="inner").dropna()
         if stacks == "verified":
             both = both[~both["pair"].isin(earlier["pair"])]
         for name, unit in LABELLED.items():
@@ -58,13 +63,24 @@ def errors_before_and_after(
             errors = pd.DataFrame(
                 {
                     "before": (part["before"] - part["true"]).abs(),
-                    "after": (part["predicted"] - part["true"]).abs(),
+                    "after": (part["after"] - part["true"]).abs(),
                 }
             )
             gain = (errors["after"] - errors["before"]).to_numpy()
             low, high = _interval(gain, part["pair"].to_numpy(), seed)
             rows.append(
-                [campaign, stacks, name, unit, len(part), *errors.mean(), gain.mean(), low, high]
+                [
+                    campaign,
+                    stacks,
+                    predictor,
+                    name,
+                    unit,
+                    len(part),
+                    *errors.mean(),
+                    gain.mean(),
+                    low,
+                    high,
+                ]
             )
     return pd.DataFrame(rows, columns=COLUMNS)
 

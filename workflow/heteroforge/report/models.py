@@ -137,28 +137,33 @@ def learned_figure(table: pd.DataFrame) -> Figure:
     """
     if table.empty:
         return message_figure("no stack is told by both campaigns")
-    rows = list(dict.fromkeys(zip(table["campaign"], table["stacks"], strict=True)))
+    rows = list(dict.fromkeys(_told_by(table)))
     names = list(dict.fromkeys(table["property"]))
     with style():
         figure = Figure(figsize=(1.5 + 2.5 * len(names), 1.4 + 0.35 * len(rows)))
         panels = figure.subplots(1, len(names), squeeze=False, sharey=True)[0]
         for axes, name in zip(panels, names, strict=True):
             part = table[table["property"] == name]
-            places = [
-                -rows.index(key) for key in zip(part["campaign"], part["stacks"], strict=True)
-            ]
+            places = [-rows.index(words) for words in _told_by(part)]
             axes.hlines(places, part["before"], part["after"], color=LINE)
             axes.plot(part["before"], places, "o", mfc="none", color=MUTED, label="before")
             axes.plot(part["after"], places, "o", color=LAYER_COLOURS[0], label="after")
             axes.margins(y=0.25)
             axes.set_xlim(0.0, 1.1 * part[["before", "after"]].to_numpy().max() + 1e-3)
             axes.set_xlabel(quantity(name).label)
-        panels[0].set_yticks(
-            [-i for i in range(len(rows))], [f"{campaign}: {stacks}" for campaign, stacks in rows]
-        )
+        panels[0].set_yticks([-i for i in range(len(rows))], rows)
         panels[0].legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2)
         panels[-1].set_title("mean absolute errors, pairs left out", fontsize=9, loc="right")
     return figure
+
+
+def _told_by(table: pd.DataFrame) -> list[str]:
+    """Campaign, stacks and predictor of each row, in words."""
+    columns = (table[name] for name in ("campaign", "stacks", "predictor"))
+    return [
+        f"{campaign}: {stacks}, {predictor}"
+        for campaign, stacks, predictor in zip(*columns, strict=True)
+    ]
 
 
 def property_errors_figure(of_splits: Mapping[str, pd.DataFrame]) -> Figure:
