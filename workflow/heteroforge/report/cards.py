@@ -16,7 +16,14 @@ from markupsafe import Markup
 
 from heteroforge.report import figures
 from heteroforge.report.campaign import Campaign, Candidate
-from heteroforge.report.judgement import doubts, known_number, reasons, why_undetermined
+from heteroforge.report.judgement import (
+    FAR_OFF_STANDARD_DEVIATIONS,
+    doubts,
+    known_number,
+    reasons,
+    standard_deviations_off,
+    why_undetermined,
+)
 from heteroforge.report.materials import Material, other_stackings, stacking_text
 from heteroforge.report.sections import Picture
 from heteroforge.report.trust import HSE_OPENS_BY_GAP_EV
@@ -209,8 +216,15 @@ def _value(candidate: Candidate, name: str) -> Value:
         predicted=text.removesuffix("–"),
         computed=_shown(name, computed.get(name)),
         inside=inside,
-        note=_note(candidate, name),
+        note="; ".join(filter(None, [_note(candidate, name), _told_far_off(candidate, name)])),
     )
+
+
+def _told_far_off(candidate: Candidate, name: str) -> str:
+    off = standard_deviations_off(candidate, name)
+    if off is None or off <= FAR_OFF_STANDARD_DEVIATIONS:
+        return ""
+    return f"{number_text(off, 0)} standard deviations from what was predicted"
 
 
 # A step below is within what the planar average varies by.

@@ -16,6 +16,7 @@ from heteroforge.dft.verification import RECONSTRUCTED_A, layer_edges
 from heteroforge.report.words import formula_text, joined, number_text, quantity, value_text
 
 __all__ = [
+    "FAR_OFF_STANDARD_DEVIATIONS",
     "best_first",
     "bonds",
     "doubts",
@@ -24,6 +25,7 @@ __all__ = [
     "layer_order",
     "protocol_name",
     "reasons",
+    "standard_deviations_off",
     "why_undetermined",
 ]
 
@@ -38,6 +40,8 @@ SMALLEST_SLIDE_A = 0.005
 # Nearer than this share of covalent radii, published bilayers bind like bonded ones
 # (docs/learning.md).
 BONDED_CONTACT_RATIO = 1.2
+# Predictions whose error is further out than their own standard deviations admit.
+FAR_OFF_STANDARD_DEVIATIONS = 3.0
 LARGE_SLIDE_A = 0.5  # a third of the way between neighbouring high-symmetry registries of MX2
 
 
@@ -290,6 +294,15 @@ def known_number(candidate, name: str) -> float | None:
     value = candidate.computed.get(name)
     known = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
     return float(value) if known and np.isfinite(value) else None
+
+
+def standard_deviations_off(candidate, name: str) -> float | None:
+    """How far DFT lies from the prediction, in its standard deviations; None where one lacks."""
+    computed, predicted = known_number(candidate, name), candidate.predicted.get(name)
+    std = candidate.predicted.get(f"{name}_std")
+    if computed is None or not isinstance(predicted, (int, float)) or not std:
+        return None
+    return abs(computed - predicted) / std
 
 
 # --- alignment --------------------------------------------------------------------------------

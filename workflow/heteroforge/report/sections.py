@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from xml.etree import ElementTree
 
@@ -17,10 +17,12 @@ from heteroforge.report.campaign import Campaign
 from heteroforge.report.clustering import clustering_paragraphs, clustering_tables
 from heteroforge.report.clustering_figures import chosen_figure
 from heteroforge.report.figures import inline_svg, page_svg
+from heteroforge.report.judgement import FAR_OFF_STANDARD_DEVIATIONS, standard_deviations_off
 from heteroforge.report.models import calibration_figure, learned_figure
 from heteroforge.report.tables import Table, make_table, measures_table
 from heteroforge.report.words import (
     count_text,
+    formula_text,
     interval_text,
     joined,
     number_text,
@@ -30,7 +32,15 @@ from heteroforge.report.words import (
     value_text,
 )
 
-__all__ = ["STAGES", "Picture", "Section", "picture_caption", "stage_section", "stage_sections"]
+__all__ = [
+    "STAGES",
+    "Picture",
+    "Section",
+    "picture_caption",
+    "stage_section",
+    "stage_sections",
+    "told_far_off",
+]
 
 PICTURES_PER_STAGE = 6
 
@@ -569,12 +579,31 @@ def _write_dft(campaign: Campaign, section: Section) -> None:
             f"the mean over {count_text(len(pairs), 'candidate')}"
             + (f", within two standard deviations for {sum(covered)}." if covered else ".")
         )
-    section.paragraphs += rows
+    section.paragraphs += rows + told_far_off(verified, campaign.targets or {})
     table = campaign.table("dft/results.parquet")
     if table is not None and len(table):
         section.paragraphs += _told_cost(table)
         path = "dft/results.parquet"
         section.tables.append(make_table(table, "dft-results", "All verified candidates", path))
+
+
+def told_far_off(verified: Sequence, names: Iterable[str]) -> list[str]:
+    """Which predictions DFT contradicts beyond what their standard deviations admit."""
+    told = []
+    for name in names:
+        for candidate in verified:
+            off = standard_deviations_off(candidate, name)
+            if off is not None and off > FAR_OFF_STANDARD_DEVIATIONS:
+                told.append(
+                    f"{quantity(name).words} of {formula_text(candidate.title)} "
+                    f"(slot {candidate.slot}, {number_text(off, 0)} standard deviations)"
+                )
+    if not told:
+        return []
+    return [
+        f"Far from what was predicted: {joined(told)}. Predictions of stacks like "
+        f"{'this one' if len(told) == 1 else 'these'} are less certain than they say."
+    ]
 
 
 def _told_cost(table: pd.DataFrame) -> list[str]:
