@@ -12,7 +12,7 @@ from heteroforge.evaluation.dft_accuracy import (
     markdown,
     pair_columns,
 )
-from heteroforge.labels.published import read_hetml_stacks
+from heteroforge.labels.published import half_turned, read_hetml_stacks
 from heteroforge.sources import Library
 
 
@@ -110,3 +110,14 @@ def test_stacks_are_joined_by_which_atom_lies_above_which(library, published):
     assert undecided.set_index("quantity").at["alignment", "inside"] is None
     told = markdown(found.reset_index())
     assert "Inside their tolerance: binding less strain energy 1 of 1" in told
+
+
+def test_a_stack_whose_upper_layer_is_turned_is_compared_and_says_so(library, published):
+    on_top, hollow = (entry.stack for entry in read_hetml_stacks(published))
+    turned = half_turned(hollow)
+    assert pair_columns(turned) not in map(pair_columns, (on_top, hollow))
+    row = {"stack_id": "ours", "property": "interlayer_gap_a", "value": 3.3}
+    for stack, source in ((hollow, "HetML b"), (turned, "HetML b, turned")):
+        labels = pd.DataFrame([row | {"specification": stack.to_json()}])
+        found = compare_stacks(labels, {}, library, published)
+        assert set(found["source"]) == {source}

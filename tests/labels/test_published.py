@@ -19,29 +19,92 @@ from heteroforge.models.from_layers import POISSON_RATIO, strain_energy_mev_a2
 from heteroforge.structures import build
 from heteroforge.structures.matching import stack_layers
 
+THIRDS = {"A": (0.0, 0.0), "B": (1 / 3, 2 / 3), "C": (2 / 3, 1 / 3)}
 
-def test_heterobilayers_get_the_registry_their_label_means(tmp_path, small_monolayers):
-    folder = tmp_path / "hetml"
-    folder.mkdir()
-    frames = []
-    for number, name in ((11, "MoSS"), (12, "WSeSe")):
-        atoms = small_monolayers[name].to_atoms()
-        atoms.info = {"hetml_id": number, "uid": name}
-        frames.append(atoms)
-    ase.io.write(folder / "monolayers.extxyz", frames)
-    constants = {"hetml_id": [11, 12], "c_11": [130.0, 110.0], "c_12": [30.0, 20.0]}
-    pd.DataFrame(constants).to_csv(folder / "monolayers.csv", index=False)
-    row = {"uid_bot": 11, "uid_top": 12, "ILD": 3.4, "Egap": 1.1, "IE": 5.5, "EA": 4.4}
-    row["is_metal"] = False
-    rows = [
-        row | {"huid": "a", "stacktype": "AA", "Ebind": 15.0},
-        row | {"huid": "b", "stacktype": "AB", "Ebind": 18.0, "Egap": np.nan, "is_metal": True},
-        row | {"huid": "c", "stacktype": "AB", "Ebind": -900.0},
+
+def listed(number: int, species: str, places: str, heights: list[float], a: float) -> ase.Atoms:
+    """A layer as HetML lists it: species and places from the bottom."""
+    cell = [[a, 0, 0], [-a / 2, a * 3**0.5 / 2, 0], [0, 0, 20]]
+    scaled = [
+        [*THIRDS[place], height / 20 + 0.5] for place, height in zip(places, heights, strict=True)
     ]
-    pd.DataFrame(rows).to_csv(folder / "bilayers.csv", index=False)
+    info = {"hetml_id": number, "uid": species}
+    return ase.Atoms(species, scaled_positions=scaled, cell=cell, pbc=[1, 1, 0], info=info)
+
+
+MOLYBDENUM_SULFIDE = listed(11, "SMoS", "BCB", [-1.56, 0, 1.56], 3.18)
+TUNGSTEN_SELENIDE = listed(12, "SeWSe", "BCB", [-1.68, 0, 1.68], 3.32)
+
+
+def above_each_other(stack) -> set[tuple[str, str]]:
+    """Elements of the lower and the upper layer that lie in one column."""
+    below, above = stack.layers
+    shift = np.array(stack.interfaces[0].offset)
+    found = set()
+    for s, p in zip(below.monolayer.species, below.monolayer.positions, strict=True):
+        for t, q in zip(above.monolayer.species, above.monolayer.positions, strict=True):
+            apart = np.array(q) + shift - p
+            if np.abs(apart - np.round(apart)).max() < 0.01:
+                found.add((s, t))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("lower", "upper", "on_top", "hollow"),
+    [
+        # Faces on each other, and the upper one above the middle of the lower one's hexagons.
+        (MOLYBDENUM_SULFIDE, TUNGSTEN_SELENIDE, {("S", "Se"), ("Mo", "W")}, {("S", "W")}),
+        # A 1T layer, listed with its lower face at the origin.
+        (
+            MOLYBDENUM_SULFIDE,
+            listed(12, "SHfS", "ACB", [-1.45, 0, 1.45], 3.6),
+            {("S", "S"), ("Mo", "S")},
+            {("S", "S"), ("Mo", "Hf")},
+        ),
+        # A flat compound: its anion above the face, or its cation. DFT finds 3.49 and 2.80 Å.
+        (
+            MOLYBDENUM_SULFIDE,
+            listed(12, "AlN", "CB", [0, 0], 3.12),
+            {("S", "N"), ("Mo", "Al")},
+            {("S", "Al")},
+        ),
+        # A lower layer whose face is elsewhere: above its second atoms, or above none.
+        (
+            listed(11, "TeGe", "BC", [0, 1.56], 3.9),
+            listed(12, "ClCdCl", "ACB", [-1.44, 0, 1.44], 3.8),
+            {("Te", "Cl"), ("Ge", "Cl")},
+            {("Ge", "Cd"), ("Te", "Cl")},
+        ),
+    ],
+)
+def test_heterobilayers_get_the_registry_their_label_means(tmp_path, lower, upper, on_top, hollow):
+    write_hetml(tmp_path, [lower, upper], [{"huid": x, "stacktype": x} for x in ("AA", "AB")])
+    found = {entry.name: above_each_other(entry.stack) for entry in read_hetml_stacks(tmp_path)}
+    assert found == {"AA": on_top, "AB": hollow}
+
+
+def write_hetml(folder, frames, rows, **constants) -> None:
+    (folder / "hetml").mkdir(exist_ok=True)
+    ase.io.write(folder / "hetml/monolayers.extxyz", frames)
+    numbers = [atoms.info["hetml_id"] for atoms in frames]
+    constants = {"hetml_id": numbers, "c_11": [130.0, 110.0], "c_12": [30.0, 20.0]} | constants
+    pd.DataFrame(constants).to_csv(folder / "hetml/monolayers.csv", index=False)
+    row = {"uid_bot": 11, "uid_top": 12, "ILD": 3.4, "Egap": 1.1, "IE": 5.5, "EA": 4.4}
+    row |= {"is_metal": False, "Ebind": 15.0}
+    pd.DataFrame([row | other for other in rows]).to_csv(folder / "hetml/bilayers.csv", index=False)
+
+
+def test_heterobilayers_have_what_was_published(tmp_path):
+    frames = [MOLYBDENUM_SULFIDE, TUNGSTEN_SELENIDE]
+    rows = [
+        {"huid": "a", "stacktype": "AA"},
+        {"huid": "b", "stacktype": "AB", "Ebind": 18.0, "Egap": np.nan, "is_metal": True},
+        {"huid": "c", "stacktype": "AB", "Ebind": -900.0},
+    ]
+    write_hetml(tmp_path, frames, rows)
     on_top, hollow, unbound = read_hetml_stacks(tmp_path)
     assert on_top.stack.interfaces[0].gap_a > hollow.stack.interfaces[0].gap_a + 0.3
-    assert on_top.layers == ("MoSS", "WSeSe")
+    assert on_top.layers == ("SMoS", "SeWSe")
     strain = elastic_energy_mev_a2([atoms.cell.lengths()[0] for atoms in frames], [160.0, 130.0])
     assert on_top.values == {
         "gap_ev": 1.1, "vbm_ev": -5.5, "cbm_ev": -4.4, "interlayer_gap_a": 3.4,
@@ -50,7 +113,7 @@ def test_heterobilayers_get_the_registry_their_label_means(tmp_path, small_monol
     assert strain > 0.1
     assert hollow.values["gap_ev"] == 0.0, "a metal"
     assert unbound.values == {}
-    pd.DataFrame(constants | {"c_11": [130.0, -1.0]}).to_csv(folder / "monolayers.csv", index=False)
+    write_hetml(tmp_path, frames, rows, c_11=[130.0, -1.0])
     on_top = next(read_hetml_stacks(tmp_path))
     assert on_top.values["net_energy_mev_a2"] == 15.0
     assert "binding_energy_mev_a2" not in on_top.values, "the strain energy is not known"

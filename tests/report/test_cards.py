@@ -40,5 +40,7 @@ def test_a_card_and_the_stage_say_which_predictions_dft_contradicts():
 
 
 def value_note(one) -> str:
-    (note,) = [v.note for v in make_card(Campaign(""), one, {}).values if v.label == "binding energy"]
+    (note,) = [
+        v.note for v in make_card(Campaign(""), one, {}).values if v.label == "binding energy"
+    ]
     return note

@@ -7,7 +7,7 @@ above each other alike: the registry by where the atoms are, not by what it is c
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,10 +20,15 @@ from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
 from heteroforge.io import read_table
 from heteroforge.labels import dispersion_binding_mev_a2, dispersion_stress_n_m
-from heteroforge.labels.published import PublishedStack, read_bidb_stacks, read_hetml_stacks
+from heteroforge.labels.published import (
+    PublishedStack,
+    half_turned,
+    read_bidb_stacks,
+    read_hetml_stacks,
+)
 from heteroforge.models.from_layers import POISSON_RATIO
 from heteroforge.sources import Library
-from heteroforge.structures import Layer, Monolayer, Stack
+from heteroforge.structures import Monolayer, Stack
 from heteroforge.structures.build import layer_sites
 from heteroforge.structures.plane import minimum_image_distances
 
@@ -76,7 +81,7 @@ STACKS = (
 ZERO_DAMPING = Quantity(BINDING, "the same with zero damping", "meV/Å²", 1, None, True)
 # Of the lattice constant; layers of a heterobilayer are strained to a common one.
 SAME_CELL = 0.02
-FLAT_BELOW_A = 0.1
+FACE_A = 1.0  # what lies deeper does not face the other layer
 COLUMNS = ["name", "quantity", "unit", "ours", "published", "difference", "inside", "source"]
 
 
@@ -203,16 +208,18 @@ def compare_stacks(
 
     Returns:
         `COLUMNS`; an alignment is inside when it is the same, and `undetermined` is no answer.
-        Entries of HetML with a flat layer of two elements are not judged: its two kinds of stacking
-        leave open which of both elements faces which atom of the other layer. What HetML published
+        Stacks of HetML stand as `read_hetml_stacks` reads them, or else with an upper layer that is
+        not flat turned by 180° (`half_turned`), and then the source says so. What HetML published
         is binding less strain energy; that is compared, not the binding energy that was made of it.
     """
     folder = Path(folder)
-    known: dict[tuple, list[PublishedStack]] = {}
+    known, as_turned = {}, {}
     for entry in _published(folder):
-        mark = pair_columns(entry.stack)
-        if entry.values and mark is not None:
-            known.setdefault(mark, []).append(entry)
+        if entry.values:
+            known.setdefault(pair_columns(entry.stack), []).append(entry)
+            # Of a flat layer both elements belong to the face.
+            if entry.source == "HetML" and entry.stack.layers[1].monolayer.thickness_a > FACE_A:
+                as_turned.setdefault(pair_columns(half_turned(entry.stack)), []).append(entry)
     table = read_table(folder / "hetml" / "bilayers.csv", columns=["huid", "band_alignment"])
     told = table.set_index("huid")["band_alignment"].to_dict()
     rows = []
@@ -220,17 +227,25 @@ def compare_stacks(
         stack = Stack.from_json(text, library.monolayers)
         values = dict(zip(group["property"], group["value"], strict=True))
         more = numbers.get(group["stack_id"].iloc[0], {})
-        near = [
-            entry
-            for entry in known.get(pair_columns(stack), [])
-            if abs(entry.stack.a / stack.a - 1) < SAME_CELL
-        ]
-        if len(near) != 1:
+        alike = [(_only_one(stack, known), ""), (_only_one(stack, as_turned), ", turned")]
+        entry, note = next((pair for pair in alike if pair[0] is not None), (None, ""))
+        if entry is None:
             continue
-        (entry,) = near
         values[NET] = more.get(NET, float("nan"))
-        rows += _rows_of_stack(stack, values, entry, more.get("alignment"), told.get(entry.name))
+        found = _rows_of_stack(stack, values, entry, more.get("alignment"), told.get(entry.name))
+        rows += [row | {"source": row["source"] + note} for row in found]
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _only_one(
+    stack: Stack, entries: Mapping[tuple | None, Sequence[PublishedStack]]
+) -> PublishedStack | None:
+    """The published stack that is the same, where there is one and not more."""
+    mark = pair_columns(stack)
+    if mark is None:
+        return None
+    near = [e for e in entries.get(mark, []) if abs(e.stack.a / stack.a - 1) < SAME_CELL]
+    return near[0] if len(near) == 1 else None
 
 
 def _rows_of_stack(
@@ -257,13 +272,7 @@ def _rows_of_stack(
         inside = None if alignment == "undetermined" else alignment == published_alignment
         found = (name, "alignment", "", alignment, published_alignment, None, inside, source)
         rows.append(dict(zip(COLUMNS, found, strict=True)))
-    if entry.source == "HetML" and any(map(_is_flat_compound, stack.layers)):
-        return [row | {"inside": None} for row in rows]
     return rows
-
-
-def _is_flat_compound(layer: Layer) -> bool:
-    return len(set(layer.monolayer.species)) > 1 and layer.monolayer.thickness_a < FLAT_BELOW_A
 
 
 def _published(folder: Path) -> Iterable[PublishedStack]:

@@ -16,13 +16,15 @@ import numpy as np
 import pandas as pd
 from ase import units
 
+from heteroforge.features.elements import element_data
 from heteroforge.io import InputError, read_table
 from heteroforge.structures import Monolayer, Stack, StructureError, parse
-from heteroforge.structures.matching import enumerate_registries, stack_layers
+from heteroforge.structures.matching import UNTURNED, stack_layers
 
 __all__ = [
     "PublishedStack",
     "elastic_energy_mev_a2",
+    "half_turned",
     "read_bidb_stacks",
     "read_hetml_stacks",
 ]
@@ -35,7 +37,9 @@ BIDB_COLUMNS = {
     "interlayer_gap_a": "Interlayer distance",
     "binding_energy_mev_a2": "Binding energy",
 }
-TURNS = (((1, 0), (0, 1)), ((-1, 0), (0, -1)))
+# Of the lowest atom of HetML's upper layers, fractions of the cell.
+PLACES = {"AA": (1 / 3, 2 / 3), "AB": (0.0, 0.0)}
+FLAT_A = 0.01
 
 
 @dataclass(frozen=True)
@@ -62,9 +66,11 @@ class PublishedStack:
 def read_hetml_stacks(folder: str | Path) -> Iterator[PublishedStack]:
     """DFT heterobilayers of HetML, in the registry that each entry's label means.
 
-    AA is the stacking with facing atoms on top of each other, so the one of the high-symmetry
-    registries whose spheres touch first, AB the one where they touch last. Metals have no edges in
-    the table; their gap is zero. Layers are named by their `uid`.
+    The table does not say what AA and AB mean. Here both layers stand as they are listed, and the
+    lowest atom of the upper one is put at `PLACES`, where in AA it lies on an atom of most lower
+    layers. So layers and labels give the registry, and no published value does;
+    docs/prediction.md says what that rests on. Metals have no edges in the table; their gap is
+    zero. Layers are named by their `uid`.
 
     The table's energies of layers are those of free ones, so what it calls binding is
     `net_energy_mev_a2` here; `binding_energy_mev_a2` is that plus the elastic energy of the layers
@@ -85,18 +91,9 @@ def read_hetml_stacks(folder: str | Path) -> Iterator[PublishedStack]:
     numbers = ["uid_bot", "uid_top", "ILD", "Egap", "IE", "EA", "Ebind"]
     columns = ["huid", "stacktype", "is_metal", *numbers]
     table = read_table(folder / "bilayers.csv", columns=columns)
-    orders: dict[tuple[int, int], list[Stack]] = {}
     for row in table.to_dict("records"):
         number = {c: pd.to_numeric(row[c], errors="coerce") for c in numbers}
         pair = (int(number["uid_bot"]), int(number["uid_top"]))
-        if pair not in orders:
-            both = [layers[i][1] for i in pair]
-            stacks = [
-                stack_layers(both, [TURNS[0], turn], [registry])
-                for turn in TURNS
-                for registry in enumerate_registries(*both, turn)
-            ]
-            orders[pair] = sorted(stacks, key=lambda stack: stack.interfaces[0].gap_a)
         strain = elastic_energy_mev_a2([layers[i][1].a for i in pair], biaxial_n_m.loc[list(pair)])
         values = {
             "gap_ev": 0.0 if str(row["is_metal"]) == "True" else number["Egap"],
@@ -108,11 +105,36 @@ def read_hetml_stacks(folder: str | Path) -> Iterator[PublishedStack]:
         }
         yield PublishedStack(
             name=str(row["huid"]),
-            stack=orders[pair][-1 if row["stacktype"] == "AA" else 0],
+            stack=_stacked(layers[pair[0]][1], layers[pair[1]][1], str(row["stacktype"])),
             values=_plausible(values),
             layers=(layers[pair[0]][0], layers[pair[1]][0]),
             source="HetML",
         )
+
+
+def half_turned(stack: Stack) -> Stack:
+    """A stack of `read_hetml_stacks` with its upper layer turned by 180° about its lowest atom.
+
+    Which of the two HetML means by its labels is open: faces meet in the same way, and only sites
+    behind them lie elsewhere.
+    """
+    lower, upper = (layer.monolayer for layer in stack.layers)
+    first = np.array(upper.positions[_lowest_site(upper)])
+    x, y = (np.array(stack.interfaces[0].offset) + 2 * first) % 1.0
+    return stack_layers([lower, upper], [UNTURNED, ((-1, 0), (0, -1))], [(float(x), float(y))])
+
+
+def _stacked(lower: Monolayer, upper: Monolayer, label: str) -> Stack:
+    """Two layers of HetML in the registry that its label means."""
+    x, y = (np.array(PLACES[label]) - upper.positions[_lowest_site(upper)]) % 1.0
+    return stack_layers([lower, upper], registries=[(float(x), float(y))])
+
+
+def _lowest_site(layer: Monolayer) -> int:
+    """Of a flat compound the anion, which HetML lists where other layers have their face."""
+    heights = np.array(layer.heights)
+    lowest = np.flatnonzero(heights < heights.min() + FLAT_A)
+    return max(lowest, key=lambda i: element_data(layer.species[i]).electronegativity)
 
 
 def read_bidb_stacks(
