@@ -6,51 +6,29 @@ Run from the project's folder:
 """
 
 import argparse
-import sys
-from pathlib import Path
 
-import ase.io
 import numpy as np
-import pandas as pd
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "workflow"))
-
-from heteroforge.structures import Monolayer
-from heteroforge.structures.matching import (
-    enumerate_registries,
-    stack_layers,
-    van_der_waals_gap_a,
-)
-
-TURNS = (((1, 0), (0, 1)), ((-1, 0), (0, -1)))
+from heteroforge.labels.published import read_hetml_stacks
+from heteroforge.structures.matching import van_der_waals_gap_a
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, help="folder with hetml/")
-    options = parser.parse_args()
-    layers = {}
-    for atoms in ase.io.iread(options.data / "hetml" / "monolayers.extxyz", index=":"):
-        layers[int(atoms.info["hetml_id"])] = Monolayer.from_atoms(atoms)
-    table = pd.read_csv(options.data / "hetml" / "bilayers.csv")
-    table = table[table.converged & table.ILD.between(1.5, 5.5)]
-    known, mean = [], []
-    for row in table.itertuples():
-        pair = [layers[row.uid_bot], layers[row.uid_top]]
-        gaps = [
-            stack_layers(pair, [TURNS[0], turn], [registry]).interfaces[0].gap_a
-            for turn in TURNS
-            for registry in enumerate_registries(*pair)
-        ]
-        # The table calls the stacking with facing atoms on top of each other AA.
-        known.append(max(gaps) if row.stacktype == "AA" else min(gaps))
-        mean.append(van_der_waals_gap_a(*pair))
-    gap = table.ILD.to_numpy()
-    constant = np.full(len(gap), np.median(gap))
+    parser.add_argument("--data", required=True, help="folder with hetml/")
+    entries = [
+        entry
+        for entry in read_hetml_stacks(parser.parse_args().data)
+        if "interlayer_gap_a" in entry.values
+    ]
+    gap = np.array([entry.values["interlayer_gap_a"] for entry in entries])
     for name, values in (
-        ("contact_gap_a", known),
-        ("van_der_waals_gap_a", mean),
-        ("median", constant),
+        ("contact_gap_a", [entry.stack.interfaces[0].gap_a for entry in entries]),
+        (
+            "van_der_waals_gap_a",
+            [van_der_waals_gap_a(*(la.monolayer for la in e.stack.layers)) for e in entries],
+        ),
+        ("median", np.full(len(gap), np.median(gap))),
     ):
         error = np.array(values) - gap
         print(f"{name}: MAE {np.abs(error).mean():.3f} Å, bias {error.mean():+.3f} Å, n {len(gap)}")

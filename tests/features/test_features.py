@@ -64,23 +64,6 @@ def test_descriptors_tell_symmetry_and_polarity():
     assert janus["electronegativity_between_faces"] == pytest.approx(2.58 - 2.55)
 
 
-@pytest.mark.parametrize(
-    ("species", "left"),
-    [
-        (("Si", "C"), 0),
-        (("B", "N"), 0),
-        (("C", "C"), 4),
-        (("C", "F"), 3 / 2),
-        (("C", "H"), -3 / 2),
-        (("Si", "H"), 5 / 2),
-    ],
-)
-def test_electrons_left_by_anions_of_group_14(species, left):
-    """Carbon takes electrons in SiC, gives them in CF, and neither in graphene."""
-    found = structural_descriptors(replace(NITRIDE, species=species))
-    assert found["electrons_left_by_anions"] == pytest.approx(left)
-
-
 def test_descriptors_do_not_depend_on_origin_and_order():
     moved = Monolayer(
         ("Mo", "S", "S"),

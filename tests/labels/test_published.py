@@ -12,11 +12,13 @@ import pytest
 from heteroforge.io import InputError
 from heteroforge.labels.published import (
     elastic_energy_mev_a2,
+    half_turned,
     read_bidb_stacks,
     read_hetml_stacks,
 )
 from heteroforge.models.from_layers import POISSON_RATIO, strain_energy_mev_a2
 from heteroforge.structures import build
+from heteroforge.structures.build import layer_sites
 from heteroforge.structures.matching import stack_layers
 
 THIRDS = {"A": (0.0, 0.0), "B": (1 / 3, 2 / 3), "C": (2 / 3, 1 / 3)}
@@ -37,43 +39,55 @@ TUNGSTEN_SELENIDE = listed(12, "SeWSe", "BCB", [-1.68, 0, 1.68], 3.32)
 
 
 def above_each_other(stack) -> set[tuple[str, str]]:
-    """Elements of the lower and the upper layer that lie in one column."""
-    below, above = stack.layers
+    """Sites of the lower and the upper layer in one column, as element and number from below."""
     shift = np.array(stack.interfaces[0].offset)
+    named = []
+    for layer in stack.layers:
+        species, places, heights = layer_sites(layer)
+        ranks = np.argsort(np.argsort(heights, kind="stable"), kind="stable") + 1
+        named.append([(f"{s}{n}", p) for s, n, p in zip(species, ranks, places, strict=True)])
     found = set()
-    for s, p in zip(below.monolayer.species, below.monolayer.positions, strict=True):
-        for t, q in zip(above.monolayer.species, above.monolayer.positions, strict=True):
-            apart = np.array(q) + shift - p
+    for s, p in named[0]:
+        for t, q in named[1]:
+            apart = q + shift - p
             if np.abs(apart - np.round(apart)).max() < 0.01:
                 found.add((s, t))
     return found
+
+
+HAFNIUM_SULFIDE = listed(12, "SHfS", "ACB", [-1.45, 0, 1.45], 3.6)
 
 
 @pytest.mark.parametrize(
     ("lower", "upper", "on_top", "hollow"),
     [
         # Faces on each other, and the upper one above the middle of the lower one's hexagons.
-        (MOLYBDENUM_SULFIDE, TUNGSTEN_SELENIDE, {("S", "Se"), ("Mo", "W")}, {("S", "W")}),
+        (
+            MOLYBDENUM_SULFIDE,
+            TUNGSTEN_SELENIDE,
+            {("S1", "Se1"), ("S3", "Se1"), ("S1", "Se3"), ("S3", "Se3"), ("Mo2", "W2")},
+            {("S1", "W2"), ("S3", "W2")},
+        ),
         # A 1T layer, listed with its lower face at the origin.
         (
             MOLYBDENUM_SULFIDE,
-            listed(12, "SHfS", "ACB", [-1.45, 0, 1.45], 3.6),
-            {("S", "S"), ("Mo", "S")},
-            {("S", "S"), ("Mo", "Hf")},
+            HAFNIUM_SULFIDE,
+            {("S1", "S1"), ("S3", "S1"), ("Mo2", "Hf2")},
+            {("S1", "Hf2"), ("S3", "Hf2"), ("Mo2", "S3")},
         ),
         # A flat compound: its anion above the face, or its cation. DFT finds 3.49 and 2.80 Å.
         (
             MOLYBDENUM_SULFIDE,
             listed(12, "AlN", "CB", [0, 0], 3.12),
-            {("S", "N"), ("Mo", "Al")},
-            {("S", "Al")},
+            {("S1", "N2"), ("S3", "N2"), ("Mo2", "Al1")},
+            {("S1", "Al1"), ("S3", "Al1")},
         ),
         # A lower layer whose face is elsewhere: above its second atoms, or above none.
         (
-            listed(11, "TeGe", "BC", [0, 1.56], 3.9),
-            listed(12, "ClCdCl", "ACB", [-1.44, 0, 1.44], 3.8),
-            {("Te", "Cl"), ("Ge", "Cl")},
-            {("Ge", "Cd"), ("Te", "Cl")},
+            listed(11, "SSn", "BC", [0, 1.46], 3.75),
+            HAFNIUM_SULFIDE,
+            {("S1", "S1"), ("Sn2", "Hf2")},
+            {("S1", "Hf2"), ("Sn2", "S3")},
         ),
     ],
 )
@@ -81,6 +95,27 @@ def test_heterobilayers_get_the_registry_their_label_means(tmp_path, lower, uppe
     write_hetml(tmp_path, [lower, upper], [{"huid": x, "stacktype": x} for x in ("AA", "AB")])
     found = {entry.name: above_each_other(entry.stack) for entry in read_hetml_stacks(tmp_path)}
     assert found == {"AA": on_top, "AB": hollow}
+
+
+@pytest.mark.parametrize("upper", [TUNGSTEN_SELENIDE, HAFNIUM_SULFIDE])
+def test_a_half_turn_moves_what_lies_behind_the_face_alone(tmp_path, upper):
+    write_hetml(tmp_path, [MOLYBDENUM_SULFIDE, upper], [{"huid": "a", "stacktype": "AA"}])
+    (entry,) = read_hetml_stacks(tmp_path)
+    turned = half_turned(entry.stack)
+    lowest = f"{upper.symbols[0]}1"
+    before, after = (above_each_other(stack) for stack in (entry.stack, turned))
+    assert {pair for pair in before if pair[1] == lowest} == {("S1", lowest), ("S3", lowest)}
+    assert {pair for pair in after if pair[1] == lowest} == {("S1", lowest), ("S3", lowest)}
+    assert before != after
+    assert above_each_other(half_turned(turned)) == before
+
+
+def test_an_unknown_label_is_named(tmp_path):
+    write_hetml(
+        tmp_path, [MOLYBDENUM_SULFIDE, TUNGSTEN_SELENIDE], [{"huid": "a", "stacktype": "B"}]
+    )
+    with pytest.raises(InputError, match="a: stacktype 'B', not one of AA, AB"):
+        list(read_hetml_stacks(tmp_path))
 
 
 def write_hetml(folder, frames, rows, **constants) -> None:

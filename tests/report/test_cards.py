@@ -35,7 +35,10 @@ def test_a_card_and_the_stage_say_which_predictions_dft_contradicts():
     assert notes == ["8 standard deviations from what was predicted", ""]
     (told,) = told_far_off([far, near], ["gap_ev", "binding_energy_mev_a2"])
     assert "binding energy of BN/CSi (slot 0, 8 standard deviations)" in told
+    assert told.startswith("1 of 2 predicted values lies more than 3 ")
     assert "slot 1" not in told
+    near.predicted["binding_energy_mev_a2_std"] = float("nan")
+    assert value_note(near) == ""
     assert told_far_off([near], ["binding_energy_mev_a2"]) == []
 
 

@@ -208,8 +208,9 @@ def compare_stacks(
 
     Returns:
         `COLUMNS`; an alignment is inside when it is the same, and `undetermined` is no answer.
-        Stacks of HetML stand as `read_hetml_stacks` reads them, or else with an upper layer that is
-        not flat turned by 180° (`half_turned`), and then the source says so. What HetML published
+        Where the library has a stack of HetML with the upper layer turned by 180° against
+        `read_hetml_stacks`, and that moves nothing in its face, the source says so, and the row is
+        not judged. What HetML published
         is binding less strain energy; that is compared, not the binding energy that was made of it.
     """
     folder = Path(folder)
@@ -217,8 +218,9 @@ def compare_stacks(
     for entry in _published(folder):
         if entry.values:
             known.setdefault(pair_columns(entry.stack), []).append(entry)
-            # Of a flat layer both elements belong to the face.
-            if entry.source == "HetML" and entry.stack.layers[1].monolayer.thickness_a > FACE_A:
+            if entry.source == "HetML" and _has_one_site_in_its_face(
+                entry.stack.layers[1].monolayer
+            ):
                 as_turned.setdefault(pair_columns(half_turned(entry.stack)), []).append(entry)
     table = read_table(folder / "hetml" / "bilayers.csv", columns=["huid", "band_alignment"])
     told = table.set_index("huid")["band_alignment"].to_dict()
@@ -227,14 +229,22 @@ def compare_stacks(
         stack = Stack.from_json(text, library.monolayers)
         values = dict(zip(group["property"], group["value"], strict=True))
         more = numbers.get(group["stack_id"].iloc[0], {})
-        alike = [(_only_one(stack, known), ""), (_only_one(stack, as_turned), ", turned")]
-        entry, note = next((pair for pair in alike if pair[0] is not None), (None, ""))
-        if entry is None:
+        entry = _only_one(stack, known)
+        turned = None if entry else _only_one(stack, as_turned)
+        if not (entry or turned):
             continue
+        entry = entry or turned
         values[NET] = more.get(NET, float("nan"))
         found = _rows_of_stack(stack, values, entry, more.get("alignment"), told.get(entry.name))
-        rows += [row | {"source": row["source"] + note} for row in found]
+        if turned:
+            found = [row | {"source": row["source"] + ", turned", "inside": None} for row in found]
+        rows += found
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _has_one_site_in_its_face(layer: Monolayer) -> bool:
+    heights = np.array(layer.heights)
+    return int((heights < heights.min() + FACE_A).sum()) == 1
 
 
 def _only_one(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import lru_cache
 from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
 
-from heteroforge.features.elements import ElementData, element_data
+from heteroforge.features.elements import element_data
 from heteroforge.structures import Monolayer
 
 __all__ = ["ELECTRONIC", "descriptor_table", "structural_descriptors"]
@@ -58,8 +58,8 @@ def structural_descriptors(monolayer: Monolayer) -> Mapping[str, float]:
     Statistics over sites are means, and `_spread` is largest minus smallest. Faces are the
     outermost 0.5 Å of each side. The packing is the share of the plane that the atoms' covalent
     discs would cover if they did not overlap. `electrons_left_by_anions` is per atom: what cations
-    can give less what anions (groups 15 to 17, carbon in SiC) lack to closed shells; 0 for ZrS2,
-    2/3 for MoS2 with its filled d band, negative where anions bond with each other.
+    can give less what anions (groups 15 to 17) lack to closed shells; 0 for ZrS2, 2/3 for MoS2 with
+    its filled d band, negative where anions bond with each other.
     """
     sites = [element_data(symbol) for symbol in monolayer.species]
     electronegativity = np.array([s.electronegativity for s in sites])
@@ -67,7 +67,7 @@ def structural_descriptors(monolayer: Monolayer) -> Mapping[str, float]:
     valence = np.array([s.valence_electrons for s in sites], dtype=float)
     heights = np.array(monolayer.heights)
     area, n = monolayer.area_a2, len(sites)
-    given, taken = _electrons_given_and_taken(sites)
+    given, taken = sum(s.cation_electrons for s in sites), sum(s.anion_electrons for s in sites)
     bonds, coordination = _bonds(monolayer, radius, electronegativity)
     partner = np.array([abs(electronegativity[i] - electronegativity[j]) for i, j, _ in bonds])
     lengths = np.array([length for _, _, length in bonds])
@@ -110,20 +110,6 @@ def structural_descriptors(monolayer: Monolayer) -> Mapping[str, float]:
         "number_of_operations": _operations(monolayer),
     }
     return MappingProxyType({key: float(value) for key, value in values.items()})
-
-
-def _electrons_given_and_taken(sites: Sequence[ElementData]) -> tuple[int, int]:
-    """Electrons that cations can give, and that anions lack to closed shells.
-
-    An element of group 14 is an anion, too, where it is the most electronegative of a compound: so
-    is carbon in SiC, and not in CF.
-    """
-    negative = max(sites, key=lambda site: site.electronegativity)
-    compound = len({site.atomic_number for site in sites}) > 1
-    tetravalent = negative.atomic_number if compound and negative.is_group_14 else None
-    given = sum(s.cation_electrons for s in sites if s.atomic_number != tetravalent)
-    taken = sum(4 if s.atomic_number == tetravalent else s.anion_electrons for s in sites)
-    return given, taken
 
 
 def _bonds(monolayer: Monolayer, radius: np.ndarray, electronegativity: np.ndarray):

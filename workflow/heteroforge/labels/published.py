@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import gzip
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,7 @@ __all__ = [
     "PublishedStack",
     "elastic_energy_mev_a2",
     "half_turned",
+    "lowest_site",
     "read_bidb_stacks",
     "read_hetml_stacks",
 ]
@@ -40,6 +41,7 @@ BIDB_COLUMNS = {
 # Of the lowest atom of HetML's upper layers, fractions of the cell.
 PLACES = {"AA": (1 / 3, 2 / 3), "AB": (0.0, 0.0)}
 FLAT_A = 0.01
+HALF_TURN = ((-1, 0), (0, -1))
 
 
 @dataclass(frozen=True)
@@ -63,21 +65,28 @@ class PublishedStack:
     layer_gap_ev: float = float("nan")
 
 
-def read_hetml_stacks(folder: str | Path) -> Iterator[PublishedStack]:
+def read_hetml_stacks(
+    folder: str | Path, places: Mapping[str, tuple[float, float]] = PLACES
+) -> Iterator[PublishedStack]:
     """DFT heterobilayers of HetML, in the registry that each entry's label means.
 
-    The table does not say what AA and AB mean. Here both layers stand as they are listed, and the
-    lowest atom of the upper one is put at `PLACES`, where in AA it lies on an atom of most lower
-    layers. So layers and labels give the registry, and no published value does;
-    docs/prediction.md says what that rests on. Metals have no edges in the table; their gap is
-    zero. Layers are named by their `uid`.
+    The table does not say what AA and AB mean. Here the lower layer stands as it is listed, and the
+    upper one, as listed or turned (`_is_listed_turned`), with its lowest atom at `places`. In AA
+    that lies on the lower layer's face as a rule, and on its second atoms where the face lies
+    elsewhere (buckled layers). So layers and labels give the registry, no published value of the
+    stack does; docs/prediction.md says what this reading rests on. Metals have no edges in the
+    table; their gap is zero. Layers are named by their `uid`.
 
     The table's energies of layers are those of free ones, so what it calls binding is
     `net_energy_mev_a2` here; `binding_energy_mev_a2` is that plus the elastic energy of the layers
     in the common cell, and missing where a stiffness is.
 
+    Args:
+        folder: holds `hetml/`.
+        places: of the upper layers' lowest atoms per label, fractions of the cell.
+
     Raises:
-        InputError: a table is missing or lacks a column.
+        InputError: a table is missing or lacks a column, or a label is neither AA nor AB.
     """
     folder = Path(folder) / "hetml"
     frames = _frames(folder / "monolayers.extxyz")
@@ -92,6 +101,11 @@ def read_hetml_stacks(folder: str | Path) -> Iterator[PublishedStack]:
     columns = ["huid", "stacktype", "is_metal", *numbers]
     table = read_table(folder / "bilayers.csv", columns=columns)
     for row in table.to_dict("records"):
+        if row["stacktype"] not in places:
+            raise InputError(
+                f"{folder / 'bilayers.csv'}: {row['huid']}: stacktype {row['stacktype']!r}, "
+                f"not one of {', '.join(places)}"
+            )
         number = {c: pd.to_numeric(row[c], errors="coerce") for c in numbers}
         pair = (int(number["uid_bot"]), int(number["uid_top"]))
         strain = elastic_energy_mev_a2([layers[i][1].a for i in pair], biaxial_n_m.loc[list(pair)])
@@ -105,7 +119,7 @@ def read_hetml_stacks(folder: str | Path) -> Iterator[PublishedStack]:
         }
         yield PublishedStack(
             name=str(row["huid"]),
-            stack=_stacked(layers[pair[0]][1], layers[pair[1]][1], str(row["stacktype"])),
+            stack=_stacked(*(layers[i][1] for i in pair), places[row["stacktype"]]),
             values=_plausible(values),
             layers=(layers[pair[0]][0], layers[pair[1]][0]),
             source="HetML",
@@ -113,28 +127,46 @@ def read_hetml_stacks(folder: str | Path) -> Iterator[PublishedStack]:
 
 
 def half_turned(stack: Stack) -> Stack:
-    """A stack of `read_hetml_stacks` with its upper layer turned by 180° about its lowest atom.
+    """A bilayer on 1×1 cells, its upper layer turned by 180° about its lowest atom.
 
-    Which of the two HetML means by its labels is open: faces meet in the same way, and only sites
-    behind them lie elsewhere.
+    Where that is the only one near the face, faces meet as before, and what lies behind is moved.
     """
     lower, upper = (layer.monolayer for layer in stack.layers)
-    first = np.array(upper.positions[_lowest_site(upper)])
-    x, y = (np.array(stack.interfaces[0].offset) + 2 * first) % 1.0
-    return stack_layers([lower, upper], [UNTURNED, ((-1, 0), (0, -1))], [(float(x), float(y))])
+    is_turned = stack.layers[1].supercell != UNTURNED
+    moved = 2 * np.array(upper.positions[lowest_site(upper)])
+    place = np.array(stack.interfaces[0].offset) + (-moved if is_turned else moved)
+    return _placed(lower, upper, UNTURNED if is_turned else HALF_TURN, place)
 
 
-def _stacked(lower: Monolayer, upper: Monolayer, label: str) -> Stack:
-    """Two layers of HetML in the registry that its label means."""
-    x, y = (np.array(PLACES[label]) - upper.positions[_lowest_site(upper)]) % 1.0
-    return stack_layers([lower, upper], registries=[(float(x), float(y))])
-
-
-def _lowest_site(layer: Monolayer) -> int:
-    """Of a flat compound the anion, which HetML lists where other layers have their face."""
+def lowest_site(layer: Monolayer) -> int:
+    """The lowest atom of a layer, of several within 0.01 Å the most electronegative."""
     heights = np.array(layer.heights)
     lowest = np.flatnonzero(heights < heights.min() + FLAT_A)
     return max(lowest, key=lambda i: element_data(layer.species[i]).electronegativity)
+
+
+def _stacked(lower: Monolayer, upper: Monolayer, place: Sequence[float]) -> Stack:
+    """Two layers of HetML, with the lowest atom of the upper one at a place."""
+    first = np.array(upper.positions[lowest_site(upper)])
+    if _is_listed_turned(upper):
+        return _placed(lower, upper, HALF_TURN, np.array(place) + first)
+    return _placed(lower, upper, UNTURNED, np.array(place) - first)
+
+
+def _is_listed_turned(upper: Monolayer) -> bool:
+    """Three planes of which the outer ones lie beside each other: a 1T layer.
+
+    Those stand in HetML's stacks turned by 180° against the list, which for a layer with a centre
+    of inversion is the same as turned over.
+    """
+    order = np.argsort(upper.heights)
+    apart = np.array(upper.positions[order[0]]) - upper.positions[order[-1]]
+    return len(order) == 3 and bool(np.abs(apart - np.round(apart)).max() > 0.1)
+
+
+def _placed(lower: Monolayer, upper: Monolayer, turn: tuple, place: np.ndarray) -> Stack:
+    x, y = place % 1.0
+    return stack_layers([lower, upper], [UNTURNED, turn], [(float(x), float(y))])
 
 
 def read_bidb_stacks(

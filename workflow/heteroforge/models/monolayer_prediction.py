@@ -171,7 +171,7 @@ def train_monolayer_predictor(
     groups = [(layer.formula,) for layer in monolayers]
     columns = layer_input_names(monolayers[0])
     descriptors, *of_descriptors = train_surrogate(
-        SurrogateSettings(columns, NAMES, repeats=2, width=224),
+        SurrogateSettings(columns, NAMES, repeats=2, width=256),
         x,
         zeros,
         values,
@@ -180,7 +180,7 @@ def train_monolayer_predictor(
         steps=steps,
     )
     atoms, *of_atoms = train_graph_surrogate(
-        GraphSettings(columns, NAMES),
+        GraphSettings(columns, NAMES, width=128),
         _graphs(monolayers),
         x,
         zeros,

@@ -298,9 +298,12 @@ def known_number(candidate, name: str) -> float | None:
 
 def standard_deviations_off(candidate, name: str) -> float | None:
     """How far DFT lies from the prediction, in its standard deviations; None where one lacks."""
-    computed, predicted = known_number(candidate, name), candidate.predicted.get(name)
-    std = candidate.predicted.get(f"{name}_std")
-    if computed is None or not isinstance(predicted, (int, float)) or not std:
+    computed = known_number(candidate, name)
+    numbers = [candidate.predicted.get(key) for key in (name, f"{name}_std")]
+    if computed is None or not all(isinstance(n, (int, float, np.number)) for n in numbers):
+        return None
+    predicted, std = map(float, numbers)
+    if not np.isfinite(predicted) or not std > 0.0:
         return None
     return abs(computed - predicted) / std
 

@@ -589,20 +589,23 @@ def _write_dft(campaign: Campaign, section: Section) -> None:
 
 def told_far_off(verified: Sequence, names: Iterable[str]) -> list[str]:
     """Which predictions DFT contradicts beyond what their standard deviations admit."""
-    told = []
+    far, compared = [], 0
     for name in names:
         for candidate in verified:
             off = standard_deviations_off(candidate, name)
+            compared += off is not None
             if off is not None and off > FAR_OFF_STANDARD_DEVIATIONS:
-                told.append(
+                far.append(
                     f"{quantity(name).words} of {formula_text(candidate.title)} "
                     f"(slot {candidate.slot}, {number_text(off, 0)} standard deviations)"
                 )
-    if not told:
+    if not far:
         return []
     return [
-        f"Far from what was predicted: {joined(told)}. Predictions of stacks like "
-        f"{'this one' if len(told) == 1 else 'these'} are less certain than they say."
+        f"{number_text(len(far))} of {count_text(compared, 'predicted value')} "
+        f"{'lies' if len(far) == 1 else 'lie'} more than "
+        f"{number_text(FAR_OFF_STANDARD_DEVIATIONS, 0)} standard deviations from DFT, further than "
+        f"intervals admit: {joined(far)}."
     ]
 
 
