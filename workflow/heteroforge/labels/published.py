@@ -22,6 +22,8 @@ from heteroforge.structures import Monolayer, Stack, StructureError, parse
 from heteroforge.structures.matching import UNTURNED, stack_layers
 
 __all__ = [
+    "HALF_TURN",
+    "PLACES",
     "PublishedStack",
     "elastic_energy_mev_a2",
     "half_turned",
