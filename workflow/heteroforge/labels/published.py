@@ -27,7 +27,6 @@ __all__ = [
     "PublishedStack",
     "elastic_energy_mev_a2",
     "half_turned",
-    "lowest_site",
     "read_bidb_stacks",
     "read_hetml_stacks",
 ]
@@ -135,12 +134,12 @@ def half_turned(stack: Stack) -> Stack:
     """
     lower, upper = (layer.monolayer for layer in stack.layers)
     is_turned = stack.layers[1].supercell != UNTURNED
-    moved = 2 * np.array(upper.positions[lowest_site(upper)])
+    moved = 2 * np.array(upper.positions[_lowest_site(upper)])
     place = np.array(stack.interfaces[0].offset) + (-moved if is_turned else moved)
     return _placed(lower, upper, UNTURNED if is_turned else HALF_TURN, place)
 
 
-def lowest_site(layer: Monolayer) -> int:
+def _lowest_site(layer: Monolayer) -> int:
     """The lowest atom of a layer, of several within 0.01 Å the most electronegative."""
     heights = np.array(layer.heights)
     lowest = np.flatnonzero(heights < heights.min() + FLAT_A)
@@ -149,7 +148,7 @@ def lowest_site(layer: Monolayer) -> int:
 
 def _stacked(lower: Monolayer, upper: Monolayer, place: Sequence[float]) -> Stack:
     """Two layers of HetML, with the lowest atom of the upper one at a place."""
-    first = np.array(upper.positions[lowest_site(upper)])
+    first = np.array(upper.positions[_lowest_site(upper)])
     if _is_listed_turned(upper):
         return _placed(lower, upper, HALF_TURN, np.array(place) + first)
     return _placed(lower, upper, UNTURNED, np.array(place) - first)
