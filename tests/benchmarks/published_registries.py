@@ -3,9 +3,9 @@
     python tests/benchmarks/published_registries.py --data FOLDER
 
 Trees learn binding energies and distances of four fifths of the pairs from descriptors of the
-stacks, and predict the others, under several readings. No reading but "touching spheres" looks at
-more than layers and labels. Printed are mean absolute errors, and how much larger they are than
-those of `read_hetml_stacks`, with the standard error over pairs of layers.
+stacks, and predict the others, under several readings. All readings look at layers and labels
+alone, and at nothing published of a stack. Printed are mean absolute errors, and how much larger
+they are than those of `read_hetml_stacks`, with the standard error over pairs of layers.
 """
 
 import argparse
