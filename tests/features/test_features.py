@@ -78,6 +78,44 @@ def test_descriptors_do_not_depend_on_origin_and_order():
     )
 
 
+def flat(first: str, second: str, a: float) -> Monolayer:
+    return Monolayer((first, second), THIRD, (0.0, 0.0), a, a, 120.0, first + second)
+
+
+CARBIDE_OXIDE = Monolayer(
+    ("O", "Ti", "C", "Ti", "O"),
+    ((1 / 3, 2 / 3), (2 / 3, 1 / 3), (0.0, 0.0), (1 / 3, 2 / 3), (2 / 3, 1 / 3)),
+    (-2.22, -1.25, 0.0, 1.25, 2.22), 3.03, 3.03, 120.0, "Ti2CO2",
+)  # fmt: skip
+FLUOROGRAPHENE = Monolayer(
+    ("F", "C", "C", "F"),
+    (THIRD[0], THIRD[0], THIRD[1], THIRD[1]),
+    (-1.62, -0.24, 0.24, 1.62), 2.60, 2.60, 120.0, "CF",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("layer", "left"),
+    [
+        (flat("Si", "C", 3.10), 0),
+        (flat("C", "Ge", 3.26), 0),
+        (CARBIDE_OXIDE, 0),
+        (FLUOROGRAPHENE, 3 / 2),
+        (GRAPHENE, 4),
+        (flat("Si", "Sn", 4.20), 4),
+        (flat("Pb", "Te", 4.60), 1),
+        (flat("C", "Se", 3.30), 1),
+        (flat("Se", "C", 3.30), 1),
+        (SULFIDE, 2 / 3),
+        (NITRIDE, 0),
+    ],
+    ids=lambda x: x.name if isinstance(x, Monolayer) else "",
+)
+def test_electrons_left_by_anions(layer, left):
+    """Carbon beside metals is an anion; equally electronegative Se and C are told by groups."""
+    assert structural_descriptors(layer)["electrons_left_by_anions"] == pytest.approx(left)
+
+
 def test_table_holds_what_is_known_and_leaves_the_rest_open():
     table = descriptor_table({"C": GRAPHENE, "MoS2": SULFIDE}, TABLE)
     assert table.loc["C", "gap_ev"] == 0

@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 
-from heteroforge.models.graph_surrogate import GraphSettings, pooled, train_graph_surrogate
+from heteroforge.models.graph_surrogate import (
+    GraphSettings,
+    best_shares,
+    pooled,
+    train_graph_surrogate,
+)
 from heteroforge.models.property_prediction import graphs_of
 from heteroforge.models.property_surrogate import folds_of_stacks, held_out
 from heteroforge.structures.matching import contact_gap_a
@@ -68,6 +73,19 @@ def test_held_out_of_members_by_hand():
     members = np.array([1.0, 3.0, 10.0, 20.0]).reshape(4, 1, 1)
     mean, spread = held_out(members, np.array([[True, False]]))
     assert mean[0, 0] == 2.0 and spread[0, 0] == pytest.approx(np.std([1, 3], ddof=1))
+
+
+def test_shares_that_err_least_by_rows_that_count():
+    """Gaps below zero are taken for zero; the first row decides where it counts alone."""
+    values = np.array([[0.0, 1.0, 2.0], [0.0, np.nan, 4.0]])
+    descriptors = np.array([[-0.4, 1.0, 2.0], [-0.2, 9.0, 2.0]])
+    atoms = np.array([[0.8, 3.0, 6.0], [1.0, 9.0, 4.0]])
+    names = ("gap_ev", "vbm_ev", "cbm_ev")
+    assert best_shares(descriptors, atoms, values, names).tolist() == [0.0, 0.0, 0.0]
+    weighted = best_shares(descriptors, atoms, values, names, np.array([0.1, 1.0]))
+    assert weighted.tolist() == [0.0, 0.0, 1.0]
+    middle = best_shares(np.array([[1.0]]), np.array([[2.0]]), np.array([[1.55]]), ("vbm_ev",))
+    assert middle.tolist() == [0.5]
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.25, 0.5])

@@ -17,6 +17,7 @@ from heteroforge.models.property_prediction import (
     calibrate_by_kind,
     describe_with_knowledge,
     elements_at_same_heights,
+    has_equal_layers,
     is_measured,
     layer_identity,
     load_predictor,
@@ -72,6 +73,24 @@ def test_held_out_predictions_and_calibration(trained, small_stacks):
     baseline = (known["gap_ev_baseline"] - known["gap_ev_true"]).abs().mean()
     assert error < baseline
     assert set(predictor.metrics["layer_mae"]) == set(LAYER_PROPERTIES)
+
+
+def test_heterobilayers_and_homobilayers_count_alike_for_the_weights_of_the_ensembles(
+    trained, small_stacks
+):
+    predictor, table = trained
+    hetero = np.array([not has_equal_layers(small_stacks[i]) for i in table["stack"]])
+    assert hetero.any() and not hetero.all()
+    for name, share in zip(STACK_PROPERTIES, predictor.share_of_atoms, strict=True):
+        columns = ("predicted", "from_descriptors", "from_atoms")
+        shown, descriptors, atoms = (table[f"{name}_{column}"] for column in columns)
+        if name != "gap_ev":  # shown without values below zero
+            np.testing.assert_allclose(shown, (1 - share) * descriptors + share * atoms)
+        errors = [
+            sum((x - table[f"{name}_true"]).abs()[some].mean() for some in (hetero, ~hetero))
+            for x in (shown, descriptors, atoms)
+        ]
+        assert errors[0] <= min(errors[1:]) + 1e-9
 
 
 def test_homobilayers_and_heterobilayers_are_calibrated_apart():

@@ -25,6 +25,7 @@ class ElementData(NamedTuple):
         anion_electrons: electrons missing to a closed shell of groups 15 to 17; 0 elsewhere.
         cation_electrons: electrons an atom of another group can give: its valence electrons, those
             of closed d shells (groups 11 and 12) left out.
+        is_group_14: those that lack as many electrons as they can give.
     """
 
     atomic_number: int
@@ -36,6 +37,7 @@ class ElementData(NamedTuple):
     ionization_energy_ev: float
     anion_electrons: int
     cation_electrons: int
+    is_group_14: bool
 
 
 @cache
@@ -73,4 +75,5 @@ def element_data(symbol: str) -> ElementData:
         ionization_energy_ev=float(element.ionization_energy or 6.0),
         anion_electrons=8 - valence if is_anion else 0,
         cation_electrons=0 if is_anion else valence - 10 * d_shell_closed,
+        is_group_14=group == 14,
     )

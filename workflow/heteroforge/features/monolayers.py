@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
 
-from heteroforge.features.elements import element_data
+from heteroforge.features.elements import ElementData, element_data
 from heteroforge.structures import Monolayer
 
 __all__ = ["ELECTRONIC", "descriptor_table", "structural_descriptors"]
@@ -33,6 +33,7 @@ ELECTRONIC = (
 )
 
 BOND_SCALE = 1.2  # atoms closer than this times the sum of covalent radii are bonded
+POLAR_BOND = 0.3  # least difference of electronegativity that makes one end the anion
 FACE_DEPTH_A = 0.5  # atoms this far below the outermost one belong to the face
 
 
@@ -58,8 +59,9 @@ def structural_descriptors(monolayer: Monolayer) -> Mapping[str, float]:
     Statistics over sites are means, and `_spread` is largest minus smallest. Faces are the
     outermost 0.5 Å of each side. The packing is the share of the plane that the atoms' covalent
     discs would cover if they did not overlap. `electrons_left_by_anions` is per atom: what cations
-    can give less what anions (groups 15 to 17) lack to closed shells; 0 for ZrS2, 2/3 for MoS2 with
-    its filled d band, negative where anions bond with each other.
+    can give less what anions lack to closed shells; 0 for ZrS2 and SiC, 2/3 for MoS2 with its
+    filled d band, negative where anions bond with each other. Anions are the atoms of groups 15 to
+    17, and those of group 14 that are bonded to more electropositive atoms of other groups alone.
     """
     sites = [element_data(symbol) for symbol in monolayer.species]
     electronegativity = np.array([s.electronegativity for s in sites])
@@ -67,7 +69,6 @@ def structural_descriptors(monolayer: Monolayer) -> Mapping[str, float]:
     valence = np.array([s.valence_electrons for s in sites], dtype=float)
     heights = np.array(monolayer.heights)
     area, n = monolayer.area_a2, len(sites)
-    given, taken = sum(s.cation_electrons for s in sites), sum(s.anion_electrons for s in sites)
     bonds, coordination = _bonds(monolayer, radius, electronegativity)
     partner = np.array([abs(electronegativity[i] - electronegativity[j]) for i, j, _ in bonds])
     lengths = np.array([length for _, _, length in bonds])
@@ -92,7 +93,7 @@ def structural_descriptors(monolayer: Monolayer) -> Mapping[str, float]:
         "valence_electrons_spread": np.ptp(valence),
         "valence_electrons_per_area_a2": valence.sum() / area,
         "ionization_energy_mean_ev": np.mean([s.ionization_energy_ev for s in sites]),
-        "electrons_left_by_anions": (given - taken) / n,
+        "electrons_left_by_anions": _electrons_left(sites, bonds) / n,
         "odd_number_of_electrons": valence.sum() % 2,
         "share_of_most_electronegative": np.mean(electronegativity == electronegativity.max()),
         "a_a": monolayer.a,
@@ -127,13 +128,36 @@ def _bonds(monolayer: Monolayer, radius: np.ndarray, electronegativity: np.ndarr
     )
     relative = distance / (radius[:, None] + radius[None, :])[:, :, None]
     near = (relative < BOND_SCALE) & (distance > 0.1)
-    to_anion = near & (electronegativity[None, :] - electronegativity[:, None] > 0.3)[:, :, None]
+    step = electronegativity[None, :] - electronegativity[:, None]
+    to_anion = near & (step > POLAR_BOND)[:, :, None]
     nearest_anion = np.where(to_anion, relative, np.inf).min(axis=(1, 2))
     # Infinite where a site has no such bond: then nothing is taken away.
     limit = 1.05 * np.maximum(nearest_anion[:, None], nearest_anion[None, :])
     bonded = near & (relative < limit[:, :, None])
     found = [(int(i), int(j), float(distance[i, j, k])) for i, j, k in np.argwhere(bonded)]
     return found, bonded.sum(axis=(1, 2))
+
+
+def _electrons_left(sites: Sequence[ElementData], bonds: Sequence[tuple]) -> int:
+    """What cations of a cell can give less what anions lack to closed shells."""
+    neighbours: dict[int, list[ElementData]] = {}
+    for i, j, _ in bonds:
+        neighbours.setdefault(i, []).append(sites[j])
+    left = 0
+    for i, site in enumerate(sites):
+        around = neighbours.get(i, [])
+        # Carbon takes electrons in SiC and in Ti2CO2, and gives them in CF; in graphane it bonds
+        # with itself. No such choice is left to groups 15 to 17, which always count as anions.
+        takes = site.is_group_14 and all(
+            site.electronegativity - other.electronegativity > POLAR_BOND
+            and not other.anion_electrons
+            for other in around
+        )
+        if takes and around:
+            left -= 8 - site.valence_electrons
+        else:
+            left += site.cation_electrons - site.anion_electrons
+    return left
 
 
 def _face_mean(values: np.ndarray, depth: np.ndarray) -> float:

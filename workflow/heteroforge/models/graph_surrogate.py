@@ -19,6 +19,7 @@ from heteroforge.models.encoder import AtomEncoder, multilayer_perceptron
 from heteroforge.models.property_surrogate import (
     Differences,
     SurrogateSettings,
+    clip_gaps,
     difference_loss,
     folds_of_stacks,
     held_out,
@@ -26,11 +27,13 @@ from heteroforge.models.property_surrogate import (
 )
 from heteroforge.models.training import round_to_half, seed_everything
 
-__all__ = ["GraphSettings", "GraphSurrogate", "pooled", "train_graph_surrogate"]
+__all__ = ["GraphSettings", "GraphSurrogate", "best_shares", "pooled", "train_graph_surrogate"]
 
 # How fast a contact across an interface counts for less: some van der Waals contacts decide.
 CONTACT_DECAY_A = 1.5
 CONTACT_SCALE = 10.0
+# Shares of the graph networks among which the one with the least held-out error is taken.
+SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
 @dataclass(frozen=True)
@@ -131,6 +134,31 @@ def pooled(
     rest = 1.0 - weight
     variance = rest * one_std**2 + weight * other_std**2 + rest * weight * (one - other) ** 2
     return rest * one + weight * other, np.sqrt(variance)
+
+
+def best_shares(
+    descriptors: np.ndarray,
+    atoms: np.ndarray,
+    values: np.ndarray,
+    properties: Sequence[str],
+    weights: np.ndarray | None = None,
+) -> np.ndarray:
+    """The one of `SHARES` per property (properties) with the least mean absolute error.
+
+    Args:
+        descriptors, atoms: held-out predictions of both ensembles (n, properties).
+        values: (n, properties), NaN where unknown; every property is known of one row at least.
+        properties: their names.
+        weights: of the rows (n), equal by default.
+    """
+    of_rows = np.ones(len(values)) if weights is None else np.asarray(weights, dtype=float)
+    known = np.where(np.isfinite(values), of_rows[:, None], 0.0)
+    errors = []
+    for share in SHARES:
+        both = clip_gaps((1 - share) * descriptors + share * atoms, properties)
+        off = np.nan_to_num(np.abs(both - values))
+        errors.append((known * off).sum(0) / known.sum(0))
+    return np.array(SHARES)[np.argmin(errors, axis=0)]
 
 
 def train_graph_surrogate(

@@ -19,6 +19,7 @@ from heteroforge.models.calibration import calibrate, calibrated_std
 from heteroforge.models.graph_surrogate import (
     GraphSettings,
     GraphSurrogate,
+    best_shares,
     pooled,
     train_graph_surrogate,
 )
@@ -69,8 +70,6 @@ LOGARITHMIC = frozenset(
 ) | {"stiffness_n_m"}
 # Neither a gap nor a distance from the hull is negative.
 NOT_NEGATIVE = ("gap_ev", "hull_distance_ev_atom")
-# Shares of the graph networks among which the one with the least held-out error is taken.
-SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
 @dataclass
@@ -171,7 +170,7 @@ def train_monolayer_predictor(
     groups = [(layer.formula,) for layer in monolayers]
     columns = layer_input_names(monolayers[0])
     descriptors, *of_descriptors = train_surrogate(
-        SurrogateSettings(columns, NAMES, repeats=2, width=256),
+        SurrogateSettings(columns, NAMES, repeats=2, width=224),
         x,
         zeros,
         values,
@@ -180,7 +179,7 @@ def train_monolayer_predictor(
         steps=steps,
     )
     atoms, *of_atoms = train_graph_surrogate(
-        GraphSettings(columns, NAMES, width=128),
+        GraphSettings(columns, NAMES),
         _graphs(monolayers),
         x,
         zeros,
@@ -190,7 +189,7 @@ def train_monolayer_predictor(
         epochs=epochs,
         progress=progress,
     )
-    share = _best_shares(of_descriptors[0], of_atoms[0], values)
+    share = best_shares(of_descriptors[0], of_atoms[0], values, NAMES)
     mean, spread = pooled(tuple(of_descriptors), tuple(of_atoms), share)
     residuals = informative_residuals(mean, values, NAMES)
     shown = clip_gaps(mean, NAMES)
@@ -221,20 +220,6 @@ def train_monolayer_predictor(
         descriptors, atoms, share, calibration, elements, identities, metrics
     )
     return predictor, table
-
-
-def _best_shares(descriptors: np.ndarray, atoms: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """The one of `SHARES` per property (properties) with the least mean absolute error.
-
-    Args:
-        descriptors, atoms: held-out predictions of both ensembles (n, properties).
-        values: (n, properties), NaN where unknown.
-    """
-    errors = [
-        np.nanmean(np.abs(clip_gaps((1 - w) * descriptors + w * atoms, NAMES) - values), axis=0)
-        for w in SHARES
-    ]
-    return np.array(SHARES)[np.argmin(errors, axis=0)]
 
 
 def _learned(row: Mapping, name: str) -> float:

@@ -30,6 +30,7 @@ from heteroforge.models.calibration import calibrate, calibrated_std
 from heteroforge.models.graph_surrogate import (
     GraphSettings,
     GraphSurrogate,
+    best_shares,
     pooled,
     train_graph_surrogate,
 )
@@ -414,8 +415,9 @@ class Predictor:
     Attributes:
         layers: of layers alone.
         stacks: of stacks, from descriptors.
-        atoms: of stacks, from their atoms and the same descriptors. A prediction is the mean of
-            both.
+        atoms: of stacks, from their atoms and the same descriptors.
+        share_of_atoms: weight of the graph networks in each of `STACK_PROPERTIES` (properties), the
+            networks on descriptors have the rest.
         calibration: per knowledge of the layers (`known`, `predicted`), kind of stack
             (`homobilayer`: equal layers, `heterobilayer`) and property, of `calibrate`.
         elements, identities, pairs: what the training stacks hold.
@@ -425,6 +427,7 @@ class Predictor:
     layers: Surrogate
     stacks: Surrogate
     atoms: GraphSurrogate
+    share_of_atoms: np.ndarray
     calibration: dict
     elements: frozenset[str]
     identities: frozenset[str]
@@ -472,7 +475,9 @@ class Predictor:
         descriptors = pd.DataFrame(rows, columns=list(self.stacks.settings.inputs)).astype(float)
         x, baselines = descriptors.to_numpy(), fast_baselines(descriptors)
         values, spread = pooled(
-            self.stacks.predict(x, baselines), self._predict_atoms(stacks, x, baselines)
+            self.stacks.predict(x, baselines),
+            self._predict_atoms(stacks, x, baselines),
+            self.share_of_atoms,
         )
         all_known = descriptors["gap_known"].to_numpy() == 1.0
         equal = np.array([has_equal_layers(stack) for stack in stacks])
@@ -571,7 +576,9 @@ def train_predictor(
 
     Each stack is learned from twice: with what is known of its layers, and with everything
     predicted by layer models that have not seen them. Held out is by composition: a member that
-    predicts a stack has seen no layer of the composition of one of its layers at least.
+    predicts a stack has seen no layer of the composition of one of its layers at least. By the same
+    errors, heterobilayers and homobilayers counted alike, each property's weights of both ensembles
+    are chosen.
 
     Args:
         monolayers, properties: layers with values, by published name.
@@ -664,7 +671,8 @@ def train_predictor(
         weights=weights,
         progress=progress,
     )
-    mean, spread = pooled(tuple(of_descriptors), tuple(of_atoms))
+    share = best_shares(of_descriptors[0], of_atoms[0], twice, STACK_PROPERTIES, weights)
+    mean, spread = pooled(tuple(of_descriptors), tuple(of_atoms), share)
     kinds = np.repeat(["known", "predicted"], len(stacks))
     full = descriptors["gap_known"].to_numpy() == 1.0
     equal = np.tile([has_equal_layers(stack) for stack in stacks], 2)
@@ -674,12 +682,16 @@ def train_predictor(
         knowledge: calibrate_by_kind(residuals[rows], spread[rows], names[rows], equal[rows])
         for knowledge, rows in (("known", full), ("predicted", kinds == "predicted"))
     }
-    metrics |= {"stacks": len(stacks)}
+    metrics |= {
+        "stacks": len(stacks),
+        "share_of_atoms": dict(zip(STACK_PROPERTIES, share.tolist(), strict=True)),
+    }
     identities = [[layer_identity(la.monolayer) for la in stack.layers] for stack in stacks]
     predictor = Predictor(
         layers=layers,
         stacks=model,
         atoms=atoms,
+        share_of_atoms=share,
         calibration=calibration,
         elements=frozenset(s for stack in stacks for s in stack.species),
         identities=frozenset(name for names in identities for name in names),
@@ -779,6 +791,7 @@ def save_predictor(path: str | Path, predictor: Predictor) -> None:
         layer_state=half_state(predictor.layers),
         atom_settings=predictor.atoms.settings.to_dict(),
         atom_state=half_state(predictor.atoms),
+        share_of_atoms=predictor.share_of_atoms.tolist(),
         calibration=predictor.calibration,
         elements=sorted(predictor.elements),
         identities=sorted(predictor.identities),
@@ -798,4 +811,5 @@ def load_predictor(path: str | Path) -> Predictor:
     atoms.load_state_dict(content["atom_state"])
     sets = (frozenset(content[key]) for key in ("elements", "identities", "pairs"))
     models = (model.eval() for model in (layers, stacks, atoms))
-    return Predictor(*models, content["calibration"], *sets, metrics=content["metrics"])
+    share = np.array(content["share_of_atoms"])
+    return Predictor(*models, share, content["calibration"], *sets, metrics=content["metrics"])
