@@ -27,7 +27,6 @@ from heteroforge.evaluation.property_benchmark import (
     values_of,
 )
 from heteroforge.labels.published import (
-    HALF_TURN,
     PLACES,
     PublishedStack,
     half_turned,
@@ -36,7 +35,12 @@ from heteroforge.labels.published import (
 from heteroforge.models.property_prediction import STACK_PROPERTIES
 from heteroforge.models.property_surrogate import folds_of_stacks
 from heteroforge.models.stack_inputs import fast_baselines
-from heteroforge.structures.matching import UNTURNED, enumerate_registries, stack_layers
+from heteroforge.structures.matching import (
+    HALF_TURN,
+    UNTURNED,
+    enumerate_registries,
+    stack_layers,
+)
 
 LOWER_MIDDLE = (2 / 3, 1 / 3)
 SHOWN = {"binding_energy_mev_a2": "meV/Å²", "interlayer_gap_a": "Å"}

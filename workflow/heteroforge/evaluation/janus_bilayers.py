@@ -16,12 +16,12 @@ from heteroforge.evaluation.benchmark_sets import BenchmarkSet, random_split
 from heteroforge.models.catalogue import Catalogue, StackCode
 from heteroforge.models.stack_inputs import at_contact_gaps
 from heteroforge.structures import Monolayer
-from heteroforge.structures.matching import enumerate_registries
+from heteroforge.structures.matching import HALF_TURN, UNTURNED, enumerate_registries
 
 __all__ = ["janus_bilayers", "janus_codes", "janus_matches", "janus_monolayer", "janus_monolayers"]
 
 METALS, CHALCOGENS = ("Al", "Ga", "In"), ("S", "Se", "Te")
-TURNS = (((1, 0), (0, 1)), ((-1, 0), (0, -1)))  # twist 0° and 60° (equal to 180°)
+TURNS = (UNTURNED, HALF_TURN)  # twist 0° and 60° (equal to 180°)
 # Lengths in Å over the sums of covalent radii, and a in units of the metal–chalcogen bond: fitted
 # to the nine MX monolayers of C2DB.
 BOND_EXCESS_A, METAL_EXCESS_A, LATTICE_PER_BOND = 0.08, 0.06, 1.53

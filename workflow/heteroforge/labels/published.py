@@ -19,10 +19,9 @@ from ase import units
 from heteroforge.features.elements import element_data
 from heteroforge.io import InputError, read_table
 from heteroforge.structures import Monolayer, Stack, StructureError, parse
-from heteroforge.structures.matching import UNTURNED, stack_layers
+from heteroforge.structures.matching import HALF_TURN, UNTURNED, stack_layers
 
 __all__ = [
-    "HALF_TURN",
     "PLACES",
     "PublishedStack",
     "elastic_energy_mev_a2",
@@ -42,7 +41,6 @@ BIDB_COLUMNS = {
 # Of the lowest atom of HetML's upper layers, fractions of the cell.
 PLACES = {"AA": (1 / 3, 2 / 3), "AB": (0.0, 0.0)}
 FLAT_A = 0.01
-HALF_TURN = ((-1, 0), (0, -1))
 
 
 @dataclass(frozen=True)

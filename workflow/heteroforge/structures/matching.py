@@ -305,7 +305,7 @@ def rotation_axes(monolayer: Monolayer, order: int) -> np.ndarray:
     return _distinct(np.concatenate(places))
 
 
-UNTURNED = ((1, 0), (0, 1))
+UNTURNED, HALF_TURN = ((1, 0), (0, 1)), ((-1, 0), (0, -1))
 
 
 def turn_between(lower_supercell: Sequence, upper_supercell: Sequence) -> tuple:
