@@ -23,9 +23,10 @@ from heteroforge.evaluation.property_pages import (
 )
 from heteroforge.evaluation.unseen_layers import errors_of_unseen, interval_table
 from heteroforge.io import read_table
+from heteroforge.labels.baseline import dispersion_binding_mev_a2
 from heteroforge.labels.published import PublishedStack
-from heteroforge.models.property_prediction import STACK_PROPERTIES, WIDER, graphs_of
-from heteroforge.models.stack_inputs import fast_baselines
+from heteroforge.models.property_prediction import STACK_PROPERTIES, WIDER
+from heteroforge.models.stack_inputs import at_contact_gaps, fast_baselines
 from heteroforge.report.models import property_errors_figure
 
 ROOT = Path(__file__).parents[2]
@@ -113,9 +114,8 @@ def test_shipped_model_stands_beside_simple_predictors(shipped):
     )
     wanted = set(benchmark.PREDICTORS) - {"CHGNet", "CHGNet, pretrained features"}
     assert set(errors.index) == wanted
-    # Anderson's rule is 0.2 eV off by construction, and there is none for the binding energy.
+    # Anderson's rule is 0.2 eV off by construction.
     assert errors.loc["physics baseline", "gap_ev"] == pytest.approx(0.2, abs=1e-6)
-    assert np.isnan(errors.loc["physics baseline", "binding_energy_mev_a2"])
     assert errors.loc["both networks", "gap_ev"] < errors.loc["mean", "gap_ev"]
     homo = benchmark.mean_errors(
         table[(table["source"] == "BiDB") & (table["knowledge"] == "known")]
@@ -157,13 +157,17 @@ def test_predictors_on_a_split(entries, layers, monkeypatch):
     x = benchmark.describe_known(some, layers)
     values = benchmark.values_of(some)
     groups = [benchmark.SPLITS["pairs"].groups(entry) for entry in some]
-    graphs = graphs_of([entry.stack for entry in some])
-    predictions = benchmark.predict_held_out(x, graphs, values, groups, 3)
+    stacks = [entry.stack for entry in some]
+    predictions = benchmark.predict_held_out(x, stacks, values, groups, 3)
     about = pd.DataFrame({"entry": [entry.name for entry in some]})
     table = benchmark.long_table(about, values, predictions)
     errors = benchmark.mean_errors(table)
     assert errors.loc["physics baseline", "gap_ev"] == pytest.approx(0.2, abs=1e-6)
-    assert errors.drop("physics baseline").notna().all().all()
+    assert errors.notna().all().all()
+    touching = dispersion_binding_mev_a2(at_contact_gaps(stacks[0]))
+    first = table[(table["entry"] == some[0].name) & (table["predictor"] == "physics baseline")]
+    binding = first[first["property"] == "binding_energy_mev_a2"]["predicted"]
+    assert binding.item() == pytest.approx(touching) and touching > 5.0
     kinds = benchmark.errors_by_kind(table, some, x, layers).set_index("kind")
     polar = [e.name for e in some if "MoSeS" in e.layers]
     assert kinds.loc["a polar layer", "bilayers"] == len(polar)

@@ -17,7 +17,7 @@ from heteroforge.evaluation.property_benchmark import (
     values_of,
 )
 from heteroforge.io import log_to, write_table
-from heteroforge.models.property_prediction import graphs_of, load_predictor
+from heteroforge.models.property_prediction import load_predictor
 
 log_to(snakemake.log[0])
 torch.set_num_threads(snakemake.threads)
@@ -32,7 +32,7 @@ else:
 values = values_of(entries)
 predictions = predict_held_out(
     descriptors,
-    graphs_of([entry.stack for entry in entries]),
+    [entry.stack for entry in entries],
     values,
     [split.groups(entry) for entry in entries],
     split.folds,

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from heteroforge.graphs import GraphStore
+from heteroforge.labels.baseline import dispersion_binding_mev_a2
 from heteroforge.labels.published import PublishedStack, read_bidb_stacks, read_hetml_stacks
 from heteroforge.models.graph_surrogate import GraphSettings, pooled, train_graph_surrogate
 from heteroforge.models.property_prediction import (
@@ -25,6 +25,7 @@ from heteroforge.models.property_prediction import (
     as_read,
     as_seen,
     describe_with_knowledge,
+    graphs_of,
     train_predictor,
 )
 from heteroforge.models.property_surrogate import (
@@ -33,9 +34,9 @@ from heteroforge.models.property_surrogate import (
     folds_of_stacks,
     train_surrogate,
 )
-from heteroforge.models.stack_inputs import fast_baselines
+from heteroforge.models.stack_inputs import at_contact_gaps, fast_baselines
 from heteroforge.sources.published_tables import read_c2db, read_hetml
-from heteroforge.structures import Monolayer
+from heteroforge.structures import Monolayer, Stack
 
 __all__ = [
     "PREDICTORS",
@@ -244,7 +245,7 @@ def _means(values: np.ndarray, outside: np.ndarray) -> np.ndarray:
 
 def predict_held_out(
     descriptors: pd.DataFrame,
-    graphs: GraphStore,
+    stacks: Sequence[Stack],
     values: np.ndarray,
     groups: Sequence[Sequence[str]],
     folds: int,
@@ -254,10 +255,11 @@ def predict_held_out(
     All but the mean learn the difference to the physics baseline, from the same descriptors.
 
     Returns:
-        By name of the predictor; the physics baseline has no binding energy (NaN).
+        By name of the predictor.
     """
     x, baselines = descriptors.to_numpy(dtype=float), fast_baselines(descriptors)
     outside = folds_of_stacks(groups, folds, SEED)
+    graphs = graphs_of(stacks)
     columns = tuple(descriptors.columns)
     _, *network = train_surrogate(
         SurrogateSettings(columns, STACK_PROPERTIES, folds=folds, repeats=4),
@@ -270,7 +272,7 @@ def predict_held_out(
     both, _ = pooled(tuple(network), tuple(of_atoms))
     return {
         "mean": _means(values, outside),
-        "physics baseline": _without_binding(baselines),
+        "physics baseline": physics_baselines(stacks, descriptors),
         "gradient boosting": boosted(x, baselines, values, outside),
         "network on descriptors": network[0],
         "graph network": of_atoms[0],
@@ -278,10 +280,14 @@ def predict_held_out(
     }
 
 
-def _without_binding(baselines: np.ndarray) -> np.ndarray:
-    """Baselines with NaN for the binding energy, of which there is none here (it is set to 0)."""
-    baselines = baselines.copy()
-    baselines[:, BINDING] = np.nan
+def physics_baselines(stacks: Sequence[Stack], descriptors: pd.DataFrame) -> np.ndarray:
+    """What physics says of stacks (n, properties): it learns nothing.
+
+    `fast_baselines`, and for the binding energy, which networks and trees learn as it is, the D3
+    energy between the layers where they touch.
+    """
+    baselines = fast_baselines(descriptors)
+    baselines[:, BINDING] = [dispersion_binding_mev_a2(at_contact_gaps(stack)) for stack in stacks]
     return baselines
 
 
@@ -332,7 +338,7 @@ def train_shipped(
     predictions = {
         "mean": mean,
         "monolayer": monolayer,
-        "physics baseline": _without_binding(baselines),
+        "physics baseline": physics_baselines(stacks * 2, descriptors),
         "gradient boosting": boosted(
             descriptors.to_numpy(), baselines, twice, outside, weights * len(weights)
         ),
