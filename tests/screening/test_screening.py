@@ -488,6 +488,26 @@ def test_layers_far_from_the_hull_are_rejected(small_monolayers):
     assert all("convex hull" in fault for fault in unknown)
 
 
+def test_one_layer_at_least_carries_well(small_monolayers):
+    first, second = list(small_monolayers.values())[:2]
+    stacks = [stack_layers([first, second]), stack_layers([first] * 2)]
+    samples = pd.DataFrame({"number_of_atoms": [6, 6], "mismatch_percent": [0.5, 0.0]})
+    of_layers = predicting(electron_mobility_cm2_vs=40.0, hole_mobility_cm2_vs=300.0)
+    table = pd.DataFrame(
+        {"is_metal": False, "gap_ev": 1.0, "vbm_ev": -5.0, "cbm_ev": -4.0}
+        | {"electron_mobility_cm2_vs": [150.0, np.nan], "hole_mobility_cm2_vs": [20.0, np.nan]},
+        [first.name, second.name],
+    )
+    limits = HardLimits(8, 3.0, minimum_mobility_cm2_vs=200.0)
+    faults = limits.faults(samples, stacks, LayersAlone(table, of_layers))
+    assert faults == ["", f"no layer with a mobility of 200 cm²/(V s): {first.formula} 150"]
+    assert of_layers.asked == [second], "what the library knows is not predicted"
+    # Nobody knows it of the second layer, or it is a metal: then it does not count.
+    for unhelpful in (LayersAlone(table), LayersAlone(table.assign(is_metal=True), of_layers)):
+        assert all("no layer" in fault for fault in limits.faults(samples, stacks, unhelpful))
+    assert HardLimits(8, 3.0).faults(samples, stacks) == ["", ""]
+
+
 def test_stacks_of_one_material_are_no_heterostructures(small_stacks):
     of_one = [len({la.monolayer.key() for la in s.layers}) == 1 for s in small_stacks]
     assert any(of_one) and not all(of_one)

@@ -42,7 +42,7 @@ from heteroforge.sources import Candidate, bundled, read_library
 from heteroforge.sources.published_tables import read_c2db, read_hetml
 from heteroforge.structures import Monolayer, StructureError
 
-__all__ = ["MODEL", "known_layers", "main", "predict_structures"]
+__all__ = ["MODEL", "known_layers", "main", "predict_structures", "published_tables"]
 
 RESOURCES = Path(__file__).parents[2] / "resources"
 MODEL = RESOURCES / "models" / "bilayers.pt"
@@ -51,6 +51,13 @@ MONOLAYER_MODEL = RESOURCES / "models" / "monolayers.pt"
 VARIABLE = "HETEROFORGE_PUBLISHED_TABLES"
 TABLES = RESOURCES / "downloads" / "tables"
 BLOCK = 2000
+
+
+def published_tables() -> Path | None:
+    """The folder of published tables that a user has named or downloaded, if any."""
+    if named := os.environ.get(VARIABLE):
+        return Path(named)
+    return TABLES if TABLES.is_dir() else None
 
 
 def known_layers(libraries: Sequence[str | Path]) -> KnownLayers:
@@ -205,7 +212,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "bundled library); may be repeated",
     )
     options = parser.parse_args(arguments)
-    tables = os.environ.get(VARIABLE) or (TABLES if TABLES.is_dir() else None)
+    tables = published_tables()
     libraries = options.layers or [*([tables] if tables else []), RESOURCES / "library"]
     if not options.layers and not tables:
         print(

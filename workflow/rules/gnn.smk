@@ -158,6 +158,7 @@ rule predict:
         runtime=lambda wildcards, attempt: 240 * attempt,
     params:
         folder=config["prediction"]["structures"],
+        tables=config["prediction"]["tables"],
     message:
         "Predicting the structures in {params.folder}."
     script:

@@ -7,6 +7,7 @@ LIMITS = {
     "maximum_hull_distance_ev_atom": config["screening"][
         "maximum_hull_distance_ev_atom"
     ],
+    "minimum_mobility_cm2_vs": config["screening"]["minimum_mobility_cm2_vs"],
     "elements_excluded": config["library"]["elements_excluded"],
 }
 

@@ -64,6 +64,22 @@ class LayersAlone:
             return float(self._prediction(layer)["hull_distance_ev_atom"])
         return own
 
+    def mobility_cm2_vs(self, layer: Monolayer) -> float:
+        """The larger one of electrons and holes; zero for a metal, NaN where nobody knows it.
+
+        What a library knows of either carrier, and predictions of the other, which are upper limits
+        as it is: deformation potentials alone scatter.
+        """
+        if self.edges(layer).has_gap < 0.5:
+            return 0.0
+        values = []
+        for name in ("electron_mobility_cm2_vs", "hole_mobility_cm2_vs"):
+            own = self._value(layer, name)
+            if np.isnan(own) and self._of_layers is not None:
+                own = float(self._prediction(layer)[name])
+            values.append(own)
+        return float(np.fmax(*values))
+
     def edges(self, layer: Monolayer) -> Edges:
         """Band edges, both known or both predicted; these lie the known gap apart, if there is one.
 

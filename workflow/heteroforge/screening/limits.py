@@ -28,6 +28,8 @@ class HardLimits:
         elements_excluded: that no layer may hold.
         maximum_hull_distance_ev_atom: of each layer alone from the convex hull of its elements'
             phases, for how likely it is to stay what it is; None: any.
+        minimum_mobility_cm2_vs: of electrons or holes in one layer alone at least, known or
+            predicted; None: any.
     """
 
     maximum_atoms: int
@@ -35,6 +37,7 @@ class HardLimits:
     minimum_materials: int = 1
     elements_excluded: Sequence[str] = ()
     maximum_hull_distance_ev_atom: float | None = None
+    minimum_mobility_cm2_vs: float | None = None
 
     def faults(
         self,
@@ -48,7 +51,7 @@ class HardLimits:
             samples: `number_of_atoms`, `mismatch_percent`.
             stacks: in the same order.
             alone: what is known or predicted of the layers; needed where there is a limit to their
-                hull distance.
+                hull distance or their mobility.
         """
         rows = zip(samples["number_of_atoms"], samples["mismatch_percent"], stacks, strict=True)
         return [self._fault(*row, alone) for row in rows]
@@ -88,6 +91,14 @@ class HardLimits:
             )
             if far:
                 return f"farther than {most:g} eV/atom from the convex hull: {', '.join(far)}"
+        least = self.minimum_mobility_cm2_vs
+        if least is not None:
+            mobilities = {layer.formula: alone.mobility_cm2_vs(layer) for layer in layers}
+            if not any(value >= least for value in mobilities.values()):
+                found = ", ".join(
+                    f"{name} {value:.0f}" for name, value in sorted(mobilities.items())
+                )
+                return f"no layer with a mobility of {least:g} cm²/(V s): {found}"
         return ""
 
 
