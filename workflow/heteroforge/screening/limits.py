@@ -93,12 +93,10 @@ class HardLimits:
                 return f"farther than {most:g} eV/atom from the convex hull: {', '.join(far)}"
         least = self.minimum_mobility_cm2_vs
         if least is not None:
-            mobilities = {layer.formula: alone.mobility_cm2_vs(layer) for layer in layers}
-            if not any(value >= least for value in mobilities.values()):
-                found = ", ".join(
-                    f"{name} {value:.0f}" for name, value in sorted(mobilities.items())
-                )
-                return f"no layer with a mobility of {least:g} cm²/(V s): {found}"
+            found = sorted((layer.formula, alone.mobility_cm2_vs(layer)) for layer in layers)
+            if not any(mobility >= least for _, mobility in found):
+                told = ", ".join(f"{formula} {mobility:.0f}" for formula, mobility in found)
+                return f"no layer with a mobility of {least:g} cm²/(V s): {told}"
         return ""
 
 
