@@ -415,11 +415,12 @@ def test_reason_is_a_sentence_with_numbers(scored):
 def test_reason_says_what_training_lacks(scored):
     row = select_candidates(rank_candidates(scored), 1).to_dict("records")[0]
     targets = {"gap_ev": [1.0, 3.0]}
-    assert "Published bilayers" not in describe_candidate(
-        row | {"outside_training": ""}, targets, 9
-    )
+    known = describe_candidate(row | {"outside_training": ""}, targets, 9)
+    assert "Published bilayers" not in known
+    assert "published bilayers have this pair of layers, without a DFT label" in known
     row |= {"outside_training": "pair MoS2-3-lg78-2c and WS2-3-lg78-2c; 3 layers"}
     text = describe_candidate(row | {"is_measured": False}, targets, 9)
+    assert "have this pair" not in text
     assert text.endswith(
         "Published bilayers that the model learned from lack: pair MoS2 and WS2; 3 layers; errors "
         "of such were not measured."

@@ -269,4 +269,7 @@ def prediction_page(
         "crystal_training": crystal_training_markdown(histories),
         "layers": layer_markdown(metrics),
         "number_of_layers": metrics["layers"],
+        "shares": ", ".join(
+            f"{TITLES[name][0]} {share:g}" for name, share in metrics["share_of_atoms"].items()
+        ),
     }

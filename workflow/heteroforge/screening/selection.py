@@ -240,6 +240,8 @@ def describe_candidate(
         if not row["is_trained"]
         else "the generator was trained on it"
     )
+    if row.get("outside_training") == "":
+        novelty += ", published bilayers have this pair of layers"
     text = ", ".join(parts)
     return (
         f"{row['formula']}: {text}; probability {row['probability']:.2f}, {why}; "
