@@ -87,6 +87,11 @@ CARBIDE_OXIDE = Monolayer(
     ((1 / 3, 2 / 3), (2 / 3, 1 / 3), (0.0, 0.0), (1 / 3, 2 / 3), (2 / 3, 1 / 3)),
     (-2.22, -1.25, 0.0, 1.25, 2.22), 3.03, 3.03, 120.0, "Ti2CO2",
 )  # fmt: skip
+GRAPHANE = Monolayer(
+    ("H", "C", "C", "H"),
+    (THIRD[0], THIRD[0], THIRD[1], THIRD[1]),
+    (-1.34, -0.23, 0.23, 1.34), 2.54, 2.54, 120.0, "CH",
+)  # fmt: skip
 FLUOROGRAPHENE = Monolayer(
     ("F", "C", "C", "F"),
     (THIRD[0], THIRD[0], THIRD[1], THIRD[1]),
@@ -103,6 +108,9 @@ FLUOROGRAPHENE = Monolayer(
         (FLUOROGRAPHENE, 3 / 2),
         (GRAPHENE, 4),
         (flat("Si", "Sn", 4.20), 4),
+        (flat("Pb", "Si", 4.40), 4),
+        (replace(CARBIDE_OXIDE, species=("O", "W", "C", "W", "O"), name="W2CO2"), 4 / 5),
+        (GRAPHANE, 5 / 2),
         (flat("Pb", "Te", 4.60), 1),
         (flat("C", "Se", 3.30), 1),
         (flat("Se", "C", 3.30), 1),
@@ -112,7 +120,7 @@ FLUOROGRAPHENE = Monolayer(
     ids=lambda x: x.name if isinstance(x, Monolayer) else "",
 )
 def test_electrons_left_by_anions(layer, left):
-    """Carbon beside metals is an anion; equally electronegative Se and C are told by groups."""
+    """Group 14 is told by its neighbours, whatever Pauling says of lead and tungsten."""
     assert structural_descriptors(layer)["electrons_left_by_anions"] == pytest.approx(left)
 
 

@@ -17,7 +17,8 @@ class ElementData(NamedTuple):
     """Properties of an element.
 
     Attributes:
-        atomic_number, row: place in the periodic table.
+        symbol: of the element.
+        atomic_number, row, group: place in the periodic table.
         electronegativity: Pauling's; 2.0 for the elements that have none there.
         covalent_radius_a, van_der_waals_radius_a: radii in Å (Cordero 2008; Alvarez 2013).
         valence_electrons: s and p electrons of the outer shell, with d of open d shells.
@@ -25,11 +26,12 @@ class ElementData(NamedTuple):
         anion_electrons: electrons missing to a closed shell of groups 15 to 17; 0 elsewhere.
         cation_electrons: electrons an atom of another group can give: its valence electrons, those
             of closed d shells (groups 11 and 12) left out.
-        is_group_14: those that lack as many electrons as they can give.
     """
 
+    symbol: str
     atomic_number: int
     row: int
+    group: int
     electronegativity: float
     covalent_radius_a: float
     van_der_waals_radius_a: float
@@ -37,7 +39,6 @@ class ElementData(NamedTuple):
     ionization_energy_ev: float
     anion_electrons: int
     cation_electrons: int
-    is_group_14: bool
 
 
 @cache
@@ -65,8 +66,10 @@ def element_data(symbol: str) -> ElementData:
     is_anion = 15 <= group <= 17 and not (element.is_lanthanoid or element.is_actinoid)
     d_shell_closed = group in (11, 12)
     return ElementData(
+        symbol=symbol,
         atomic_number=number,
         row=element.row,
+        group=group,
         electronegativity=float(electronegativity),
         covalent_radius_a=float(covalent_radii[number]),
         van_der_waals_radius_a=2.0 if math.isnan(radius) else radius,
@@ -75,5 +78,4 @@ def element_data(symbol: str) -> ElementData:
         ionization_energy_ev=float(element.ionization_energy or 6.0),
         anion_electrons=8 - valence if is_anion else 0,
         cation_electrons=0 if is_anion else valence - 10 * d_shell_closed,
-        is_group_14=group == 14,
     )

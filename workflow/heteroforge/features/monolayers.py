@@ -33,7 +33,6 @@ ELECTRONIC = (
 )
 
 BOND_SCALE = 1.2  # atoms closer than this times the sum of covalent radii are bonded
-POLAR_BOND = 0.3  # least difference of electronegativity that makes one end the anion
 FACE_DEPTH_A = 0.5  # atoms this far below the outermost one belong to the face
 
 
@@ -60,8 +59,9 @@ def structural_descriptors(monolayer: Monolayer) -> Mapping[str, float]:
     outermost 0.5 Å of each side. The packing is the share of the plane that the atoms' covalent
     discs would cover if they did not overlap. `electrons_left_by_anions` is per atom: what cations
     can give less what anions lack to closed shells; 0 for ZrS2 and SiC, 2/3 for MoS2 with its
-    filled d band, negative where anions bond with each other. Anions are the atoms of groups 15 to
-    17, and those of group 14 that are bonded to more electropositive atoms of other groups alone.
+    filled d band, negative where anions bond with each other or lack electrons. Anions are the
+    atoms of groups 15 to 17, carbon with no other neighbours than cations, and heavier atoms of
+    group 14 with none but metals of groups 1 to 12.
     """
     sites = [element_data(symbol) for symbol in monolayer.species]
     electronegativity = np.array([s.electronegativity for s in sites])
@@ -128,8 +128,7 @@ def _bonds(monolayer: Monolayer, radius: np.ndarray, electronegativity: np.ndarr
     )
     relative = distance / (radius[:, None] + radius[None, :])[:, :, None]
     near = (relative < BOND_SCALE) & (distance > 0.1)
-    step = electronegativity[None, :] - electronegativity[:, None]
-    to_anion = near & (step > POLAR_BOND)[:, :, None]
+    to_anion = near & (electronegativity[None, :] - electronegativity[:, None] > 0.3)[:, :, None]
     nearest_anion = np.where(to_anion, relative, np.inf).min(axis=(1, 2))
     # Infinite where a site has no such bond: then nothing is taken away.
     limit = 1.05 * np.maximum(nearest_anion[:, None], nearest_anion[None, :])
@@ -139,25 +138,36 @@ def _bonds(monolayer: Monolayer, radius: np.ndarray, electronegativity: np.ndarr
 
 
 def _electrons_left(sites: Sequence[ElementData], bonds: Sequence[tuple]) -> int:
-    """What cations of a cell can give less what anions lack to closed shells."""
+    """What cations of a cell can give less what anions lack to closed shells.
+
+    No electronegativity decides: on Pauling's scale lead would take electrons from silicon, and
+    tungsten would give carbon none.
+    """
     neighbours: dict[int, list[ElementData]] = {}
     for i, j, _ in bonds:
         neighbours.setdefault(i, []).append(sites[j])
     left = 0
     for i, site in enumerate(sites):
-        around = neighbours.get(i, [])
-        # Carbon takes electrons in SiC and in Ti2CO2, and gives them in CF; in graphane it bonds
-        # with itself. No such choice is left to groups 15 to 17, which always count as anions.
-        takes = site.is_group_14 and all(
-            site.electronegativity - other.electronegativity > POLAR_BOND
-            and not other.anion_electrons
-            for other in around
-        )
-        if takes and around:
+        if (
+            site.group == 14
+            and i in neighbours
+            and all(_gives_to_group_14(site, other) for other in neighbours[i])
+        ):
             left -= 8 - site.valence_electrons
         else:
             left += site.cation_electrons - site.anion_electrons
     return left
+
+
+def _gives_to_group_14(site: ElementData, other: ElementData) -> bool:
+    """Whether an element is a cation beside one of group 14, which could be either.
+
+    Carbon takes electrons from all elements but itself and anions (SiC, Ti2CO2; not CF or CH);
+    those below it from groups 1 to 12 without hydrogen (Mg2Si).
+    """
+    if site.symbol == "C":
+        return other.symbol != "C" and not other.anion_electrons
+    return other.group <= 12 and other.symbol != "H"
 
 
 def _face_mean(values: np.ndarray, depth: np.ndarray) -> float:
