@@ -1,8 +1,9 @@
 """Twisted bilayers by the shipped command: what it tells, its time and its memory.
 
-MoS2 on MoS2 at ever larger coincidence cells, written to files and predicted from these. Nobody has
-published DFT of them to measure errors on; between what the same model tells of the registries of
-high symmetry they should lie, as a twisted bilayer has all of them.
+MoS2 on MoS2 in ever larger coincidence cells, written to files and predicted from these. There is
+no table of such bilayers to measure errors on; what is told of them should lie between what the
+same model tells of the registries of high symmetry, as atoms of a face meet those of the other at
+all places. Seconds are of the whole command, reading its models and the library included.
 
     python tests/benchmarks/twisted_bilayers.py
 """
@@ -77,7 +78,7 @@ def run() -> None:
             print(f"{name}, {row['number_of_atoms']:.0f} atoms, {seconds:.0f} s: {told}")
             print(f"    {row['outside_training']}")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(f"{peak:.1f} GB at most")
+    print(f"{peak:.1f} GiB at most")
 
 
 if __name__ == "__main__":

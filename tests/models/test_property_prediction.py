@@ -9,6 +9,7 @@ import pytest
 
 from heteroforge import predict as command
 from heteroforge.models.calibration import calibrated_std
+from heteroforge.models.graph_surrogate import SHARES
 from heteroforge.models.property_prediction import (
     LAYER_PROPERTIES,
     STACK_PROPERTIES,
@@ -82,15 +83,19 @@ def test_heterobilayers_and_homobilayers_count_alike_for_the_weights_of_the_ense
     hetero = np.array([not has_equal_layers(small_stacks[i]) for i in table["stack"]])
     assert hetero.any() and not hetero.all()
     for name, share in zip(STACK_PROPERTIES, predictor.share_of_atoms, strict=True):
-        columns = ("predicted", "from_descriptors", "from_atoms")
-        shown, descriptors, atoms = (table[f"{name}_{column}"] for column in columns)
-        if name != "gap_ev":  # shown without values below zero
-            np.testing.assert_allclose(shown, (1 - share) * descriptors + share * atoms)
-        errors = [
-            sum((x - table[f"{name}_true"]).abs()[some].mean() for some in (hetero, ~hetero))
-            for x in (shown, descriptors, atoms)
-        ]
-        assert errors[0] <= min(errors[1:]) + 1e-9
+        columns = ("predicted", "from_descriptors", "from_atoms", "true")
+        shown, descriptors, atoms, true = (table[f"{name}_{column}"] for column in columns)
+        if name == "gap_ev":  # shown without values below zero
+            continue
+        np.testing.assert_allclose(shown, (1 - share) * descriptors + share * atoms)
+        errors = {
+            w: sum(
+                ((1 - w) * descriptors + w * atoms - true).abs()[some].mean()
+                for some in (hetero, ~hetero)
+            )
+            for w in SHARES
+        }
+        assert share == min(errors, key=errors.get)
 
 
 def test_homobilayers_and_heterobilayers_are_calibrated_apart():
@@ -161,6 +166,17 @@ def janus_trilayer() -> Monolayer:
         species=("S", "Mo", "Se"), positions=((1 / 3, 2 / 3), (0.0, 0.0), (1 / 3, 2 / 3)),
         heights=(-1.55, 0.0, 1.7), a=3.25, b=3.25, gamma_deg=120.0,
     )  # fmt: skip
+
+
+def test_of_one_material_the_first_source_counts(small_monolayers, layer_table):
+    own = small_monolayers["MoSS"]
+    stretched = replace(own, name="a: near", a=own.a * 1.02, b=own.b * 1.02)
+    layers = {"a: near": stretched, "b: campaign": replace(own, name="b: campaign")}
+    table = layer_table.loc[["MoSS", "MoSS"]].set_axis(list(layers))
+    seen = replace(stretched, name="")
+    assert KnownLayers(layers, table).find(seen) == "a: near"
+    order = {"b: campaign": 0, "a: near": 1}
+    assert KnownLayers(layers, table, order).find(seen) == "b: campaign"
 
 
 def test_layers_with_elements_in_another_order_are_not_known():

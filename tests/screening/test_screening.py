@@ -417,10 +417,10 @@ def test_reason_says_what_training_lacks(scored):
     targets = {"gap_ev": [1.0, 3.0]}
     known = describe_candidate(row | {"outside_training": ""}, targets, 9)
     assert "Published bilayers" not in known
-    assert "published bilayers have this pair of layers, without a DFT label" in known
+    assert known.endswith("Published DFT has this pair of layers, perhaps in another registry.")
     row |= {"outside_training": "pair MoS2-3-lg78-2c and WS2-3-lg78-2c; 3 layers"}
     text = describe_candidate(row | {"is_measured": False}, targets, 9)
-    assert "have this pair" not in text
+    assert "has this pair" not in text
     assert text.endswith(
         "Published bilayers that the model learned from lack: pair MoS2 and WS2; 3 layers; errors "
         "of such were not measured."
@@ -489,23 +489,30 @@ def test_layers_far_from_the_hull_are_rejected(small_monolayers):
     assert all("convex hull" in fault for fault in unknown)
 
 
-def test_one_layer_at_least_carries_well(small_monolayers):
-    first, second = list(small_monolayers.values())[:2]
-    stacks = [stack_layers([first, second]), stack_layers([first] * 2)]
+def test_mobility_counts_where_the_carriers_are(small_monolayers):
+    channel, barrier = list(small_monolayers.values())[:2]
+    stacks = [stack_layers([channel, barrier]), stack_layers([barrier] * 2)]
     samples = pd.DataFrame({"number_of_atoms": [6, 6], "mismatch_percent": [0.5, 0.0]})
-    of_layers = predicting(electron_mobility_cm2_vs=40.0, hole_mobility_cm2_vs=300.0)
+    of_layers = predicting(hole_mobility_cm2_vs=300.0)
     table = pd.DataFrame(
-        {"is_metal": False, "gap_ev": 1.0, "vbm_ev": -5.0, "cbm_ev": -4.0}
-        | {"electron_mobility_cm2_vs": [150.0, np.nan], "hole_mobility_cm2_vs": [20.0, np.nan]},
-        [first.name, second.name],
+        {"is_metal": False, "gap_ev": [1.0, 4.0], "vbm_ev": [-5.0, -6.5], "cbm_ev": [-4.0, -2.5]}
+        | {"electron_mobility_cm2_vs": [50.0, 900.0], "hole_mobility_cm2_vs": [20.0, np.nan]},
+        [channel.name, barrier.name],
     )
     limits = HardLimits(8, 3.0, minimum_mobility_cm2_vs=200.0)
-    faults = limits.faults(samples, stacks, LayersAlone(table, of_layers))
-    assert faults == ["", f"no layer with a mobility of 200 cm²/(V s): {first.formula} 150"]
-    assert of_layers.asked == [second], "what the library knows is not predicted"
-    # Nobody knows it of the second layer, or it is a metal: then it does not count.
-    for unhelpful in (LayersAlone(table), LayersAlone(table.assign(is_metal=True), of_layers)):
-        assert all("no layer" in fault for fault in limits.faults(samples, stacks, unhelpful))
+    alone = LayersAlone(table, of_layers)
+    # Both edges are the channel's, so that its barrier's mobility does not help it.
+    where = f"electrons on {channel.formula}, holes on {channel.formula}"
+    fault = f"no mobility of 200 cm²/(V s): {where}"
+    assert limits.faults(samples, stacks, alone) == [fault, ""]
+    assert of_layers.asked == [barrier], "what the library knows is not predicted"
+    # Its holes may carry; those of the barrier are known to nobody without a model.
+    known = LayersAlone(table.assign(hole_mobility_cm2_vs=[250.0, np.nan]))
+    assert limits.faults(samples, stacks, known) == ["", ""]
+    metal = LayersAlone(table.assign(is_metal=[False, True]), of_layers)
+    assert all("no mobility" in fault for fault in limits.faults(samples, stacks, metal))
+    unknown = LayersAlone(table.head(0))
+    assert all("no mobility" in fault for fault in limits.faults(samples, stacks, unknown))
     assert HardLimits(8, 3.0).faults(samples, stacks) == ["", ""]
 
 

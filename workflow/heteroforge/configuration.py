@@ -26,11 +26,14 @@ __all__ = [
     "interpret_configuration",
     "library_sources",
     "read_schema",
+    "published_tables",
     "structures_to_predict",
 ]
 
 # Answers of the Materials Project are kept here, beside other downloads.
 ANSWERS = "resources/downloads/materials_project"
+# Copies of published tables, where a user has downloaded them (docs/sources.md).
+TABLES = "resources/downloads/tables"
 
 
 class ConfigurationError(ValueError):
@@ -319,6 +322,19 @@ def structures_to_predict(config: Mapping) -> list[str]:
     with contextlib.suppress(InputError):
         return [str(path) for path in structure_paths([folder] if folder else [])]
     return []
+
+
+def published_tables(config: Mapping) -> tuple[str | None, list[str]]:
+    """Folder of the tables in which `predict` looks layers up, and their files.
+
+    No folder where there is none by the default name: that one is optional.
+    """
+    folder = config["prediction"]["tables"]
+    if folder is None or (folder == TABLES and not Path(folder).is_dir()):
+        return None, []
+    names = ("c2db", "hetml")
+    files = (path for name in names for path in sorted(Path(folder, name).glob("*")))
+    return folder, [str(path) for path in files if path.is_file()]
 
 
 def library_sources(library: Mapping) -> list[tuple[str, str | None]]:

@@ -42,7 +42,7 @@ from heteroforge.sources import Candidate, bundled, read_library
 from heteroforge.sources.published_tables import read_c2db, read_hetml
 from heteroforge.structures import Monolayer, StructureError
 
-__all__ = ["MODEL", "known_layers", "main", "predict_structures", "published_tables"]
+__all__ = ["MODEL", "known_layers", "main", "predict_structures"]
 
 RESOURCES = Path(__file__).parents[2] / "resources"
 MODEL = RESOURCES / "models" / "bilayers.pt"
@@ -51,13 +51,6 @@ MONOLAYER_MODEL = RESOURCES / "models" / "monolayers.pt"
 VARIABLE = "HETEROFORGE_PUBLISHED_TABLES"
 TABLES = RESOURCES / "downloads" / "tables"
 BLOCK = 2000
-
-
-def published_tables() -> Path | None:
-    """The folder of published tables that a user has named or downloaded, if any."""
-    if named := os.environ.get(VARIABLE):
-        return Path(named)
-    return TABLES if TABLES.is_dir() else None
 
 
 def known_layers(libraries: Sequence[str | Path]) -> KnownLayers:
@@ -73,12 +66,13 @@ def known_layers(libraries: Sequence[str | Path]) -> KnownLayers:
     """
     monolayers: dict[str, Monolayer] = {}
     rows: dict[str, dict] = {}
-    for folder in map(Path, libraries):
+    order: dict[str, int] = {}
+    for place, folder in enumerate(map(Path, libraries)):
         for name, layer, row in _layers_of(folder):
             # Names of different sources may be equal.
             key = f"{folder}:{name}"
-            monolayers[key], rows[key] = layer, row
-    return KnownLayers(monolayers, pd.DataFrame.from_dict(rows, orient="index"))
+            monolayers[key], rows[key], order[key] = layer, row, place
+    return KnownLayers(monolayers, pd.DataFrame.from_dict(rows, orient="index"), order)
 
 
 def _layers_of(folder: Path):
@@ -212,7 +206,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "bundled library); may be repeated",
     )
     options = parser.parse_args(arguments)
-    tables = published_tables()
+    tables = os.environ.get(VARIABLE) or (TABLES if TABLES.is_dir() else None)
     libraries = options.layers or [*([tables] if tables else []), RESOURCES / "library"]
     if not options.layers and not tables:
         print(

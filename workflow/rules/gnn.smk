@@ -142,6 +142,7 @@ rule predict:
     input:
         # Files, not the folder: whose time does not change with what is in them.
         structures=lambda wildcards: configuration.structures_to_predict(config),
+        tables=configuration.published_tables(config)[1],
         model=PUBLISHED_MODEL,
         layer_model=LAYER_MODEL,
         library=rules.build_library.output,
@@ -158,7 +159,7 @@ rule predict:
         runtime=lambda wildcards, attempt: 240 * attempt,
     params:
         folder=config["prediction"]["structures"],
-        tables=config["prediction"]["tables"],
+        tables=configuration.published_tables(config)[0],
     message:
         "Predicting the structures in {params.folder}."
     script:

@@ -3,14 +3,14 @@
 from pathlib import Path
 
 from heteroforge.io import InputError, log_to
-from heteroforge.predict import main, published_tables
+from heteroforge.predict import main
 
 log_to(snakemake.log[0])
 if not snakemake.params.folder:
     raise InputError("prediction.structures: name a folder of structure files, or one file")
 layers = [Path(snakemake.input.library[0]).parent]
-if tables := snakemake.params.tables or published_tables():
-    layers.append(tables)
+if snakemake.params.tables:
+    layers.append(snakemake.params.tables)
 arguments = [snakemake.params.folder, "--output", snakemake.output.table]
 arguments += ["--model", snakemake.input.model]
 arguments += ["--layer-model", snakemake.input.layer_model]

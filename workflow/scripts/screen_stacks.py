@@ -31,7 +31,7 @@ control = draw_control(
     slides=snakemake.params.slides,
     formula=snakemake.params.samples["formula"],
     limits=HardLimits(**snakemake.params.limits),
-    alone=LayersAlone(library.table, of_layers),
+    alone=LayersAlone(library.table, of_layers, published.predictor),
 )
 screened = screen(
     ScoredSamples.read(snakemake.input.scored),

@@ -247,10 +247,17 @@ class KnownLayers:
     Args:
         monolayers: by identifier.
         table: indexed by identifier, with any of `LAYER_PROPERTIES`.
+        order: of the sources, by identifier: of layers that are one material, the one of the first
+            source counts; of one source, or without an order, the one most like what is looked up.
     """
 
-    def __init__(self, monolayers: Mapping[str, Monolayer], table: pd.DataFrame) -> None:
-        self.rows = table.to_dict("index")
+    def __init__(
+        self,
+        monolayers: Mapping[str, Monolayer],
+        table: pd.DataFrame,
+        order: Mapping[str, int] = MappingProxyType({}),
+    ) -> None:
+        self.rows, self.order = table.to_dict("index"), order
         self.places: dict[str, list[tuple[float, float, str]]] = {}
         for name, layer in monolayers.items():
             self.places.setdefault(f"{layer.formula}-{len(layer.species)}", []).append(
@@ -263,7 +270,11 @@ class KnownLayers:
         if layer.name in self.rows:
             return layer.name
         near = [
-            (abs(area / layer.area_a2 - 1) / SAME_AREA + abs(thickness - layer.thickness_a), name)
+            (
+                self.order.get(name, 0),
+                abs(area / layer.area_a2 - 1) / SAME_AREA + abs(thickness - layer.thickness_a),
+                name,
+            )
             for area, thickness, name in self.places.get(
                 f"{layer.formula}-{len(layer.species)}", []
             )
@@ -271,7 +282,7 @@ class KnownLayers:
             and abs(thickness - layer.thickness_a) < SAME_THICKNESS_A
         ]
         identity = layer_identity(layer)
-        for _, name in sorted(near):
+        for _, _, name in sorted(near):
             found = self.monolayers[name]
             if layer_identity(found) == identity and elements_at_same_heights(found, layer):
                 return name

@@ -10,9 +10,10 @@ import pandas as pd
 from scipy.special import ndtr
 
 from heteroforge.dft.electronic import METAL_BELOW_EV
+from heteroforge.features import facing_levels
 from heteroforge.models.monolayer_prediction import MonolayerPredictor
 from heteroforge.models.property_prediction import WITHOUT_SPIN_ORBIT, Predictor
-from heteroforge.structures import Monolayer
+from heteroforge.structures import Monolayer, Stack
 
 __all__ = ["Edges", "LayersAlone"]
 
@@ -64,22 +65,6 @@ class LayersAlone:
             return float(self._prediction(layer)["hull_distance_ev_atom"])
         return own
 
-    def mobility_cm2_vs(self, layer: Monolayer) -> float:
-        """The larger one of electrons and holes; zero for a metal, NaN where nobody knows it.
-
-        What a library knows of either carrier, and predictions of the other, which are upper limits
-        as it is: deformation potentials alone scatter.
-        """
-        if self.edges(layer).has_gap < 0.5:
-            return 0.0
-        values = []
-        for name in ("electron_mobility_cm2_vs", "hole_mobility_cm2_vs"):
-            own = self._value(layer, name)
-            if np.isnan(own) and self._of_layers is not None:
-                own = float(self._prediction(layer)[name])
-            values.append(own)
-        return float(np.fmax(*values))
-
     def edges(self, layer: Monolayer) -> Edges:
         """Band edges, both known or both predicted; these lie the known gap apart, if there is one.
 
@@ -88,6 +73,38 @@ class LayersAlone:
         if layer not in self._edges:
             self._edges[layer] = self._find_edges(layer)
         return self._edges[layer]
+
+    def aligned_edges(self, stack: Stack) -> list[Edges]:
+        """Edges of a stack's layers by Anderson's rule: facing vacuum levels are made equal."""
+        edges = [self.edges(layer.monolayer) for layer in stack.layers]
+        turned = [-1.0 if layer.flipped else 1.0 for layer in stack.layers]
+        shifts = facing_levels(np.array([edge.vacuum_step for edge in edges]) * turned)
+        return [
+            edge._replace(vbm=edge.vbm + shift, cbm=edge.cbm + shift)
+            for edge, shift in zip(edges, shifts, strict=True)
+        ]
+
+    def carriers(self, stack: Stack) -> tuple[tuple[Monolayer, float], tuple[Monolayer, float]]:
+        """Layers that hold the electrons and the holes, each with its mobility in cm²/(V s).
+
+        By Anderson's rule, of the layers by themselves. Mobilities are zero where a layer is a
+        metal, which has the carriers, and NaN where nobody knows them or the edges.
+        """
+        layers = [layer.monolayer for layer in stack.layers]
+        edges = self.aligned_edges(stack)
+        is_metal = any(edge.has_gap < 0.5 for edge in edges)
+        found = []
+        for carrier, levels in (
+            ("electron", [e.cbm for e in edges]),
+            ("hole", [-e.vbm for e in edges]),
+        ):
+            layer = layers[int(np.argmin(levels))]  # one that is not known comes first
+            name = f"{carrier}_mobility_cm2_vs"
+            mobility = 0.0 if is_metal else self._value(layer, name)
+            if np.isnan(mobility) and self._of_layers is not None:
+                mobility = float(self._prediction(layer)[name])
+            found.append((layer, mobility if np.isfinite(levels).all() or is_metal else np.nan))
+        return found[0], found[1]
 
     def _find_edges(self, layer: Monolayer) -> Edges:
         row = self._known.get(layer.name, {})

@@ -28,8 +28,8 @@ class HardLimits:
         elements_excluded: that no layer may hold.
         maximum_hull_distance_ev_atom: of each layer alone from the convex hull of its elements'
             phases, for how likely it is to stay what it is; None: any.
-        minimum_mobility_cm2_vs: of electrons or holes in one layer alone at least, known or
-            predicted; None: any.
+        minimum_mobility_cm2_vs: of electrons or holes, known or predicted of the layers alone that
+            hold them; None: any.
     """
 
     maximum_atoms: int
@@ -50,8 +50,8 @@ class HardLimits:
         Args:
             samples: `number_of_atoms`, `mismatch_percent`.
             stacks: in the same order.
-            alone: what is known or predicted of the layers; needed where there is a limit to their
-                hull distance or their mobility.
+            alone: what is known or predicted of the layers; needed where there is a limit to hull
+                distance or mobility.
         """
         rows = zip(samples["number_of_atoms"], samples["mismatch_percent"], stacks, strict=True)
         return [self._fault(*row, alone) for row in rows]
@@ -93,10 +93,10 @@ class HardLimits:
                 return f"farther than {most:g} eV/atom from the convex hull: {', '.join(far)}"
         least = self.minimum_mobility_cm2_vs
         if least is not None:
-            found = sorted((layer.formula, alone.mobility_cm2_vs(layer)) for layer in layers)
-            if not any(mobility >= least for _, mobility in found):
-                told = ", ".join(f"{formula} {mobility:.0f}" for formula, mobility in found)
-                return f"no layer with a mobility of {least:g} cm²/(V s): {told}"
+            electrons, holes = alone.carriers(stack)
+            if not max(electrons[1], holes[1]) >= least:
+                where = f"electrons on {electrons[0].formula}, holes on {holes[0].formula}"
+                return f"no mobility of {least:g} cm²/(V s): {where}"
         return ""
 
 

@@ -9,7 +9,6 @@ import pandas as pd
 from scipy.special import ndtr
 
 from heteroforge.dft.electronic import UNDETERMINED_BELOW_EV, anderson_alignment
-from heteroforge.features import facing_levels
 from heteroforge.io import InputError
 from heteroforge.labels import layer_edges
 from heteroforge.models.windows import UNCLIPPED, property_window, window_probability
@@ -110,12 +109,9 @@ def alignment_probabilities(
     )
     have_gaps = np.ones(len(stacks))
     for i, stack in enumerate(stacks):
-        edges = [alone.edges(layer.monolayer) for layer in stack.layers]
-        have_gaps[i] = np.prod([edge.has_gap for edge in edges])
-        vbm, cbm, vbm_std, cbm_std, steps, step_std, _ = np.array(edges).T
-        turned = np.array([-1.0 if layer.flipped else 1.0 for layer in stack.layers])
-        shift, n = facing_levels(steps * turned), stack.number_of_layers
-        valence[i, :n], conduction[i, :n] = vbm + shift, cbm + shift
+        vbm, cbm, vbm_std, cbm_std, _, step_std, has_gap = np.array(alone.aligned_edges(stack)).T
+        have_gaps[i], n = np.prod(has_gap), stack.number_of_layers
+        valence[i, :n], conduction[i, :n] = vbm, cbm
         for stds, own in ((valence_std, vbm_std), (conduction_std, cbm_std)):
             stds[i, :n] = np.maximum(stds[i, :n], np.hypot(own, step_std / 2))
     holds_vbm = _highest(valence, valence_std)

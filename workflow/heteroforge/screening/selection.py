@@ -240,13 +240,14 @@ def describe_candidate(
         if not row["is_trained"]
         else "the generator was trained on it"
     )
+    published = ""
     if row.get("outside_training") == "":
-        novelty += ", published bilayers have this pair of layers"
+        published = " Published DFT has this pair of layers, perhaps in another registry."
     text = ", ".join(parts)
     return (
         f"{row['formula']}: {text}; probability {row['probability']:.2f}, {why}; "
         f"{int(row['number_of_atoms'])} atoms, mismatch {row['mismatch_percent']:.2f} %, "
-        f"{registry}{novelty}, without a DFT label. {what_training_lacks(row)}"
+        f"{registry}{novelty}, without a DFT label.{published} {what_training_lacks(row)}"
     ).rstrip()
 
 

@@ -31,6 +31,8 @@ from heteroforge.structures.plane import (
 from heteroforge.structures.stack import Interface, Layer, Stack
 
 __all__ = [
+    "HALF_TURN",
+    "UNTURNED",
     "Match",
     "contact_gap_a",
     "enumerate_registries",
