@@ -107,17 +107,17 @@ ROWS, GROUPS = range(1, 8), range(1, 19)
 WIDER = {
     "both layers": {
         "gap_ev": 1.15,
-        "vbm_ev": 1.04,
-        "cbm_ev": 1.13,
-        "binding_energy_mev_a2": 1.0,
-        "interlayer_gap_a": 1.1,
+        "vbm_ev": 1.07,
+        "cbm_ev": 1.12,
+        "binding_energy_mev_a2": 1.1,
+        "interlayer_gap_a": 1.09,
     },
     "element": {
-        "gap_ev": 1.15,
-        "vbm_ev": 1.19,
-        "cbm_ev": 1.02,
-        "binding_energy_mev_a2": 1.01,
-        "interlayer_gap_a": 1.03,
+        "gap_ev": 1.16,
+        "vbm_ev": 1.21,
+        "cbm_ev": 1.01,
+        "binding_energy_mev_a2": 1.0,
+        "interlayer_gap_a": 1.09,
     },
 }
 
