@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from heteroforge.evaluation.dft_accuracy import (
+    ANDERSON,
     compare_monolayers,
     compare_stacks,
     markdown,
@@ -92,7 +93,7 @@ def test_stacks_are_joined_by_which_atom_lies_above_which(library, published):
             for name, value in values.items()
         ]
     )
-    numbers = {"alignment": "II", "net_energy_mev_a2": 21.0}
+    numbers = {"anderson_alignment": "II", "alignment": "I", "net_energy_mev_a2": 21.0}
     found = compare_stacks(labels, {"ours": numbers}, library, published).set_index("quantity")
     assert set(found["source"]) == {"HetML b"}
     # HetML's layers alone are free ones: what it calls binding is less the strain energy.
@@ -103,11 +104,11 @@ def test_stacks_are_joined_by_which_atom_lies_above_which(library, published):
     # Zero damping binds less here, and is not judged.
     assert found.at["the same with zero damping", "ours"] < 21.0
     assert found.at["the same with zero damping", "inside"] is None
-    assert not found.at["gap", "inside"] and not found.at["alignment", "inside"]
-    numbers = {"ours": {"alignment": "undetermined"}}
+    assert not found.at["gap", "inside"] and not found.at[ANDERSON, "inside"]
+    numbers = {"ours": {"anderson_alignment": "undetermined"}}
     undecided = compare_stacks(labels, numbers, library, published)
     assert "binding less strain energy" not in set(undecided["quantity"])
-    assert undecided.set_index("quantity").at["alignment", "inside"] is None
+    assert undecided.set_index("quantity").at[ANDERSON, "inside"] is None
     told = markdown(found.reset_index())
     assert "Inside their tolerance: binding less strain energy 1 of 1" in told
 

@@ -111,3 +111,15 @@ def test_hetml_mobilities_are_those_of_its_deformation_potentials(reference_data
     assert library.table.loc["PbO-GeSe-NM", "vacuum_step_ev"] == pytest.approx(-2.650, abs=1e-3)
     unknown = library.table["deformation_potential_cbm_ev"].isna()
     assert library.table.loc[unknown, "electron_mobility_cm2_vs"].isna().all(), "never guessed"
+
+
+def test_alignments_of_hetml_are_andersons_rule_on_its_layers(reference_data):
+    """So they are nothing that DFT of a stack could confirm."""
+    layers = pd.read_csv(reference_data / "hetml/monolayers.csv").set_index("hetml_id")
+    stacks = pd.read_csv(reference_data / "hetml/bilayers.csv").dropna(subset="band_alignment")
+    edges = layers[["vbm", "cbm"]].apply(pd.to_numeric)
+    lower, upper = (edges.loc[stacks[end]].to_numpy() for end in ("uid_bot", "uid_top"))
+    gap = np.minimum(lower[:, 1], upper[:, 1]) - np.maximum(lower[:, 0], upper[:, 0])
+    is_nested = (lower[:, 0] > upper[:, 0]) == (lower[:, 1] < upper[:, 1])
+    expected = np.where(gap <= 0, "III", np.where(is_nested, "I", "II"))
+    assert len(stacks) > 500 and (expected == stacks["band_alignment"]).all()

@@ -71,6 +71,7 @@ MONOLAYERS = (
 # Ours less what D3 pulls the layer together by, to first order: what the correction alone explains.
 WITHOUT_DISPERSION = Quantity("a_a", "a without dispersion", "Å", 3, None, True)
 BINDING, NET = "binding_energy_mev_a2", "net_energy_mev_a2"
+ANDERSON = "alignment by Anderson's rule"
 STACKS = (
     Quantity(BINDING, "binding energy", "meV/Å²", 1, 0.25, True),
     Quantity(NET, "binding less strain energy", "meV/Å²", 1, 0.25, True),
@@ -201,13 +202,14 @@ def compare_stacks(
 
     Args:
         labels: of the library's stacks, as in bilayers.csv.
-        numbers: rows of stacks.csv by `stack_id`, of the stacks that have one: `alignment` and
-            `net_energy_mev_a2`.
+        numbers: rows of stacks.csv by `stack_id`, of the stacks that have one: `anderson_alignment`
+            and `net_energy_mev_a2`.
         library: their layers.
         folder: holds `hetml/` and `bidb/`.
 
     Returns:
         `COLUMNS`; an alignment is inside when it is the same, and `undetermined` is no answer.
+        HetML's is Anderson's rule on its layers, so ours is the same on our layers.
         Where the library has a stack of HetML with the upper layer turned by 180° against
         `read_hetml_stacks`, and that moves nothing in its face, the source says so, and the row is
         not judged. What HetML published
@@ -235,7 +237,8 @@ def compare_stacks(
             continue
         entry = entry or turned
         values[NET] = more.get(NET, float("nan"))
-        found = _rows_of_stack(stack, values, entry, more.get("alignment"), told.get(entry.name))
+        anderson = more.get("anderson_alignment"), told.get(entry.name)
+        found = _rows_of_stack(stack, values, entry, *anderson)
         if turned:
             found = [row | {"source": row["source"] + ", turned", "inside": None} for row in found]
         rows += found
@@ -280,7 +283,7 @@ def _rows_of_stack(
             rows.append(_row(name, ZERO_DAMPING, mine, theirs, source))
     if isinstance(alignment, str) and isinstance(published_alignment, str):
         inside = None if alignment == "undetermined" else alignment == published_alignment
-        found = (name, "alignment", "", alignment, published_alignment, None, inside, source)
+        found = (name, ANDERSON, "", alignment, published_alignment, None, inside, source)
         rows.append(dict(zip(COLUMNS, found, strict=True)))
     return rows
 
