@@ -332,7 +332,7 @@ def published_tables(config: Mapping) -> tuple[str | None, list[str]]:
     folder = config["prediction"]["tables"]
     if folder is None or (folder == TABLES and not Path(folder).is_dir()):
         return None, []
-    names = ("c2db", "hetml")
+    names = ("bidb", "c2db", "hetml")
     files = (path for name in names for path in sorted(Path(folder, name).glob("*")))
     return folder, [str(path) for path in files if path.is_file()]
 

@@ -81,6 +81,7 @@ rule enumerate_stacks:
     params:
         stacks=config["stacks"],
         seed=config["seed"],
+        substrate=config["samples"]["substrate"],
     message:
         "Enumerating stacks to learn from."
     script:

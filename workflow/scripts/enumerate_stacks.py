@@ -1,5 +1,6 @@
 """Stacks to learn from: every match with its registries and faces, split by pair."""
 
+import difflib
 import json
 
 import pandas as pd
@@ -21,6 +22,14 @@ RANDOM_MULTILAYERS = 2000
 log_to(snakemake.log[0])
 library = read_library(snakemake.input.structures, snakemake.input.table)
 limits = snakemake.params.stacks
+substrate = snakemake.params.substrate
+if substrate and substrate not in library.monolayers:
+    # Told here, as the sampler comes after all training.
+    near = difflib.get_close_matches(substrate, list(library.monolayers), n=3, cutoff=0.2)
+    raise InputError(
+        f"samples.substrate = {substrate}: expected a monolayer_id of the library"
+        + (f", such as {', '.join(near)}" if near else "")
+    )
 matches = read_table(snakemake.input.matches)
 known = library.table["stiffness_n_m"]
 stiffness = {name: None if pd.isna(value) else float(value) for name, value in known.items()}

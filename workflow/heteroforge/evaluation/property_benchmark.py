@@ -478,7 +478,8 @@ def errors_without_inputs(entries: Sequence[PublishedStack], layers: Layers) -> 
         _, found, _ = train_surrogate(
             settings, x.to_numpy(), fast_baselines(x), values, groups, seed=SEED, **SMALL
         )
-        rows[name] = np.nanmean(np.abs(found - values), axis=0)
+        off = np.abs(clip_gaps(found, STACK_PROPERTIES) - values)
+        rows[name] = np.nanmean(off, axis=0)
     return _table(rows, "inputs")
 
 
@@ -521,7 +522,8 @@ def learning_curve(
                 batch_size=64,
             )
             predicted, _ = model.predict(x[test], base[test])
-            errors = np.nanmean(np.abs(predicted - values[test]), axis=0)
+            off = np.abs(clip_gaps(predicted, STACK_PROPERTIES) - values[test])
+            errors = np.nanmean(off, axis=0)
             row = {"stacks": len(chosen), "baseline": has_baseline}
             parts.append(row | dict(zip(STACK_PROPERTIES, errors, strict=True)))
     return pd.DataFrame(parts)
