@@ -49,7 +49,7 @@ def sample(trained, catalogue, limits, number=40, targets=None, **plan):
 def with_pairs(small_monolayers, small_stacks, small_catalogue, small_table):
     """Trained on layers alone and on bilayers."""
     stacks = [*alone(small_monolayers).values(), *small_stacks[::3]]
-    return train(stacks, small_catalogue, small_table, (1, 2), 60)
+    return train(stacks, small_catalogue, small_table, (1, 2), 120)
 
 
 @pytest.fixture(scope="module")

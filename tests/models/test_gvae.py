@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -239,3 +240,12 @@ def test_code_of_one_layer(small_catalogue, small_monolayers):
     code = small_catalogue.encode(stack)
     assert code == StackCode((0,), (), (), ())
     assert small_catalogue.decode(code).key() == stack.key()
+
+
+def test_polymorphs_of_one_composition_and_lattice_are_told_apart(small_monolayers):
+    """2H and 1T MoS2 with the same cell, heights and unknown properties."""
+    two = small_monolayers["MoSS"]
+    one = replace(two, name="1T", positions=((0.0, 0.0), (1 / 3, 2 / 3), (2 / 3, 1 / 3)))
+    catalogue = Catalogue({two.name: two, one.name: one}, pd.DataFrame())
+    first, second = catalogue.entry_features
+    assert np.abs(first - second).max() == 1.0

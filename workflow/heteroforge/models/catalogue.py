@@ -143,7 +143,7 @@ class Catalogue:
 
     @cached_property
     def entry_features(self) -> np.ndarray:
-        """Lattice and known properties of the oriented monolayers (entries, features)."""
+        """Lattice, symmetry and known properties of the oriented monolayers (entries, features)."""
         rows = []
         for name, _ in self.entries:
             layer = self.monolayers[name]
@@ -153,6 +153,8 @@ class Catalogue:
                 (layer.gamma_deg - 105.0) / 15.0,
                 (layer.thickness_a - 3.5) / 1.5,
                 np.log(layer.area_a2 / 12.0),
+                # Polymorphs such as cis and trans AlS differ in hardly anything else.
+                float(has_mirror_plane(layer)),
             ]
             known = None
             if self.properties is not None and name in self.properties.index:

@@ -48,7 +48,7 @@ class GVAESettings:
     width: int = 64
     key_width: int = 32
     depth: int = 2
-    entry_features: int = 13
+    entry_features: int = 14
     properties: tuple[str, ...] = ()
     fewest_layers: int = 2
     maximum_layers: int = 2
