@@ -509,6 +509,8 @@ def test_mobility_counts_where_the_carriers_are(small_monolayers):
     # Its holes may carry; those of the barrier are known to nobody without a model.
     known = LayersAlone(table.assign(hole_mobility_cm2_vs=[250.0, np.nan]))
     assert limits.faults(samples, stacks, known) == ["", ""]
+    half_known = table.assign(electron_mobility_cm2_vs=np.nan, hole_mobility_cm2_vs=250.0)
+    assert limits.faults(samples, stacks, LayersAlone(half_known)) == ["", ""]
     metal = LayersAlone(table.assign(is_metal=[False, True]), of_layers)
     assert all("no mobility" in fault for fault in limits.faults(samples, stacks, metal))
     unknown = LayersAlone(table.head(0))

@@ -94,7 +94,7 @@ class HardLimits:
         least = self.minimum_mobility_cm2_vs
         if least is not None:
             electrons, holes = alone.carriers(stack)
-            if not max(electrons[1], holes[1]) >= least:
+            if not any(mobility >= least for _, mobility in (electrons, holes)):
                 where = f"electrons on {electrons[0].formula}, holes on {holes[0].formula}"
                 return f"no mobility of {least:g} cm²/(V s): {where}"
         return ""
