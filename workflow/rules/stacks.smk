@@ -81,7 +81,10 @@ rule enumerate_stacks:
     params:
         stacks=config["stacks"],
         seed=config["seed"],
-        substrate=config["samples"]["substrate"],
+        samples={
+            key: config["samples"][key]
+            for key in ("substrate", "new_monolayers", "defects")
+        },
     message:
         "Enumerating stacks to learn from."
     script:

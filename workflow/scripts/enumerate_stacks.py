@@ -22,9 +22,11 @@ RANDOM_MULTILAYERS = 2000
 log_to(snakemake.log[0])
 library = read_library(snakemake.input.structures, snakemake.input.table)
 limits = snakemake.params.stacks
-substrate = snakemake.params.substrate
-if substrate and substrate not in library.monolayers:
-    # Told here, as the sampler comes after all training.
+asked = snakemake.params.samples
+substrate = asked["substrate"] or ""
+proposes = asked["new_monolayers"] or asked["defects"]["number"]
+if substrate and not proposes and substrate not in library.monolayers:
+    # Told here, as the sampler comes after all training; proposed layers are named there.
     near = difflib.get_close_matches(substrate, list(library.monolayers), n=3, cutoff=0.2)
     raise InputError(
         f"samples.substrate = {substrate}: expected a monolayer_id of the library"
