@@ -4,7 +4,7 @@ import pytest
 
 from heteroforge.demand import largest_stack, memory_mb, walltime_min
 
-SETTINGS = {"protocol": "quick", "ranks": 1, "maximum_walltime_min": 1440}
+SETTINGS = {"protocol": "quick", "ranks": 1, "mobility": False, "maximum_walltime_min": 1440}
 
 
 def test_more_work_and_later_attempts_ask_for_more():
@@ -14,8 +14,9 @@ def test_more_work_and_later_attempts_ask_for_more():
     assert walltime_min(4, 1, 1, SETTINGS | {"protocol": "standard"}) > small
     assert walltime_min(8, 1, 1, SETTINGS | {"ranks": 8}) < walltime_min(8, 1, 1, SETTINGS)
     assert walltime_min(200, 10, 3, SETTINGS) == 1440
-    assert memory_mb(40, 1) > memory_mb(4, 1)
-    assert memory_mb(4, 3) == 4 * memory_mb(4, 1)
+    assert walltime_min(4, 1, 1, SETTINGS | {"mobility": True}) > small
+    assert memory_mb(40, 1, 1) > memory_mb(4, 1, 1) < memory_mb(4, 1, 8)
+    assert memory_mb(4, 3, 1) == 4 * memory_mb(4, 1, 1)
 
 
 def test_the_largest_candidate_of_a_job_is_found(tmp_path):

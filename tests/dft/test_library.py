@@ -73,8 +73,22 @@ def test_a_rectangular_lattice_is_found_along_both_axes():
 
 
 @pytest.mark.parametrize(
+    ("best", "hessian", "most"),
+    [
+        ((3.32, 4.36), [[60.0, 12.0], [12.0, 15.0]], 14),  # black phosphorus with D3
+        ((3.20, 4.80), [[60.0, 29.0], [29.0, 15.0]], 16),  # a valley along neither axis
+    ],
+)
+def test_a_lattice_far_from_its_start_takes_few_cells(best, hessian, most):
+    springs = _Springs(np.array(best), np.array(hessian))
+    atoms, scan = fit_lattice(springs, starting_structure("puckered", ["P", "P"], 3.3, 4.62))
+    assert atoms.cell.lengths()[:2] == pytest.approx(best, rel=1e-3)
+    assert len(scan) == len(set(springs.runs)) <= most
+
+
+@pytest.mark.parametrize(
     ("prototype", "elements", "a", "b", "guessed"),
-    [("2H", ["Mo", "S"], 3.18, None, [1]), ("puckered", ["P", "P"], 3.3, 4.62, [1, 3])],
+    [("2H", ["Mo", "S"], 3.18, None, [1]), ("puckered", ["P", "P"], 3.3, 4.62, [1, 2])],
 )
 def test_atoms_start_where_the_cells_before_lead(prototype, elements, a, b, guessed):
     """Where places are linear in the strain none is left to relax but in each first step."""

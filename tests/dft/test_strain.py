@@ -96,7 +96,10 @@ def test_without_hexagonal_symmetry_the_better_direction_counts():
     assert found["hole_mobility_cm2_vs"] == pytest.approx(
         max(mobility_cm2_vs(30.0, 0.2, 0.4, -4.0), along_y)
     )
-    assert found["stiffness_n_m"] == pytest.approx(30.0)
+    assert (found["stiffness_n_m"], found["stiffness_y_n_m"]) == pytest.approx((30.0, 100.0))
+    assert found["deformation_potential_cbm_y_ev"] == pytest.approx(-8.0)
+    assert found["electron_mobility_x_cm2_vs"] == pytest.approx(along_x)
+    assert found["hole_mobility_y_cm2_vs"] == pytest.approx(along_y)
 
 
 def test_a_deformation_potential_like_noise_gives_no_mobility():
@@ -106,9 +109,22 @@ def test_a_deformation_potential_like_noise_gives_no_mobility():
 
 
 def test_deformation_potential_of_simple_and_of_degenerate_edges():
-    assert deformation_potential_ev(-5.02, -5.0, -4.98) == pytest.approx(2.0)
-    # Strain splits a degenerate edge: the upper branch rises on both sides.
-    assert deformation_potential_ev(-4.97, -5.0, -4.96) == pytest.approx(4.0)
+    assert deformation_potential_ev(-5.02, -4.98) == pytest.approx(2.0)
+    # Strain splits a degenerate edge at −5 eV: the upper branch rises on both sides, by a ± b.
+    assert deformation_potential_ev(-4.97, -4.96) == pytest.approx(0.5)
+
+
+def test_two_branches_that_meet_carry_as_spin_orbit_coupling_leaves_them():
+    """Edge energies a ε ± b |ε| of two branches: shift a, and the mass of both."""
+    a, b = 2.0, 3.0
+
+    def strain(axis, sign, opposite=None):
+        outer = -6.0 + sign * 0.01 * a + 0.01 * b
+        return {"stress_n_m": sign * 1.3, "vbm_ev": outer, "cbm_ev": -4.0}
+
+    found = strain_response(strain, BANDS, MASSES | {"hole_mass_split_m0": 0.1}, hexagonal=True)
+    assert found["deformation_potential_vbm_ev"] == pytest.approx(a)
+    assert found["hole_mobility_cm2_vs"] == pytest.approx(mobility_cm2_vs(130.0, 0.1, 0.1, a))
 
 
 def test_the_second_strain_starts_where_the_first_says_atoms_move():

@@ -268,6 +268,12 @@ def _check_files(config: Mapping, root: Path) -> None:
             f"dft.launcher = {_show(dft['launcher'])}: expected auto, or a command in which only "
             "{ranks} is in braces"
         ) from None
+    command = dft["launcher"].split()
+    if Path(command[0]).name == "srun" and "--overlap" not in command:
+        raise ConfigurationError(
+            f"dft.launcher = {_show(dft['launcher'])}: expected srun --overlap …: inside a job of "
+            "the workflow, which srun has started, a second srun waits for ever for its cores"
+        )
     table = labels["table"]
     if table is not None:
         if Path(table).suffix not in (".csv", ".parquet"):

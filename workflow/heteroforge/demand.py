@@ -54,15 +54,20 @@ def walltime_min(atoms: int, candidates: int, attempt: int, settings: Mapping) -
         atoms: of the largest candidate.
         candidates: verified one after another.
         attempt: from 1; each asks for as much again.
-        settings: `protocol`, `ranks`, `maximum_walltime_min` of the `dft` section.
+        settings: `protocol`, `ranks`, `mobility`, `maximum_walltime_min` of the `dft` section.
     """
     # A protocol of one's own counts as the dearest.
     core_min = _CORE_MIN.get(settings["protocol"], max(_CORE_MIN.values()))
+    if settings["mobility"]:
+        core_min *= 2  # strained cells
     one = core_min * max(1.0, (atoms / 4) ** 2) / settings["ranks"]
     asked = attempt * (_OVERHEAD_MIN + 2 * candidates * one)
     return min(math.ceil(asked), settings["maximum_walltime_min"])
 
 
-def memory_mb(atoms: int, attempt: int) -> int:
-    """Memory in MB for a job of candidates with so many atoms at most; doubles per attempt."""
-    return (_PYTHON_MB + _MB_PER_ATOM * atoms) * 2 ** (attempt - 1)
+def memory_mb(atoms: int, attempt: int, ranks: int) -> int:
+    """Memory in MB for a job of candidates with so many atoms at most; doubles per attempt.
+
+    Pools of k-points repeat everything but wave functions: as much per MPI process.
+    """
+    return (_PYTHON_MB + _MB_PER_ATOM * atoms * ranks) * 2 ** (attempt - 1)

@@ -50,6 +50,7 @@ rule verify_candidates:
             largest_stack(input.selected, wildcards.first, wildcards.last)
             or config["screening"]["maximum_atoms"],
             attempt,
+            config["dft"]["ranks"],
         ),
         submission=lambda wildcards, attempt: attempt,
     params:

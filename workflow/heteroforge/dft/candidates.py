@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -188,7 +188,7 @@ class Verification:
         )
         print(f"given up: {reason}")
         outcome = {"status": "failed", "step": self._step_in_progress(), "reason": reason}
-        return self._write_result(outcome)
+        return self._write_result(outcome | {"attempts": self._attempts()})
 
     # --- steps --------------------------------------------------------------------------------
 
@@ -197,7 +197,10 @@ class Verification:
 
         def prepare() -> dict:
             stack = Stack.from_json(self.row["specification"], monolayers)
-            write_frames(self.file("structure.extxyz"), start_structure(stack))
+            atoms = start_structure(stack)
+            write_frames(self.file("structure.extxyz"), atoms)
+            with atomic_path(self.file("structure.cif")) as path:
+                atoms.write(path, format="cif")
             return {**self.identity, "specification": stack.to_dict()}
 
         run_step(
@@ -285,7 +288,10 @@ class Verification:
         def relax(registries: dict) -> dict:
             calculator = self.calculator("relax")
             start = start_structure(Stack.from_dict(registries["specification"]))
-            found = relax_stack(calculator, start, scan=not registries["registries"])
+            compared = registries["registries"] or []
+            found = relax_stack(
+                calculator, start, scan=not compared, start_energy_ev=_energy_as_asked(compared)
+            )
             calculator.clean()
             relaxed = found.pop("atoms")
             write_frames(self.file("relaxed.extxyz"), relaxed)
@@ -406,6 +412,8 @@ class Verification:
         outcome = run_step(self.file("result.json"), self._needs(needs), collect)
         if outcome["status"] == "skipped":  # an earlier step failed: so did the candidate
             outcome["status"] = "failed"
+        if outcome["status"] == "failed":
+            outcome["attempts"] = self._attempts()
         candidate = read_json(self.file("candidate.json"))
         return self._write_result(
             {
@@ -472,6 +480,21 @@ class Verification:
             if name in asked or name not in {*_OPTIONAL, "lattice"}
         }
 
+    def _attempts(self) -> list[dict]:
+        """Runs of pw.x of all steps that left a record."""
+        files = [
+            *self._steps().values(),
+            *(f.relative_to(self.folder) for f in self._layer_files()),
+        ]
+        found: list[dict] = []
+        for file in files:
+            with contextlib.suppress(InputError):
+                found += read_json(self.file(str(file))).get("attempts", [])
+        return found
+
+    def _layer_files(self) -> list[Path]:
+        return sorted(self.folder.glob("layer_*/result.json"))
+
     def _step_in_progress(self) -> str:
         """The first step without a finished outcome."""
         for name, file in self._steps().items():
@@ -481,6 +504,12 @@ class Verification:
             except InputError:
                 return name
         return "layers"
+
+
+def _energy_as_asked(registries: Sequence[Mapping]) -> float | None:
+    """Energy in eV of the structure as it was selected, where its registry was scanned."""
+    asked = next((entry for entry in registries if entry["is_asked"]), {})
+    return next((energy for shift, energy, _ in asked.get("scan", []) if shift == 0.0), None)
 
 
 # Steps that a campaign may ask for, by the setting that does.

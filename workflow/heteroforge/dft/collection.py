@@ -29,6 +29,7 @@ _LEAD = [
     "number_of_layers",
     "number_of_atoms",
 ]
+_FAILED = ["slot", "stack_id", "step", "reason", "folder", "core_seconds"]
 _COST = ["core_seconds", "wasted_core_seconds"]
 # What the campaign had said of what was verified.
 _PREDICTED = {f"predicted_{name}{end}": f"{name}{end}" for name in LABELLED for end in ("", "_std")}
@@ -58,7 +59,7 @@ def results_table(results: Sequence[dict]) -> pd.DataFrame:
         Beside the properties `predicted_<property>` and `predicted_<property>_std` of what was
         verified, NaN where nothing was predicted; `core_seconds`, processor time of pw.x in all its
         runs, and `wasted_core_seconds`, the part of runs that ended with a symptom and needed a
-        remedy.
+        remedy, or were cut short with the job they ran in.
     """
     rows = []
     for result in results:
@@ -104,8 +105,9 @@ def failed_table(results: Sequence[dict]) -> pd.DataFrame:
             "step": result.get("step", "collect"),
             "reason": result.get("reason", ""),
             "folder": f"slot_{result.get('slot')}",
+            "core_seconds": _cost(result.get("attempts", []))["core_seconds"],
         }
         for result in results
         if result["status"] == "failed"
     ]
-    return pd.DataFrame(rows, columns=["slot", "stack_id", "step", "reason", "folder"])
+    return pd.DataFrame(rows, columns=_FAILED)

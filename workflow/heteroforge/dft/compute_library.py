@@ -314,6 +314,11 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--only", default="", help="entries whose name holds this expression")
     parser.add_argument("--again", action="store_true", help="also entries the library has")
+    parser.add_argument(
+        "--keep-lattice",
+        action="store_true",
+        help="with --again: monolayers in the geometry that the library has",
+    )
     parser.add_argument("--minutes", type=float, help="begin no entry after this time")
     parser.add_argument("--protocol", default="quick")
     parser.add_argument("--pseudopotentials", default="pseudodojo")
@@ -338,6 +343,9 @@ def main(arguments: list[str] | None = None) -> int:
         protocol = Protocol.named(options.protocol, pseudopotentials, elements)
         basis = [entry, protocol.to_dict(), pseudopotentials.checksums(elements)]
         start_folder(folder, basis, anew=options.again)
+        if options.keep_lattice and name in files.monolayers:
+            known = {"monolayer": files.monolayers[name].to_dict(), "scan": [], "attempts": []}
+            cached(folder / "lattice.json", lambda: known)
 
         def calculator(step: str) -> Calculator:
             return Calculator(folder / step, protocol, pseudopotentials, Launcher(ranks=1))

@@ -87,7 +87,8 @@ def band_edges(energies_ev: np.ndarray, electrons: float, magnetisation: float =
     tops = [v.max() if v.size else -np.inf for v in valence]
     bottoms = [c.min() for c in conduction]
     sv, sc = int(np.argmax(tops)), int(np.argmin(bottoms))
-    kv, bv = np.unravel_index(np.argmax(valence[sv]), valence[sv].shape)
+    # Of equal energies the last: bands are sorted, and the edge is the outer branch.
+    kv, bv = np.argmax(valence[sv][:, -1]), occupied[sv] - 1
     kc, bc = np.unravel_index(np.argmin(conduction[sc]), conduction[sc].shape)
     gap = bottoms[sc] - tops[sv]
     return BandEdges(

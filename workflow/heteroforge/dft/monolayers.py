@@ -20,6 +20,7 @@ __all__ = ["cached", "compute_monolayer", "fit_lattice"]
 
 FLAT_BELOW_A = 0.05  # a buckling that forces of this size do not tell from none
 _FARTHEST = 8  # steps of STRAIN that a lattice constant may move from the seed's
+_LONGEST_LEAP = 6  # steps of STRAIN at once: further off a parabola tells little
 
 
 def cached(path: Path, compute: Callable[[], dict]) -> dict:
@@ -40,8 +41,8 @@ def compute_monolayer(seed: Mapping, calculator: Callable[[str], Calculator], fo
 
     Lattice constant from energies at the protocol's cutoff, band edges, masses, stiffness and
     deformation potentials from ±1 % uniaxial strain with relaxed positions, mobility by
-    deformation-potential theory. For layers that are not hexagonal x and y are strained, and the
-    better direction gives the mobility; deformation potential and stiffness are those along x.
+    deformation-potential theory. Layers that are not hexagonal are strained along x and y, and have
+    masses, stiffness, deformation potentials and mobilities along both.
 
     Args:
         seed: entry of seeds.yaml.
@@ -100,7 +101,7 @@ def compute_monolayer(seed: Mapping, calculator: Callable[[str], Calculator], fo
         **{
             f"{carrier}_mass{kind}_m0": states.get(f"{carrier}_mass{kind}_m0")
             for carrier in ("electron", "hole")
-            for kind in ("", "_split")
+            for kind in ("", "_split", *(() if is_hexagonal(layer) else ("_x", "_y")))
         },
         "energy_ev": states["energy_ev"],
         "source": "computed by heteroforge.dft.compute_library",
@@ -175,29 +176,48 @@ def fit_lattice(run: Calculator, atoms: Atoms) -> tuple[Atoms, list]:
         return found[key][0]
 
     steps = np.eye(axes, dtype=int)
-    middle = np.zeros(axes, dtype=int)
-    moved = True
-    while moved:
-        moved = False
-        for step in steps:
-            lowest = min((middle, middle - step, middle + step), key=energy)
-            moved |= bool((lowest != middle).any())
-            middle = lowest
-        if np.abs(middle).max() > _FARTHEST:
+    middle, lower = None, np.zeros(axes, dtype=int)
+    while lower is not middle:
+        middle = lower
+        lower = min((middle, *(middle - steps), *(middle + steps)), key=energy)
+        lower = min((lower, _leap(energy, middle)), key=energy)
+        if np.abs(lower).max() > _FARTHEST:
             raise ValueError(
                 f"{atoms.get_chemical_formula()}: no minimum of the energy within {_FARTHEST} % of "
                 f"the start, a = {lengths[0]:.2f} Å: give a better one"
             )
+    best = _parabola(energy, middle)
+    if best is None:
+        raise ValueError(f"{atoms.get_chemical_formula()}: no minimum, but a saddle of the energy")
+    scan = [[[STRAIN * p for p in key], found[key][0]] for key in sorted(found)]
+    return start(best), scan
+
+
+def _parabola(energy: Callable[[np.ndarray], float], middle: np.ndarray) -> np.ndarray | None:
+    """Place of the lowest energy by the parabola through a place and its neighbours; None: none."""
+    steps = np.eye(len(middle), dtype=int)
     centre = energy(middle)
     gradient = np.array([(energy(middle + s) - energy(middle - s)) / 2 for s in steps])
     hessian = np.diag([energy(middle + s) + energy(middle - s) - 2 * centre for s in steps])
-    if axes == 2:
+    if len(steps) == 2:
         corner = energy(middle + steps.sum(axis=0))
         mixed = corner - energy(middle + steps[0]) - energy(middle + steps[1]) + centre
         hessian[0, 1] = hessian[1, 0] = mixed
-    best = middle - np.linalg.solve(hessian, gradient)
-    scan = [[[STRAIN * p for p in key], found[key][0]] for key in sorted(found)]
-    return start(best), scan
+    if np.linalg.eigvalsh(hessian)[0] <= 0.0:
+        return None
+    return middle - np.linalg.solve(hessian, gradient)
+
+
+def _leap(energy: Callable[[np.ndarray], float], middle: np.ndarray) -> np.ndarray:
+    """The place nearest to the parabola's lowest point, where that lies several steps away.
+
+    So a start that is far off costs few cells. Else `middle`: the next step is a neighbour.
+    """
+    best = _parabola(energy, middle)
+    if best is None or np.abs(best - middle).max() < 1.5:
+        return middle
+    leap = np.round(best - middle).clip(-_LONGEST_LEAP, _LONGEST_LEAP)
+    return (middle + leap).clip(-_FARTHEST, _FARTHEST).astype(int)
 
 
 def _along_strain(

@@ -12,7 +12,14 @@ from ase import Atoms
 from ase.io.cube import read_cube
 from ase.units import Bohr, Hartree
 
-__all__ = ["PwResult", "planar_average", "processor_seconds", "read_projections", "read_pw"]
+__all__ = [
+    "PwResult",
+    "planar_average",
+    "processor_seconds",
+    "progress_seconds",
+    "read_projections",
+    "read_pw",
+]
 
 RYDBERG_EV = Hartree / 2
 
@@ -120,6 +127,15 @@ def processor_seconds(log: str) -> float | None:
         return None
     parts = re.findall(r"([\d.]+)\s*([dhms])", found["cpu"])
     return sum(float(number) * _CLOCK_S[unit] for number, unit in parts)
+
+
+_SO_FAR = re.compile(r"total cpu time spent up to now is\s+([\d.]+) secs")
+
+
+def progress_seconds(log: str) -> float | None:
+    """Seconds of one process up to the last iteration of a run that was killed; None: none done."""
+    told = _SO_FAR.findall(log)
+    return float(told[-1]) if told else None
 
 
 def planar_average(path: Path) -> tuple[np.ndarray, np.ndarray]:

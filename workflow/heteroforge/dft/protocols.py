@@ -20,6 +20,9 @@ _ROOT = Path(__file__).resolve().parents[3]
 DOWNLOADS = _ROOT / "resources" / "downloads" / "pseudopotentials"
 CHECKSUMS = _ROOT / "resources" / "pseudopotentials" / "checksums.csv"
 CONVERGENCE = CHECKSUMS.with_name("convergence.csv")  # errors by cutoff
+_HEADER = re.compile(r"<PP_HEADER.*?>", re.DOTALL)
+_ENTRY = re.compile(r'(\w+)\s*=\s*"\s*([^"]*?)\s*"')
+_PBE = ["PBE"], ["SLA", "PW", "PBX", "PBC"], ["SLA-PW-PBX-PBC"], ["SLA+PW+PBX+PBC"]  # same thing
 CUTOFFS = CHECKSUMS.with_name("cutoffs.csv")  # what follows from them
 
 
@@ -130,6 +133,21 @@ class Pseudopotentials:
                     return float(line.split("z_valence")[1].split('"')[1])
         raise ValueError(f"{self.file(element).name}: no z_valence in the header")
 
+    def _check_kind(self, element: str) -> None:
+        header = _HEADER.search(self.file(element).read_text(errors="replace"))
+        told = dict(_ENTRY.findall(header[0])) if header else {}
+        kind, functional = told.get("pseudo_type", ""), told.get("functional", "")
+        if kind.upper() not in ("NC", "SL"):
+            raise ValueError(
+                f"pseudopotential {self.family}/{element}.upf: pseudo_type {kind!r}, expected a "
+                "norm-conserving one (NC)"
+            )
+        if functional.upper().split() not in _PBE:
+            raise ValueError(
+                f"pseudopotential {self.family}/{element}.upf: functional {functional!r}, "
+                "expected PBE"
+            )
+
     def design_cutoff_ry(self, element: str) -> float:
         """Cutoff that a pseudopotential was made for, in steps of 10 Ry; 0 where it is not told.
 
@@ -155,11 +173,15 @@ class Pseudopotentials:
         }
 
     def verify(self, elements: Iterable[str]) -> None:
-        """Compare installed files with the project's table of checksums.
+        """Whether files are of the kind computed with, and installed ones as the project knows them.
 
         Raises:
-            ValueError: a file differs from the one the project was tested with.
+            ValueError: a pseudopotential is ultrasoft or PAW, which need another cutoff of the
+                density, or of another functional than PBE; or a file differs from the one the
+                project was tested with.
         """
+        for element in sorted(set(elements)):
+            self._check_kind(element)
         with CHECKSUMS.open(newline="") as handle:
             known = {
                 row["element"]: row["sha256"]

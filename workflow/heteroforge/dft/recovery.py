@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-__all__ = ["SYMPTOMS", "Symptom", "diagnose"]
+__all__ = ["SMEARED", "SYMPTOMS", "Symptom", "diagnose"]
 
 Settings = dict[str, dict]
 
@@ -125,7 +125,9 @@ SYMPTOMS = (
     Symptom(
         "diagonalisation",
         r"Error in routine +[cr]diaghg|problems computing cholesky|S matrix not positive definite|"
-        r"too many bands are not converged|eigenvectors failed to converge",
+        r"too many bands are not converged|eigenvectors failed to converge|"
+        # In iterations of a density that is what the next ones are for.
+        r"Band Structure Calculation[\s\S]*eigenvalues not converged",
         "diagonalisation failed",
         _other_diagonalisation,
     ),
@@ -175,6 +177,11 @@ SYMPTOMS = (
     ),
 )
 
+
+# Of a run that went well, with more smearing than its protocol.
+SMEARED = Symptom(
+    "smeared", "", "converges with more smearing than the protocol's alone", _continue
+)
 
 _ERROR = re.compile(r"Error in routine +(\S+) +\(.*?\):[ \t]*\n\s*(\S.*)")
 

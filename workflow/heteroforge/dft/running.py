@@ -6,6 +6,7 @@ import contextlib
 import copy
 import ctypes
 import hashlib
+import json
 import os
 import re
 import shlex
@@ -20,10 +21,10 @@ import numpy as np
 from ase import Atoms
 from ase.io.espresso import write_espresso_in
 
-from heteroforge.dft.outputs import PwResult, processor_seconds, read_pw
+from heteroforge.dft.outputs import PwResult, processor_seconds, progress_seconds, read_pw
 from heteroforge.dft.progress import pw_progress
 from heteroforge.dft.protocols import Pseudopotentials
-from heteroforge.dft.recovery import diagnose
+from heteroforge.dft.recovery import SMEARED, diagnose
 
 __all__ = [
     "CalculationFailed",
@@ -202,7 +203,10 @@ def run_pw(
     """Run pw.x until it succeeds or its remedies are used up.
 
     A relaxation that was killed goes on from the last geometry in its log. Every attempt is
-    recorded and its log kept (`name`.attempt-N.out).
+    recorded and its log kept (`name`.attempt-N.out); so are runs that were cut short with the job
+    they ran in (`name`.before.json). Where a remedy smears the occupations more than the protocol,
+    the calculation goes on from there with the protocol's own smearing: energies of two smearings
+    are not compared.
 
     Args:
         atoms: start structure.
@@ -233,11 +237,17 @@ def run_pw(
     # candidate may have been here before.
     start_file = folder / f"{name}.start"
     start = _fingerprint(atoms)
-    if relaxing and log_file.exists() and start_file.exists() and start_file.read_text() == start:
-        atoms = last_geometry(log_file.read_text(errors="replace"), atoms)
+    earlier_file = folder / f"{name}.before.json"
+    if log_file.exists() and start_file.exists() and start_file.read_text() == start:
+        log = log_file.read_text(errors="replace")
+        attempts += _cut_short(log, name, launcher.ranks, earlier_file)
+        if relaxing:
+            atoms = last_geometry(log, atoms)
     else:
         log_file.unlink(missing_ok=True)
+        earlier_file.unlink(missing_ok=True)
         start_file.write_text(start)
+    smearing_ry = settings["system"].get("degauss")
     for attempt in range(1, maximum_attempts + 1):
         remaining = launcher.remaining_s()
         if remaining is not None:
@@ -265,8 +275,19 @@ def run_pw(
                 record.update(symptom="unreadable_result", remedy="run again", detail=str(error))
                 attempts.append(record)
                 continue
+            if settings["system"].get("degauss") == smearing_ry:
+                attempts.append(record)
+                earlier_file.unlink(missing_ok=True)
+                return result, attempts
+            wider = settings["system"]["degauss"]
+            settings["system"]["degauss"] = smearing_ry
+            settings["electrons"] |= {"startingpot": "file", "startingwfc": "file"}
+            record.update(symptom="smeared", remedy=f"smearing {wider} -> {smearing_ry} Ry")
             attempts.append(record)
-            return result, attempts
+            symptom = SMEARED
+            if relaxing:
+                atoms = last_geometry(log, atoms)
+            continue
         remedy = symptom.remedy(settings, attempt)
         record.update(symptom=symptom.name, remedy=remedy)
         attempts.append(record)
@@ -286,6 +307,26 @@ def run_pw(
         f" ({symptom.meaning})" if symptom else ""
     )
     raise CalculationFailed(f"{reason} after {len(attempts)} attempts", attempts)
+
+
+def _cut_short(log: str, name: str, ranks: int, kept: Path) -> list[dict]:
+    """Records of runs of this calculation whose jobs ended before their result was kept.
+
+    Args:
+        log: of the last of them.
+        name: of the calculation.
+        ranks: MPI processes.
+        kept: records of those before it; the last one is added.
+    """
+    symptom = diagnose(log)
+    record = {"attempt": 0, "step": name, "symptom": symptom.name if symptom else "result_lost"}
+    seconds = processor_seconds(log) or progress_seconds(log)
+    if seconds is not None:
+        record["core_seconds"] = round(ranks * seconds, 1)
+    records = json.loads(kept.read_text()) if kept.exists() else []
+    records.append(record)
+    kept.write_text(json.dumps(records))
+    return records
 
 
 def _fingerprint(atoms: Atoms) -> str:

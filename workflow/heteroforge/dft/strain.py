@@ -28,6 +28,14 @@ STRAIN_UNITS = {
     "deformation_potential_vbm_ev": "eV",
     "electron_mobility_cm2_vs": "cm²/(V s)",
     "hole_mobility_cm2_vs": "cm²/(V s)",
+    # Where x and y differ; the three without a direction above are those along x.
+    "stiffness_y_n_m": "N/m",
+    "deformation_potential_cbm_y_ev": "eV",
+    "deformation_potential_vbm_y_ev": "eV",
+    "electron_mobility_x_cm2_vs": "cm²/(V s)",
+    "electron_mobility_y_cm2_vs": "cm²/(V s)",
+    "hole_mobility_x_cm2_vs": "cm²/(V s)",
+    "hole_mobility_y_cm2_vs": "cm²/(V s)",
 }
 
 
@@ -113,12 +121,15 @@ def strain_response(
     masses: Mapping,
     hexagonal: bool,
 ) -> dict:
-    """Stiffness along x, deformation potentials along x, and mobilities of the better direction.
+    """Stiffness, deformation potentials and mobilities by uniaxial strain.
 
     The stiffness is the slope of the stress between −ε and +ε. Energies would do at an infinite
     cutoff; at a finite one every cell has its own plane waves, whose number jumps, and a second
     difference of energies takes the jumps for curvature (fluorographene at 60 Ry: 192 to 286 N/m,
     depending on the height of the cell).
+
+    Two branches that meet in an edge are taken as spin–orbit coupling leaves them, with the mass of
+    both (`_split`) and the shift of both, which is their mean: see `deformation_potential_ev`.
 
     Args:
         strain: gives what `strained` does, for (axis, sign, opposite).
@@ -127,35 +138,48 @@ def strain_response(
         hexagonal: one direction stands for all.
 
     Returns:
-        The quantities of STRAIN_UNITS; mobilities are missing where a deformation potential is
-        below 0.5 eV, which numerical noise could make.
+        The quantities of STRAIN_UNITS, those with a direction only where not `hexagonal`; the
+        mobility without one is that of the better direction. Mobilities are missing where a
+        deformation potential is below 0.5 eV, which numerical noise could make.
     """
     found: dict[str, float] = {}
     for axis in (0,) if hexagonal else (0, 1):
+        along = "_y" if axis == 1 else ""
         low = strain(axis, -1, None)
         high = strain(axis, 1, low)
         stiffness = (high["stress_n_m"] - low["stress_n_m"]) / (2 * STRAIN)
-        found.setdefault("stiffness_n_m", stiffness)
+        found[f"stiffness{along}_n_m"] = stiffness
         for carrier, edge in (("electron", "cbm"), ("hole", "vbm")):
             name = f"{edge}_ev"
-            potential = deformation_potential_ev(low[name], bands[name], high[name])
+            potential = deformation_potential_ev(low[name], high[name])
             if hexagonal:
                 turned = zip(
                     *(end.get(f"{edge}_turned_ev", []) for end in (low, high)), strict=True
                 )
                 potential = _over_valleys(potential, bands[name], list(turned))
-            found.setdefault(f"deformation_potential_{edge}_ev", potential)
+            found[f"deformation_potential_{edge}{along}_ev"] = potential
             if abs(potential) < RESOLVED_EV:
                 continue
-            # Valleys that symmetry repeats conduct alike in all directions.
-            light, heavy = (masses[f"{carrier}_mass_{kind}_m0"] for kind in ("light", "heavy"))
-            mass = 2 / (1 / light + 1 / heavy)
+            mass, dos_mass = _transport_masses(masses, carrier, None if hexagonal else axis)
+            mobility = mobility_cm2_vs(stiffness, mass, dos_mass, potential)
             if not hexagonal:
-                mass = masses[f"{carrier}_mass_{'xy'[axis]}_m0"]
-            mobility = mobility_cm2_vs(stiffness, mass, masses[f"{carrier}_mass_m0"], potential)
+                found[f"{carrier}_mobility_{'xy'[axis]}_cm2_vs"] = mobility
             key = f"{carrier}_mobility_cm2_vs"
             found[key] = max(mobility, found.get(key, 0.0))
     return found
+
+
+def _transport_masses(masses: Mapping, carrier: str, axis: int | None) -> tuple[float, float]:
+    """Mass for transport along an axis (None: any) and density-of-states mass, in m₀."""
+    split = masses.get(f"{carrier}_mass_split_m0")
+    if split is not None:
+        return split, split
+    mass = masses.get(f"{carrier}_mass_{'xy'[axis or 0]}_m0")
+    if axis is None:
+        # Valleys that symmetry repeats conduct alike in all directions.
+        light, heavy = (masses[f"{carrier}_mass_{kind}_m0"] for kind in ("light", "heavy"))
+        mass = 2 / (1 / light + 1 / heavy)
+    return mass, masses[f"{carrier}_mass_m0"]
 
 
 def _over_valleys(
@@ -175,17 +199,17 @@ def _over_valleys(
     squares = [potential_ev**2]
     for compressed, stretched in turned:
         if abs((compressed + stretched) / 2 - unstrained_ev) < DEGENERATE_EV:
-            squares.append(deformation_potential_ev(compressed, unstrained_ev, stretched) ** 2)
+            squares.append(deformation_potential_ev(compressed, stretched) ** 2)
     return float(np.copysign(np.sqrt(np.mean(squares)), potential_ev))
 
 
 def deformation_potential_ev(
-    compressed_ev: float, unstrained_ev: float, stretched_ev: float, strain: float = STRAIN
+    compressed_ev: float, stretched_ev: float, strain: float = STRAIN
 ) -> float:
-    """Shift of a band edge per strain, in eV, from edges against vacuum at −ε, 0 and +ε.
+    """Shift of a band edge per strain, in eV, from the edge against vacuum at −ε and +ε.
 
-    The one-sided slope of larger magnitude: where strain splits a degenerate edge the slopes
-    differ, and their mean would make carriers look as if they did not scatter.
+    Where two branches meet, strain moves them by a ε ± b ε, and the edge is the outer one at either
+    sign: this gives a. Without spin–orbit coupling carriers scatter by b as well; with it they are
+    p_x ± i p_y, which b only mixes (`electronic.branch_at`).
     """
-    slopes = (unstrained_ev - compressed_ev) / strain, (stretched_ev - unstrained_ev) / strain
-    return max(slopes, key=abs)
+    return (stretched_ev - compressed_ev) / (2 * strain)

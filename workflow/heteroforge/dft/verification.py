@@ -49,6 +49,8 @@ __all__ = [
     "start_structure",
 ]
 
+VACUUM_PERMITTIVITY_E_V_A = 0.00552635  # ε₀ in e/(V Å)
+_VACUUM = ("vacuum_bottom_ev", "vacuum_top_ev", "vacuum_step_ev", "vacuum_flatness_ev")
 RECONSTRUCTED_A = 0.1  # beyond, a layer in the stack is no longer the layer that was put there
 
 UNITS = {
@@ -56,11 +58,17 @@ UNITS = {
     "gap_is_direct": "",
     "vbm_ev": "eV",
     "cbm_ev": "eV",
+    "vbm_k_fractional": "",
+    "cbm_k_fractional": "",
+    "edges_off_path_ev": "eV",
     "ionization_energy_ev": "eV",
     "electron_affinity_ev": "eV",
     "work_function_ev": "eV",
+    "vacuum_bottom_ev": "eV",
+    "vacuum_top_ev": "eV",
     "vacuum_step_ev": "eV",
     "vacuum_flatness_ev": "eV",
+    "dipole_e_a": "e Å",
     "alignment": "",
     "vbm_layer_weights": "",
     "cbm_layer_weights": "",
@@ -74,8 +82,11 @@ UNITS = {
     "closest_contact_ratio": "",
     "interlayer_gap_a": "Å",
     "interlayer_gaps_a": "Å",
-    "electron_mass_m0": "m₀",
-    "hole_mass_m0": "m₀",
+    **{
+        f"{carrier}_mass{kind}_m0": "m₀"
+        for carrier in ("electron", "hole")
+        for kind in ("", "_light", "_heavy", "_split")
+    },
     "mass_fit_residual_ev": "eV",
     "magnetisation_bohr": "μB",
     "registry_shift_a": "Å",
@@ -91,13 +102,16 @@ def start_structure(stack: Stack) -> Atoms:
     return cell_for_truncation(build(stack))
 
 
-def relax_stack(calculator: Calculator, atoms: Atoms, scan: bool = True) -> dict:
+def relax_stack(
+    calculator: Calculator, atoms: Atoms, scan: bool = True, start_energy_ev: float | None = None
+) -> dict:
     """Interlayer scan (for two or more layers), then relaxation of the positions.
 
     Args:
         calculator: of the folder.
         atoms: of `start_structure`.
         scan: whether to look for the best distance first; False where it is known.
+        start_energy_ev: of the structure before, where its distance was looked for elsewhere.
 
     Returns:
         `atoms` (relaxed, in a cell of the height it needs), `registry_shift_a` (how far a layer
@@ -115,13 +129,14 @@ def relax_stack(calculator: Calculator, atoms: Atoms, scan: bool = True) -> dict
         points = calculator.scan_gap(start)
         start = with_height(opened(start, lowest_point(points)[0]), height)
     result = calculator.relax(start)
-    before = next((e for shift, e, _ in points if shift == 0.0), result.first_energy_ev)
+    if start_energy_ev is None:
+        start_energy_ev = next((e for x, e, _ in points if x == 0.0), result.first_energy_ev)
     return {
         "atoms": result.atoms,
         "registry_shift_a": registry_shift_a(start, result.atoms),
         "layer_deformation_a": layer_deformation_a(start, result.atoms),
         "ionic_steps": result.ionic_steps,
-        "energy_drop_ev": before - result.energy_ev,
+        "energy_drop_ev": start_energy_ev - result.energy_ev,
         "scan": points,
         "converged": result.converged,
     }
@@ -393,7 +408,10 @@ def assemble(
 
     Binding energy = (Σ E(layer alone, in the stack's cell) − E(stack)) / area, positive when
     bound; strain energy = Σ (E(layer in the stack's cell) − E(layer free)) / area; net = binding −
-    strain. Band edges are the extremes over mesh and path, against the mean of both vacuum levels.
+    strain. Band edges are the extremes over mesh and path, against the mean of both vacuum levels;
+    what tells where they lie, how they are shared and how heavy carriers are is read at those of
+    the path, `edges_off_path_ev` above the VBM or below the CBM of which the mesh has another.
+    Dipole = −ε₀ area × step of the vacuum level: positive charge on top lowers electrons there.
     Of the response to strain and of other registries, where they were not computed, nothing is
     known.
     """
@@ -419,6 +437,7 @@ def assemble(
             float(np.diff(np.sort([v for v, _ in inside]))[-1]),
             float(np.diff(np.sort([c for _, c in inside]))[0]),
         ]
+    off_path = max(vbm - bands["vbm_ev"], bands["cbm_ev"] - cbm)
     shifts = facing_levels([la["vacuum_step_ev"] for la in layers])
     anderson, anderson_gap = anderson_alignment(
         [(la["vbm_ev"] + s, la["cbm_ev"] + s) for la, s in zip(layers, shifts, strict=True)]
@@ -429,11 +448,14 @@ def assemble(
         "gap_is_direct": bool(bands["gap_is_direct"]) and not is_metal,
         "vbm_ev": None if is_metal else vbm,
         "cbm_ev": None if is_metal else cbm,
+        "vbm_k_fractional": None if is_metal else bands["vbm_k_fractional"],
+        "cbm_k_fractional": None if is_metal else bands["cbm_k_fractional"],
+        "edges_off_path_ev": None if is_metal else off_path,
         "ionization_energy_ev": None if is_metal else -vbm,
         "electron_affinity_ev": None if is_metal else -cbm,
         "work_function_ev": -density["fermi_ev"] if is_metal and density["fermi_ev"] else None,
-        "vacuum_step_ev": density["vacuum_step_ev"],
-        "vacuum_flatness_ev": density["vacuum_flatness_ev"],
+        **{name: density[name] for name in _VACUUM},
+        "dipole_e_a": -VACUUM_PERMITTIVITY_E_V_A * stack.area_a2 * density["vacuum_step_ev"],
         "alignment": alignment_from_weights(
             np.array(vbm_weights), np.array(cbm_weights), is_metal, *offsets
         )
@@ -450,8 +472,7 @@ def assemble(
         "closest_contact_ratio": closest_contact(atoms)[0],
         "interlayer_gap_a": float(np.mean(gaps)) if gaps else None,
         "interlayer_gaps_a": [round(g, 4) for g in gaps],
-        "electron_mass_m0": bands.get("masses", {}).get("electron_mass_m0"),
-        "hole_mass_m0": bands.get("masses", {}).get("hole_mass_m0"),
+        **{name: bands.get("masses", {}).get(name) for name in UNITS if "_mass" in name},
         "mass_fit_residual_ev": bands.get("masses", {}).get("mass_fit_residual_ev"),
         "magnetisation_bohr": density["magnetisation_bohr"],
         "registry_shift_a": relaxation["registry_shift_a"],

@@ -38,8 +38,9 @@ GEOMETRY = {
 # mean of both vacuum levels, masses those of the density of states, √(m_x m_y), `_split` that of
 # an edge in which two branches meet, were it split by spin–orbit coupling (see
 # `dft.electronic.branch_at`), mobilities those of deformation-potential theory (longitudinal
-# acoustic phonons only: upper estimates), the binding energy that of two equal layers in their
-# strongest bound stacking, positive when bound.
+# acoustic phonons only: upper estimates) in the better direction, the binding energy that of two
+# equal layers in their strongest bound stacking, positive when bound. Stiffness and deformation
+# potentials are those along x; `_x` and `_y` are known where the directions differ.
 PROPERTIES = {
     "is_metal": "boolean",
     "gap_ev": "float64",
@@ -57,6 +58,17 @@ PROPERTIES = {
     "deformation_potential_vbm_ev": "float64",
     "electron_mobility_cm2_vs": "float64",
     "hole_mobility_cm2_vs": "float64",
+    "electron_mass_x_m0": "float64",
+    "electron_mass_y_m0": "float64",
+    "hole_mass_x_m0": "float64",
+    "hole_mass_y_m0": "float64",
+    "stiffness_y_n_m": "float64",
+    "deformation_potential_cbm_y_ev": "float64",
+    "deformation_potential_vbm_y_ev": "float64",
+    "electron_mobility_x_cm2_vs": "float64",
+    "electron_mobility_y_cm2_vs": "float64",
+    "hole_mobility_x_cm2_vs": "float64",
+    "hole_mobility_y_cm2_vs": "float64",
     "cohesive_energy_ev_atom": "float64",
     "hull_distance_ev_atom": "float64",
     "heat_of_formation_ev_atom": "float64",
@@ -77,6 +89,13 @@ PLAUSIBLE = {
     "deformation_potential_vbm_ev": (-50.0, 50.0),
     "electron_mobility_cm2_vs": (0.0, 1e8),
     "hole_mobility_cm2_vs": (0.0, 1e8),
+    "stiffness_y_n_m": (0.0, 2000.0),
+    "deformation_potential_cbm_y_ev": (-50.0, 50.0),
+    "deformation_potential_vbm_y_ev": (-50.0, 50.0),
+    "electron_mobility_x_cm2_vs": (0.0, 1e8),
+    "electron_mobility_y_cm2_vs": (0.0, 1e8),
+    "hole_mobility_x_cm2_vs": (0.0, 1e8),
+    "hole_mobility_y_cm2_vs": (0.0, 1e8),
     "cohesive_energy_ev_atom": (-20.0, 20.0),
     "hull_distance_ev_atom": (-5.0, 20.0),
     "heat_of_formation_ev_atom": (-20.0, 20.0),
