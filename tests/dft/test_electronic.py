@@ -16,6 +16,7 @@ from heteroforge.dft.electronic import (
     band_edges,
     branch_at,
     broadened,
+    dipole_e_a,
     mobility_cm2_vs,
     tensor_masses,
     vacuum_levels,
@@ -185,6 +186,12 @@ def test_both_vacuum_levels_of_a_dipole_layer():
     assert found["vacuum_step_ev"] == pytest.approx(2.0, abs=1e-3)
     assert found["vacuum_ev"] == pytest.approx(0.0, abs=1e-3)
     assert found["vacuum_flatness_ev"] < 1e-3
+
+
+def test_the_dipole_of_a_step_is_the_published_one():
+    """Janus WSSe in C2DB: −0.037 e Å, and −0.730 eV of the electrostatic potential, whose sign is
+    the opposite of that of an electron's energy, on 9.159 Å²."""
+    assert dipole_e_a(0.730, 9.159) == pytest.approx(-0.037, abs=5e-4)
 
 
 def test_a_cell_too_low_for_a_vacuum_level_is_an_error():

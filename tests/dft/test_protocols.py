@@ -69,6 +69,24 @@ def test_a_changed_pseudopotential_is_noticed(tmp_path, monkeypatch):
         Pseudopotentials("pseudodojo").verify(["B"])
 
 
+@pytest.mark.parametrize(
+    ("entry", "other", "told"),
+    [
+        ('pseudo_type="NC"', 'pseudo_type="PAW"', "PAW.*norm-conserving"),
+        ('functional="PBE"', 'functional="PBESOL"', "PBESOL.*expected PBE"),
+        ('functional="PBE"', 'functional=" SLA  PW   PBX  PBC "', None),
+    ],
+)
+def test_another_kind_of_pseudopotential_is_refused(tmp_path, entry, other, told):
+    text = Pseudopotentials("pseudodojo").file("B").read_text()
+    (tmp_path / "B.upf").write_text(text.replace(entry, other))
+    family = Pseudopotentials(str(tmp_path))
+    if told is None:
+        return family.verify(["B"])
+    with pytest.raises(ValueError, match=f"B.upf.*{told}"):
+        family.verify(["B"])
+
+
 def test_valence_from_the_header_and_a_missing_element():
     family = Pseudopotentials("pseudodojo")
     assert family.valence("Mo") == 14.0

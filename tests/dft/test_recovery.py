@@ -49,6 +49,14 @@ def test_a_good_log_has_no_symptom_and_a_cut_one_was_killed():
     assert diagnose("     iteration #  3     ecut=    60.00 Ry").name == "killed"
 
 
+def test_bands_that_were_not_found_count_and_those_of_early_iterations_do_not():
+    unfound = "     c_bands:  2 eigenvalues not converged\n"
+    density = f"     iteration #  1\n{unfound}     iteration #  2\n   JOB DONE.\n"
+    assert diagnose(density) is None
+    bands = f"     Band Structure Calculation\n{unfound}   JOB DONE.\n"
+    assert diagnose(bands).name == "diagonalisation"
+
+
 def test_an_error_that_is_not_in_the_table_is_told_and_tried_once_more():
     log = """ %%%%%
      Error in routine vloc_of_g (1):

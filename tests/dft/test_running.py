@@ -1,5 +1,6 @@
 """Walltime: pw.x is told to stop in time, goes on in the next job, and is not started without."""
 
+import json
 import os
 import re
 import time
@@ -61,6 +62,39 @@ def test_a_relaxation_that_runs_out_of_time_goes_on_in_the_next_job(relax):
     _, again, _ = relax(1200.0)
     assert re.search(r"max_seconds\s*=\s*(1139|1140)", again)
     assert re.search(r"N\s+0\.111\d*\s+1\.222\d*\s+7\.777", again)
+
+
+def test_runs_that_were_cut_short_with_their_job_are_recorded(relax, tmp_path, monkeypatch):
+    log = "total cpu time spent up to now is      33.1 secs\n" + STOPPED
+    monkeypatch.setitem(globals(), "STOPPED", log)
+    relax(600.0)
+    relax(600.0)
+    relax(600.0)
+    kept = json.loads((tmp_path / "relax.before.json").read_text())
+    assert [(run["symptom"], run["core_seconds"]) for run in kept] == [("out_of_time", 33.1)] * 2
+
+
+def test_occupations_are_smeared_as_the_protocol_says_in_the_end(tmp_path, monkeypatch):
+    """A remedy may smear more on the way; energies of two smearings are not compared."""
+    widths: list[str] = []
+
+    def run_program(launcher, program, text, folder, name, pools=1, **_):
+        widths.append(re.search(r"degauss\s*=\s*(\S+)", text)[1])
+        assert ("startingpot" in text) == (len(widths) == 3)
+        log = "     JOB DONE.\n"
+        if len(widths) == 1:
+            log = "Error in routine electrons (1):\n charge is wrong: smearing is needed\n"
+        (folder / f"{name}.out").write_text(log)
+        return log
+
+    monkeypatch.setattr(running, "run_program", run_program)
+    monkeypatch.setattr(running, "read_pw", lambda path: widths[-1])
+    family = Pseudopotentials("pseudodojo")
+    run = Calculator(tmp_path, Protocol.named("quick", family), family, Launcher())
+    atoms = cell_for_truncation(Atoms("BN", positions=[(0, 0, 0), (0, 1.4, 0)], cell=[2.5, 2.5, 9]))
+    assert float(run.scf(atoms)) == 0.002
+    assert [float(width) for width in widths] == [0.002, 0.004, 0.002]
+    assert [record.get("symptom") for record in run.attempts] == ["charge_wrong", "smeared", None]
 
 
 def test_a_program_that_does_not_start_is_no_fault_of_the_calculation(tmp_path):

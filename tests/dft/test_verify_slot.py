@@ -44,7 +44,7 @@ class Fakes:
             self.ran.append(name)
             if name in self.raises:
                 raise self.raises[name]
-            return result(*arguments)
+            return result(*arguments, **keywords) if name == "relax_stack" else result(*arguments)
 
         return run
 
@@ -67,7 +67,7 @@ def fakes(monkeypatch):
 
     bands = type("Bands", (), {"to_dict": lambda self: {"energies_ev": [[0.0]]}})
     steps = {
-        "relax_stack": lambda calculator, atoms: {"atoms": atoms, "ionic_steps": 3},
+        "relax_stack": lambda calculator, atoms, **_: {"atoms": atoms, "ionic_steps": 3},
         "compute_density": lambda calculator, atoms: Density(
             {"energy_ev": -1.0}, np.zeros((2, 2)), np.zeros((2, 3))
         ),

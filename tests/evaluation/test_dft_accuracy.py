@@ -32,7 +32,8 @@ def published(tmp_path, small_monolayers):
                 "hetml_id": number, "lattice_param": small_monolayers[name].a * 1.005,
                 "gap_nosoc": 1.7, "vbm_nosoc": -5.9, "cbm_nosoc": -4.2, "c_11": 130.0, "c_12": 30.0,
                 "emass1": 0.5, "emass2": 0.5, "hmass1": 0.6, "hmass2": 0.6,
-                "D_cbm": -8.0, "D_vbm": -2.5,
+                "emass1_nosoc": 0.4, "emass2_nosoc": 0.4, "hmass1_nosoc": 3.2, "hmass2_nosoc": 3.2,
+                "D_cbm": -8.0, "D_vbm": -2.5, "D_cbm_nosoc": -8.2, "D_vbm_nosoc": 3.7,
             }
         )  # fmt: skip
     ase.io.write(tmp_path / "hetml/monolayers.extxyz", frames)
@@ -76,6 +77,10 @@ def test_monolayers_are_judged_by_their_tolerances(library, published):
     # Dispersion pulls layers together, by percents and not more; the row explains, and judges not.
     assert 1.001 < found.at["a without dispersion", "ours"] / found.at["a", "ours"] < 1.02
     assert found.at["a without dispersion", "inside"] is None
+    # Electrons without spin–orbit coupling; without it holes would be in another valley.
+    assert found.at["electron mass", "published"] == pytest.approx(0.4)
+    assert found.at["hole mass", "published"] == pytest.approx(0.6)
+    assert found.at["D of the CBM", "published"] == -8.2
     assert found.at["hole mass, branches split", "difference"] == pytest.approx(-0.5)
     assert "electron mass, branches split" not in found.index
     assert "D of the VBM" not in found.index  # unknown here

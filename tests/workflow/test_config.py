@@ -90,6 +90,7 @@ def test_photocatalyst_straddles_both_redox_levels_of_water_from_ph_0_to_7():
         ({"screening": {"alignment": "III"}}, "screening.alignment", "III", "one of any, I, II"),
         ({"targets": {"vbm_ev": [4, 6]}}, "targets.vbm_ev[0]", "4", "≤ 0"),
         ({"dft": {"launcher": "srun -n {rank}"}}, "dft.launcher", "{rank}", "{ranks}"),
+        ({"dft": {"launcher": "srun -n {ranks}"}}, "dft.launcher", "srun -n", "--overlap"),
         ({"samples": {"number": 0}}, "samples.number", "0", "an integer ≥ 1"),
         (
             {"screening": {"force_field": {"minimum_contact_ratio": 4}}},

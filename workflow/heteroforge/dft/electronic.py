@@ -18,6 +18,7 @@ __all__ = [
     "band_edges",
     "branch_at",
     "broadened",
+    "dipole_e_a",
     "mobility_cm2_vs",
     "tensor_masses",
     "vacuum_levels",
@@ -29,6 +30,7 @@ DENSITY_TAIL_A = 3.0
 WINDOW_A = 0.4
 SHARED_BELOW = 0.65  # weight on one layer, below which an edge state belongs to several
 UNDETERMINED_BELOW_EV = 0.1
+VACUUM_PERMITTIVITY_E_V_A = constants.epsilon_0 / constants.e * 1e-10  # ε₀ in e/(V Å)
 HBAR2_OVER_M0_EV_A2 = (
     constants.hbar**2 / constants.m_e / constants.e * 1e20
 )  # ħ²/m₀ in eV Å²: E'' = ħ²/m
@@ -177,6 +179,14 @@ def vacuum_levels(
         "vacuum_step_ev": top - bottom,
         "vacuum_flatness_ev": float(max(np.ptp(w) for w in windows.values())),
     }
+
+
+def dipole_e_a(vacuum_step_ev: float, area_a2: float) -> float:
+    """Dipole moment of a cell across the layers in e Å, positive from the bottom to the top.
+
+    −ε₀ area × step: positive charge on top lowers the energy of electrons there (Helmholtz).
+    """
+    return -VACUUM_PERMITTIVITY_E_V_A * area_a2 * vacuum_step_ev
 
 
 def band_curvature(distance_per_a: np.ndarray, energy_ev: np.ndarray) -> tuple[float, float]:

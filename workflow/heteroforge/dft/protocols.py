@@ -173,7 +173,7 @@ class Pseudopotentials:
         }
 
     def verify(self, elements: Iterable[str]) -> None:
-        """Whether files are of the kind computed with, and installed ones as the project knows them.
+        """Whether files are of the kind computed with, and installed ones as the project knows.
 
         Raises:
             ValueError: a pseudopotential is ultrasoft or PAW, which need another cutoff of the

@@ -19,6 +19,7 @@ from heteroforge.dft.electronic import (
     alignment_from_weights,
     anderson_alignment,
     band_edges,
+    dipole_e_a,
 )
 from heteroforge.dft.outputs import PwResult
 from heteroforge.dft.protocols import unfolded_mesh
@@ -49,7 +50,6 @@ __all__ = [
     "start_structure",
 ]
 
-VACUUM_PERMITTIVITY_E_V_A = 0.00552635  # ε₀ in e/(V Å)
 _VACUUM = ("vacuum_bottom_ev", "vacuum_top_ev", "vacuum_step_ev", "vacuum_flatness_ev")
 RECONSTRUCTED_A = 0.1  # beyond, a layer in the stack is no longer the layer that was put there
 
@@ -411,7 +411,6 @@ def assemble(
     strain. Band edges are the extremes over mesh and path, against the mean of both vacuum levels;
     what tells where they lie, how they are shared and how heavy carriers are is read at those of
     the path, `edges_off_path_ev` above the VBM or below the CBM of which the mesh has another.
-    Dipole = −ε₀ area × step of the vacuum level: positive charge on top lowers electrons there.
     Of the response to strain and of other registries, where they were not computed, nothing is
     known.
     """
@@ -455,7 +454,7 @@ def assemble(
         "electron_affinity_ev": None if is_metal else -cbm,
         "work_function_ev": -density["fermi_ev"] if is_metal and density["fermi_ev"] else None,
         **{name: density[name] for name in _VACUUM},
-        "dipole_e_a": -VACUUM_PERMITTIVITY_E_V_A * stack.area_a2 * density["vacuum_step_ev"],
+        "dipole_e_a": dipole_e_a(density["vacuum_step_ev"], stack.area_a2),
         "alignment": alignment_from_weights(
             np.array(vbm_weights), np.array(cbm_weights), is_metal, *offsets
         )

@@ -7,6 +7,7 @@ above each other alike: the registry by where the atoms are, not by what it is c
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,19 +58,42 @@ class Quantity:
 
 MONOLAYERS = (
     Quantity("a_a", "a", "Å", 3, 0.01, True),
+    Quantity("b_a", "b", "Å", 3, 0.01, True),
     Quantity("gap_ev", "gap", "eV", 2, 0.1, False),
     Quantity("vbm_ev", "VBM", "eV", 2, 0.15, False),
     Quantity("cbm_ev", "CBM", "eV", 2, 0.15, False),
     Quantity("stiffness_n_m", "stiffness C₁₁", "N/m", 0, 0.1, True),
+    Quantity("stiffness_y_n_m", "stiffness C₂₂", "N/m", 0, 0.1, True),
     Quantity("electron_mass_m0", "electron mass", "m₀", 2, None, True),
     Quantity("hole_mass_m0", "hole mass", "m₀", 2, None, True),
     Quantity("electron_mass_split_m0", "electron mass, branches split", "m₀", 2, None, True),
     Quantity("hole_mass_split_m0", "hole mass, branches split", "m₀", 2, None, True),
+    *(
+        Quantity(
+            f"{carrier}_mass_{kind}_m0", f"{carrier} mass, {kind} direction", "m₀", 2, None, True
+        )
+        for carrier in ("electron", "hole")
+        for kind in ("light", "heavy")
+    ),
     Quantity("deformation_potential_cbm_ev", "D of the CBM", "eV", 2, None, False),
     Quantity("deformation_potential_vbm_ev", "D of the VBM", "eV", 2, None, False),
+    Quantity("deformation_potential_cbm_y_ev", "D of the CBM along y", "eV", 2, None, False),
+    Quantity("deformation_potential_vbm_y_ev", "D of the VBM along y", "eV", 2, None, False),
 )
+# Magnitudes in eV of one layer of black phosphorus: J. Qiao et al., Nat. Commun. 5, 4475 (2014),
+# Table 2, whose y is the zigzag direction, which is x here.
+MAGNITUDES = "Qiao 2014"
+PHOSPHORENE = {
+    "deformation_potential_cbm_ev": 7.11,
+    "deformation_potential_cbm_y_ev": 2.72,
+    "deformation_potential_vbm_ev": 0.15,
+    "deformation_potential_vbm_y_ev": 2.50,
+}
 # Ours less what D3 pulls the layer together by, to first order: what the correction alone explains.
-WITHOUT_DISPERSION = Quantity("a_a", "a without dispersion", "Å", 3, None, True)
+WITHOUT_DISPERSION = {
+    f"{axis}_a": Quantity(f"{axis}_a", f"{axis} without dispersion", "Å", 3, None, True)
+    for axis in "ab"
+}
 BINDING, NET = "binding_energy_mev_a2", "net_energy_mev_a2"
 ANDERSON = "alignment by Anderson's rule"
 STACKS = (
@@ -82,6 +106,8 @@ STACKS = (
 ZERO_DAMPING = Quantity(BINDING, "the same with zero damping", "meV/Å²", 1, None, True)
 # Of the lattice constant; layers of a heterobilayer are strained to a common one.
 SAME_CELL = 0.02
+# Deformation potentials of one valley with and without spin–orbit coupling differ by less.
+SAME_VALLEY_EV = 0.5
 FACE_A = 1.0  # what lies deeper does not face the other layer
 COLUMNS = ["name", "quantity", "unit", "ours", "published", "difference", "inside", "source"]
 
@@ -105,9 +131,10 @@ def compare_monolayers(library: Library, folder: str | Path) -> pd.DataFrame:
     if (folder / "monolayer_facts.csv").is_file():
         sources["monolayer_facts.csv"] = _facts(folder / "monolayer_facts.csv")
     sources["HetML"] = _hetml_layers(folder / "hetml")
+    sources[MAGNITUDES] = {_identity("P", 4, 53): PHOSPHORENE}
     rows = []
     for name, layer in library.monolayers.items():
-        ours = library.table.loc[name]
+        ours = _ours(library.table.loc[name])
         key = _identity(layer.formula, len(layer.species), _space_group(layer))
         for quantity in MONOLAYERS:
             # The two edges of a metal are one energy, which is no band edge.
@@ -115,16 +142,46 @@ def compare_monolayers(library: Library, folder: str | Path) -> pd.DataFrame:
                 continue
             for source, values in sources.items():
                 theirs = values.get(key, {}).get(quantity.column)
-                if theirs is not None and pd.notna(theirs) and pd.notna(ours[quantity.column]):
-                    rows.append(_row(name, quantity, ours[quantity.column], theirs, source))
-                    stiffness = ours["stiffness_n_m"]
-                    if quantity.column == WITHOUT_DISPERSION.column and pd.notna(stiffness):
-                        # A biaxial stress over C11 + C12, of which only C11 is known.
-                        stretch = dispersion_stress_n_m(layer) / (stiffness * (1 + POISSON_RATIO))
-                        value = ours[quantity.column] * (1 + stretch)
-                        rows.append(_row(name, WITHOUT_DISPERSION, value, theirs, source))
+                mine = ours.get(quantity.column)
+                # An edge of two branches has no mass that published ones, which are split, tell of.
+                split = quantity.column.replace("mass_m0", "mass_split_m0")
+                if source != "HetML" and split != quantity.column and pd.notna(ours.get(split)):
+                    continue
+                if pd.notna(theirs) and pd.notna(mine):
+                    if source == MAGNITUDES:
+                        theirs = math.copysign(theirs, mine)
+                    rows.append(_row(name, quantity, mine, theirs, source))
+                    if quantity.column in WITHOUT_DISPERSION and pd.notna(ours["stiffness_n_m"]):
+                        explained = WITHOUT_DISPERSION[quantity.column]
+                        stretch = _without_dispersion(layer, ours)["ab".index(quantity.title)]
+                        rows.append(_row(name, explained, mine * (1 + stretch), theirs, source))
                     break
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _without_dispersion(layer: Monolayer, ours: Mapping) -> np.ndarray:
+    """Strain (2) along x and y by which a layer would be larger without D3, to first order.
+
+    Its stress over the stiffness, of which C12 is not known: in proportion to C11 and C22.
+    """
+    along_x, along_y = ours["stiffness_n_m"], ours.get("stiffness_y_n_m")
+    along_y = along_x if pd.isna(along_y) else along_y
+    mixed = POISSON_RATIO * math.sqrt(along_x * along_y)
+    stiffness = np.array([[along_x, mixed], [mixed, along_y]])
+    return np.linalg.solve(stiffness, dispersion_stress_n_m(layer))
+
+
+def _ours(row: pd.Series) -> dict:
+    """Values of a monolayer; of one whose directions differ with b, and masses by their size."""
+    found = row.to_dict()
+    if pd.isna(found.get("stiffness_y_n_m")):
+        return found | {"b_a": None}
+    for carrier in ("electron", "hole"):
+        both = sorted(found[f"{carrier}_mass_{axis}_m0"] for axis in "xy")
+        found |= {
+            f"{carrier}_mass_{k}_m0": m for k, m in zip(("light", "heavy"), both, strict=True)
+        }
+    return found
 
 
 def _row(name: str, quantity: Quantity, ours: float, theirs: float, source: str) -> dict:
@@ -154,12 +211,19 @@ def _facts(path: Path) -> dict[tuple, dict]:
         coupled = abs(row["gap_pbe_soc_eV"] - row["gap_pbe_nosoc_eV"]) > 0.05
         key = _identity(row["formula_alphabetical"], row["natoms_cell"], row["sg_number"])
         found[key] = {
-            "a_a": row["a_A"],
             "gap_ev": row["gap_pbe_nosoc_eV"],
             "vbm_ev": None if coupled else row["vbm_pbe_vs_vac_eV"],
             "cbm_ev": None if coupled else row["cbm_pbe_vs_vac_eV"],
-            "stiffness_n_m": row["C11_N_per_m"],
         }
+        # Ours has the shorter axis of a rectangular cell along x.
+        axes = [(row["a_A"], row["C11_N_per_m"]), (row["b_A"], row["C22_N_per_m"])]
+        for end, (length, stiffness) in zip(("", "_y"), sorted(axes), strict=True):
+            found[key] |= {f"{'b' if end else 'a'}_a": length, f"stiffness{end}_n_m": stiffness}
+        for carrier, letter in (("electron", "e"), ("hole", "h")):
+            light, heavy = sorted((row[f"m{letter}_dir1"], row[f"m{letter}_dir2"]))
+            kinds = {"": (light * heavy) ** 0.5, "_light": light, "_heavy": heavy}
+            kinds["_split"] = kinds[""]
+            found[key] |= {f"{carrier}_mass{kind}_m0": mass for kind, mass in kinds.items()}
     return found
 
 
@@ -176,16 +240,16 @@ def _hetml_layers(folder: Path) -> dict[tuple, dict]:
             "vbm_ev": row["vbm_nosoc"],
             "cbm_ev": row["cbm_nosoc"],
             "stiffness_n_m": row["c_11"],
-            # Of the state density; with spin–orbit coupling, as the deformation potentials.
-            # With spin–orbit coupling: branches that meet without it are split.
-            **{
-                f"{carrier}_mass{kind}_m0": (row[f"{letter}mass1"] * row[f"{letter}mass2"]) ** 0.5
-                for carrier, letter in (("electron", "e"), ("hole", "h"))
-                for kind in ("", "_split")
-            },
-            "deformation_potential_cbm_ev": row["D_cbm"],
-            "deformation_potential_vbm_ev": row["D_vbm"],
         }
+        for carrier, letter, edge in (("electron", "e", "cbm"), ("hole", "h", "vbm")):
+            potentials = row[f"D_{edge}"], row[f"D_{edge}_nosoc"]
+            # Without spin–orbit coupling, as ours; but where another valley is the edge without it,
+            # and branches that meet without it are split with it.
+            same = bool(abs(potentials[0] - potentials[1]) < SAME_VALLEY_EV)
+            for kind, coupling in (("", "_nosoc" if same else ""), ("_split", "")):
+                masses = [row[f"{letter}mass{i}{coupling}"] for i in (1, 2)]
+                found[key][f"{carrier}_mass{kind}_m0"] = (masses[0] * masses[1]) ** 0.5
+            found[key][f"deformation_potential_{edge}_ev"] = potentials[same]
     return found
 
 
@@ -319,7 +383,7 @@ def pair_columns(stack: Stack) -> tuple | None:
 
 def markdown(table: pd.DataFrame) -> str:
     """A comparison as a table of a page, and how many rows of each quantity are inside."""
-    quantities = (*MONOLAYERS, WITHOUT_DISPERSION, *STACKS, ZERO_DAMPING)
+    quantities = (*MONOLAYERS, *WITHOUT_DISPERSION.values(), *STACKS, ZERO_DAMPING)
     digits = {quantity.title: quantity.digits for quantity in quantities}
     lines = ["| | quantity | ours | published | difference | inside | source |", "|---" * 7 + "|"]
     relative = {quantity.title for quantity in quantities if quantity.is_relative}

@@ -105,20 +105,22 @@ def dispersion_binding_mev_a2(stack: Stack, zero_damping: bool = False) -> float
     return 1e3 * (alone - energy) / stack.area_a2
 
 
-def dispersion_stress_n_m(monolayer: Monolayer) -> float:
-    """By how much D3 pulls a layer together: half the slope of its energy per area over strain.
+def dispersion_stress_n_m(monolayer: Monolayer) -> np.ndarray:
+    """By how much D3 pulls a layer together (2), along x and y: slopes of its energy per area.
 
-    The strain is the same along x and y, heights are kept; damping as in this project's DFT.
+    Heights are kept; damping as in this project's DFT.
     """
-    energies = []
-    for strain in (-1e-3, 1e-3):
-        atoms = monolayer.to_atoms()
-        cell = atoms.cell.array.copy()
-        cell[:2] *= 1 + strain
-        atoms.set_cell(cell, scale_atoms=True)
-        energies.append(_dispersion_ev(atoms, zero_damping=False))
-    slope = (energies[1] - energies[0]) / 2e-3 / monolayer.area_a2
-    return 0.5 * slope * units.m**2 / units.J
+    stress = []
+    for axis in (0, 1):
+        energies = []
+        for strain in (-1e-3, 1e-3):
+            atoms = monolayer.to_atoms()
+            cell = atoms.cell.array.copy()
+            cell[:, axis] *= 1 + strain
+            atoms.set_cell(cell, scale_atoms=True)
+            energies.append(_dispersion_ev(atoms, zero_damping=False))
+        stress.append((energies[1] - energies[0]) / 2e-3 / monolayer.area_a2)
+    return np.array(stress) * units.m**2 / units.J
 
 
 def _dispersion_ev(atoms: Atoms, zero_damping: bool) -> float:
