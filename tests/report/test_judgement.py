@@ -47,6 +47,12 @@ def test_layers_that_bond_are_a_doubt_and_the_lowest_registry_a_reason():
     assert f"{told} (19.0\u202fmeV/Å² below the one selected)" in reasons(slid)
 
 
+def test_an_edge_off_the_path_is_a_doubt():
+    assert not doubts(candidate(0, edges_off_path_ev=0.02))
+    (words,) = doubts(candidate(0, edges_off_path_ev=0.31))
+    assert words.startswith("a band edge lies 0.31\u202feV beyond the path's")
+
+
 def test_a_stacking_fault_away_from_another_alignment_is_a_doubt():
     one, other = stacked(0, 33.0), stacked(1, 31.0, turned=True)
     one.computed["alignment"], other.computed["alignment"] = "II", "I"

@@ -53,7 +53,7 @@ from heteroforge.structures.matching import find_matches, stack_from_match
 __all__ = ["LibraryFiles", "compute_stack", "entry_name", "stack_of", "start_folder"]
 
 SOURCE = "computed by heteroforge.dft.compute_library"
-RUNS = ["entry", "status", "reason", "core_seconds", "seconds", "revision"]
+RUNS = ["entry", "status", "reason", "cutoff_ry", "core_seconds", "seconds", "revision"]
 
 
 def _atoms_to_json(atoms: Atoms) -> dict:
@@ -252,6 +252,7 @@ class LibraryFiles:
             self.stacks[name] = {"stack_id": found["stack_id"], **known}
         self.runs[name] = {
             "status": "finished",
+            "cutoff_ry": origin["protocol"]["cutoff_ry"],
             "core_seconds": found["core_seconds"],
             "seconds": round(seconds),
             "revision": provenance()["revision"],

@@ -42,6 +42,7 @@ SMALLEST_SLIDE_A = 0.005
 BONDED_CONTACT_RATIO = 1.2
 # Predictions whose error is further out than their own standard deviations admit.
 FAR_OFF_STANDARD_DEVIATIONS = 3.0
+FAR_OFF_PATH_EV = 0.05  # less is what the path's steps leave between its points
 LARGE_SLIDE_A = 0.5  # a third of the way between neighbouring high-symmetry registries of MX2
 
 
@@ -279,6 +280,12 @@ def doubts(candidate, verified: Sequence = ()) -> list[str]:
         )
     if "alignment" in candidate.target and candidate.computed.get("alignment") == "undetermined":
         found.append(f"the band alignment is undetermined: {why_undetermined(candidate)}")
+    off_path = known_number(candidate, "edges_off_path_ev")
+    if off_path is not None and off_path > FAR_OFF_PATH_EV:
+        found.append(
+            f"a band edge lies {value_text('edges_off_path_ev', off_path)} beyond the path's: "
+            "whether the gap is direct, alignment and masses are of the path"
+        )
     heavy = heavy_elements(candidate)
     if heavy:
         found.append(f"{joined(heavy)}: spin–orbit coupling, left out here, shifts the band edges")

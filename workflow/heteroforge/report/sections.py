@@ -617,7 +617,7 @@ def _told_cost(table: pd.DataFrame) -> list[str]:
     if len(table) > 1:
         text += f" in the mean (at most {number_text(float(minutes.max()), 1)})"
     share = share_text(table["wasted_core_seconds"].sum(), spent)
-    return [f"{text}, {share} of it in runs that needed a remedy."]
+    return [f"{text}, {share} of it in runs that needed a remedy or were cut short."]
 
 
 def _against_chance(rates: pd.DataFrame | None) -> list[str]:

@@ -61,6 +61,8 @@ _KNOWN = {
     "electron_affinity_ev": Quantity("electron affinity", "eV", 2),
     "work_function_ev": Quantity("work function", "eV", 2),
     "vacuum_step_ev": Quantity("vacuum step", "eV", 3),
+    "dipole_e_a": Quantity("dipole across the layers", "e Å", 3),
+    "edges_off_path_ev": Quantity("band edges beyond those of the path", "eV", 2),
     "anderson_gap_ev": Quantity("gap by Anderson's rule", "eV", 2),
     "anderson_alignment": Quantity("alignment by Anderson's rule"),
     "alignment": Quantity("alignment"),

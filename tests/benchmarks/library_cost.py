@@ -1,0 +1,48 @@
+"""What the bundled library cost: core-minutes of pw.x per stack, by the number of its atoms.
+
+    python tests/benchmarks/library_cost.py
+
+Of entries whose cost was kept. Stacks are verified as in a campaign without `dft.registries`, and
+without masses: scan, relaxation, density, bands, layers alone (those that other stacks had computed
+already cost nothing).
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "workflow"))
+
+from heteroforge.sources import read_library
+from heteroforge.structures import Stack
+
+LIBRARY = Path(__file__).parents[2] / "resources" / "library"
+
+
+def main() -> None:
+    layers = read_library(LIBRARY / "monolayers.extxyz", LIBRARY / "monolayers.csv").monolayers
+    labels = pd.read_csv(LIBRARY / "bilayers.csv").drop_duplicates("stack_id")
+    stacks = pd.read_csv(LIBRARY / "stacks.csv").set_index("stack_id")
+    runs = pd.read_csv(LIBRARY / "runs.csv").set_index("entry")
+    rows = []
+    for text, key in zip(labels["specification"], labels["stack_id"], strict=True):
+        if key in stacks.index:
+            cost = runs.at[stacks.at[key, "entry"], "core_seconds"] / 60
+            steps = stacks.at[key, "ionic_steps"]
+            rows.append((Stack.from_json(text, layers).number_of_atoms, cost, steps))
+    table = pd.DataFrame(rows, columns=["atoms", "core_min", "ionic_steps"]).dropna()
+    print("| atoms | stacks | median (core-min) | most (core-min) | above 20 | most ionic steps |")
+    print("|---" * 6 + "|")
+    for atoms, group in table.groupby("atoms"):
+        cost = group["core_min"]
+        print(
+            f"| {atoms} | {len(group)} | {cost.median():.1f} | {cost.max():.1f} | "
+            f"{(cost > 20).sum()} | {group['ionic_steps'].max():.0f} |"
+        )
+
+
+if __name__ == "__main__":
+    main()
