@@ -85,13 +85,15 @@ def stack_of(entry: dict, layers: dict[str, Monolayer], rows: Mapping[str, Mappi
         rows: what is known of them; stiffnesses share the strain, equal shares without them.
     """
     bottom, top = layers[entry["bottom"]], layers[entry["top"]]
-    for match in find_matches(bottom, top, 1.3 * bottom.area_a2, 6.0, 12):
-        turned = abs((match.twist_deg + 30) // 60) % 2 == 1
-        if turned == entry["turned"]:
+    cells = entry.get("cells", [1, 1])
+    atoms = cells[0] * len(bottom.species) + cells[1] * len(top.species)
+    for match in find_matches(bottom, top, 1.3 * cells[0] * bottom.area_a2, 6.0, atoms):
+        found = [round(np.linalg.det(s)) for s in (match.supercell_bottom, match.supercell_top)]
+        if found == cells and _is_turned_as(entry, match.twist_deg):
             # 0.3333 is a third: next to it pw.x would not find the threefold axis.
             registry = tuple(
                 float(limit) if abs(limit - x) < 1e-3 else x
-                for x in entry["registry"]
+                for x in entry.get("registry", [0.0, 0.0])
                 for limit in [Fraction(x).limit_denominator(6)]
             )
             stiffness = tuple(
@@ -100,7 +102,13 @@ def stack_of(entry: dict, layers: dict[str, Monolayer], rows: Mapping[str, Mappi
             return stack_from_match(
                 bottom, top, match, registry, gap_a=None, stiffness_n_m=stiffness
             )
-    raise ValueError(f"no 1×1 match of {entry['bottom']} and {entry['top']}, {entry}")
+    raise ValueError(f"no match of {entry['bottom']} and {entry['top']} with these cells: {entry}")
+
+
+def _is_turned_as(entry: dict, twist_deg: float) -> bool:
+    if "twist_deg" in entry:
+        return abs(twist_deg - entry["twist_deg"]) < 0.1
+    return (abs((twist_deg + 30) // 60) % 2 == 1) == entry["turned"]
 
 
 def compute_stack(stack: Stack, calculator: Callable[[str], Calculator], folder: Path) -> dict:
@@ -160,6 +168,9 @@ def entry_name(entry: dict) -> str:
     """Name of an entry of seeds.yaml, for files and runs.csv."""
     if "id" in entry:
         return entry["id"]
+    if "cells" in entry:
+        below, above = entry["cells"]
+        return f"{entry['bottom']}__{entry['top']}__{below}_on_{above}_{entry['twist_deg']:.0f}deg"
     registry = "_".join(f"{x:.2f}" for x in entry["registry"])
     return f"{entry['bottom']}__{entry['top']}__{registry}" + "_turned" * entry["turned"]
 
