@@ -173,3 +173,14 @@ def test_the_stiffer_layer_of_a_library_stack_is_strained_less():
     stack = stack_of(entry, layers, rows)
     assert stack.a == pytest.approx(2.53) and stack_of(entry, layers, {}).a == pytest.approx(2.52)
     assert stack.interfaces[0].gap_a == pytest.approx(contact_gap_a(stack, 0))
+
+
+def test_a_stack_on_larger_cells_is_the_one_with_these_cells():
+    library = read_library(LIBRARY / "monolayers.extxyz", LIBRARY / "monolayers.csv")
+    entry = {"bottom": "SiC-honeycomb", "top": "BeO-honeycomb", "cells": [3, 4], "twist_deg": 30.0}
+    stack = stack_of(entry, library.monolayers, {})
+    assert [layer.number_of_cells for layer in stack.layers] == [3, 4]
+    assert stack.number_of_atoms == 14 and stack.mismatch_percent < 0.2
+    assert entry_name(entry) == "SiC-honeycomb__BeO-honeycomb__3_on_4_30deg"
+    with pytest.raises(ValueError, match="no match"):
+        stack_of(entry | {"twist_deg": 12.0}, library.monolayers, {})
