@@ -214,8 +214,7 @@ class Calculator:
             system["nspin"] = 2
         electrons = {
             "conv_thr": protocol.density_convergence_ry_atom * len(atoms),
-            # With 0.5 the charge of stacks of unlike layers sloshes between them in the first
-            # iterations (MoS2 on AlN: 18 instead of 12); layers alone take as many with either.
+            # With 0.5 charge sloshes between unlike layers in the first iterations (docs/dft.md).
             "mixing_beta": 0.3,
             "electron_maxstep": 80,
             # A wide subspace is cheap in small cells; the default of 2 takes twice the time.
