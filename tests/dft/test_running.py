@@ -65,7 +65,7 @@ def test_a_relaxation_that_runs_out_of_time_goes_on_in_the_next_job(relax):
 
 
 def test_runs_that_were_cut_short_with_their_job_are_recorded(relax, tmp_path, monkeypatch):
-    log = "total cpu time spent up to now is      33.1 secs\n" + STOPPED
+    log = "Program PWSCF v.6.7\ntotal cpu time spent up to now is      33.1 secs\n" + STOPPED
     monkeypatch.setitem(globals(), "STOPPED", log)
     relax(600.0)
     relax(600.0)
@@ -130,3 +130,17 @@ def test_programs_do_not_see_that_a_scheduler_started_their_job(monkeypatch):
 )
 def test_processor_time_is_what_pw_counted(clock, seconds):
     assert processor_seconds(f"     h_psi : 1.0s CPU\n{clock}\n") == seconds
+
+
+def test_runs_of_steps_that_were_cut_short_are_found(tmp_path):
+    log = "Program PWSCF v.6.7\ntotal cpu time spent up to now is      12.0 secs\n"
+    for folder, finished in (("relax", False), ("scf", True), ("layer_0/free", False)):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "scan_+0.00.start").write_text("")
+        (tmp_path / folder / "scan_+0.00.out").write_text(log)
+        if finished:
+            (tmp_path / folder / "result.json").write_text("{}")
+    (tmp_path / "layer_0/result.json").write_text("{}")
+    (tmp_path / "result.json").write_text("{}")  # the candidate's own tells of no step
+    (found,) = running.unrecorded_runs(tmp_path, 2)
+    assert (found["step"], found["symptom"], found["core_seconds"]) == ("scan_+0.00", "killed", 24)

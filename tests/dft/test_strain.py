@@ -112,6 +112,8 @@ def test_deformation_potential_of_simple_and_of_degenerate_edges():
     assert deformation_potential_ev(-5.02, -4.98) == pytest.approx(2.0)
     # Strain splits a degenerate edge at −5 eV: the upper branch rises on both sides, by a ± b.
     assert deformation_potential_ev(-4.97, -4.96) == pytest.approx(0.5)
+    assert deformation_potential_ev(-4.97, -4.96, -5.0) == pytest.approx(np.hypot(0.5, 3.5))
+    assert deformation_potential_ev(-5.02, -4.98, -5.0) == pytest.approx(2.0)
 
 
 def test_two_branches_that_meet_carry_as_spin_orbit_coupling_leaves_them():

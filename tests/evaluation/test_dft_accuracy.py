@@ -87,6 +87,21 @@ def test_monolayers_are_judged_by_their_tolerances(library, published):
     assert "| MoSS | gap (eV) | 1.90 | 1.70 | +0.20 | **no** |" in markdown(found.reset_index())
 
 
+def test_masses_without_spin_orbit_coupling_come_first(library, published):
+    """Both tables have the layer: masses of HetML, lattice and gap of the table of facts."""
+    facts = {
+        "formula_alphabetical": "MoS2", "natoms_cell": 3, "sg_number": 187, "a_A": 3.18,
+        "b_A": 3.18, "C11_N_per_m": 131.0, "C22_N_per_m": 131.0, "gap_pbe_soc_eV": 1.58,
+        "gap_pbe_nosoc_eV": 1.65, "vbm_pbe_vs_vac_eV": -5.9, "cbm_pbe_vs_vac_eV": -4.3,
+        "me_dir1": 0.43, "me_dir2": 0.43, "mh_dir1": 0.53, "mh_dir2": 0.53,
+    }  # fmt: skip
+    pd.DataFrame([facts]).to_csv(published / "monolayer_facts.csv", index=False)
+    found = compare_monolayers(library, published).set_index("quantity")
+    assert found.at["gap", "source"] == "monolayer_facts.csv"
+    assert found.at["electron mass", "source"] == "HetML"
+    assert found.at["electron mass", "published"] == pytest.approx(0.4)
+
+
 def test_stacks_are_joined_by_which_atom_lies_above_which(library, published):
     on_top, hollow = (entry.stack for entry in read_hetml_stacks(published))
     assert pair_columns(on_top) != pair_columns(hollow)

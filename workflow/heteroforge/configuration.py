@@ -16,6 +16,8 @@ import yaml
 from ase.data import chemical_symbols
 from jsonschema import Draft202012Validator, ValidationError, validators
 
+from heteroforge.dft.protocols import Pseudopotentials
+
 __all__ = [
     "ANSWERS",
     "ConfigurationError",
@@ -269,6 +271,8 @@ def _check_files(config: Mapping, root: Path) -> None:
             "{ranks} is in braces"
         ) from None
     command = dft["launcher"].split()
+    if not command:
+        raise ConfigurationError("dft.launcher is blank: expected auto, or a command")
     if Path(command[0]).name == "srun" and "--overlap" not in command:
         raise ConfigurationError(
             f"dft.launcher = {_show(dft['launcher'])}: expected srun --overlap …: inside a job of "
@@ -434,6 +438,13 @@ def elements_covered(family: str, root: str | Path = ".") -> set[str]:
         return families[family]
     if (Path(root) / family).is_dir():
         covered = {path.stem for path in (Path(root) / family).glob("*.upf")}
+        for element in sorted(covered):
+            try:
+                Pseudopotentials(str(Path(root) / family)).check_kind(element)
+            except ValueError as error:
+                raise ConfigurationError(
+                    f"dft.pseudopotentials = {_show(family)}: {error}"
+                ) from None
         if covered:
             return covered
         raise ConfigurationError(

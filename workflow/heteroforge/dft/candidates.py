@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from ase import Atoms
 
@@ -18,7 +19,8 @@ from heteroforge.dft.calculations import Calculator
 from heteroforge.dft.lattices import free_monolayer, on_free_lattices
 from heteroforge.dft.protocols import Pseudopotentials
 from heteroforge.dft.registries import compare_registries, preferred
-from heteroforge.dft.running import CalculationFailed, Launcher, OutOfTime
+from heteroforge.dft.running import CalculationFailed, Launcher, OutOfTime, unrecorded_runs
+from heteroforge.dft.scan import lowest_point
 from heteroforge.dft.scratch import remove_save
 from heteroforge.dft.steps import (
     calculator_for,
@@ -289,9 +291,8 @@ class Verification:
             calculator = self.calculator("relax")
             start = start_structure(Stack.from_dict(registries["specification"]))
             compared = registries["registries"] or []
-            found = relax_stack(
-                calculator, start, scan=not compared, start_energy_ev=_energy_as_asked(compared)
-            )
+            gained = _gained_by_registries(compared, registries["specification"])
+            found = relax_stack(calculator, start, scan=not compared, gained_ev=gained)
             calculator.clean()
             relaxed = found.pop("atoms")
             write_frames(self.file("relaxed.extxyz"), relaxed)
@@ -346,7 +347,8 @@ class Verification:
             )
 
         if self.settings["mobility"]:
-            self._step("strain", ["bands"], response)
+            # What was kept before deformation potentials were central differences is no such.
+            self._step("strain", ["bands"], response, basis="central differences")
 
     def layers(self) -> list[dict]:
         """Each layer alone: in the stack's cell and free; [] where an earlier step failed."""
@@ -481,19 +483,15 @@ class Verification:
         }
 
     def _attempts(self) -> list[dict]:
-        """Runs of pw.x of all steps that left a record."""
-        files = [
-            *self._steps().values(),
-            *(f.relative_to(self.folder) for f in self._layer_files()),
-        ]
-        found: list[dict] = []
-        for file in files:
-            with contextlib.suppress(InputError):
-                found += read_json(self.file(str(file))).get("attempts", [])
+        """All runs of pw.x so far: those that steps tell of, and those of steps cut short."""
+        found = unrecorded_runs(self.folder, self.launcher.ranks)
+        # What parts of a step have computed its own result repeats.
+        for step in sorted(path for path in self.folder.iterdir() if path.is_dir()):
+            own = step / "result.json"
+            for file in [own] if own.exists() else sorted(step.rglob("result.json")):
+                with contextlib.suppress(InputError):
+                    found += read_json(file).get("attempts", [])
         return found
-
-    def _layer_files(self) -> list[Path]:
-        return sorted(self.folder.glob("layer_*/result.json"))
 
     def _step_in_progress(self) -> str:
         """The first step without a finished outcome."""
@@ -506,10 +504,21 @@ class Verification:
         return "layers"
 
 
-def _energy_as_asked(registries: Sequence[Mapping]) -> float | None:
-    """Energy in eV of the structure as it was selected, where its registry was scanned."""
-    asked = next((entry for entry in registries if entry["is_asked"]), {})
-    return next((energy for shift, energy, _ in asked.get("scan", []) if shift == 0.0), None)
+def _gained_by_registries(registries: Sequence[Mapping], verified: Mapping) -> float:
+    """Energy in eV from the structure as selected to the registry verified, at its best distance.
+
+    Args:
+        registries: of `compare_registries`, all in one basis; 0 where there are none.
+        verified: specification of the stack.
+    """
+    scanned = [entry for entry in registries if "scan" in entry]
+    offset = verified["interfaces"][0]["offset"] if scanned else None
+    asked = next((e["scan"] for e in scanned if e["is_asked"]), None)
+    best = next((e["scan"] for e in scanned if np.allclose(e["offset"], offset)), None)
+    if asked is None or best is None:
+        return 0.0
+    as_selected = next(energy for shift, energy, _ in asked if shift == 0.0)
+    return as_selected - lowest_point(best)[1]
 
 
 # Steps that a campaign may ask for, by the setting that does.

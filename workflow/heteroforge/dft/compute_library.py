@@ -354,9 +354,10 @@ def main(arguments: list[str] | None = None) -> int:
         elements = elements_of(entry, seeds["monolayers"])
         protocol = Protocol.named(options.protocol, pseudopotentials, elements)
         basis = [entry, protocol.to_dict(), pseudopotentials.checksums(elements)]
-        start_folder(folder, basis, anew=options.again)
-        if options.keep_lattice and name in files.monolayers:
-            known = {"monolayer": files.monolayers[name].to_dict(), "scan": [], "attempts": []}
+        kept = files.monolayers.get(name) if options.keep_lattice else None
+        start_folder(folder, basis + [kept.to_dict()] * bool(kept), anew=options.again)
+        if kept:
+            known = {"monolayer": kept.to_dict(), "scan": [], "attempts": []}
             cached(folder / "lattice.json", lambda: known)
 
         def calculator(step: str) -> Calculator:

@@ -180,44 +180,49 @@ def fit_lattice(run: Calculator, atoms: Atoms) -> tuple[Atoms, list]:
     while lower is not middle:
         middle = lower
         lower = min((middle, *(middle - steps), *(middle + steps)), key=energy)
-        lower = min((lower, _leap(energy, middle)), key=energy)
+        lower = min((lower, *_further(energy, middle)), key=energy)
         if np.abs(lower).max() > _FARTHEST:
             raise ValueError(
                 f"{atoms.get_chemical_formula()}: no minimum of the energy within {_FARTHEST} % of "
                 f"the start, a = {lengths[0]:.2f} Å: give a better one"
             )
-    best = _parabola(energy, middle)
-    if best is None:
-        raise ValueError(f"{atoms.get_chemical_formula()}: no minimum, but a saddle of the energy")
+    # No cell around it is lower: further off than one of them a parabola only follows noise.
+    best = middle + (_parabola(energy, middle) - middle).clip(-1.0, 1.0)
     scan = [[[STRAIN * p for p in key], found[key][0]] for key in sorted(found)]
     return start(best), scan
 
 
 def _parabola(energy: Callable[[np.ndarray], float], middle: np.ndarray) -> np.ndarray | None:
-    """Place of the lowest energy by the parabola through a place and its neighbours; None: none."""
+    """Place of the lowest energy by the parabola through a place and its neighbours; None: none.
+
+    Of a saddle, along each axis alone.
+    """
     steps = np.eye(len(middle), dtype=int)
-    centre = energy(middle)
     gradient = np.array([(energy(middle + s) - energy(middle - s)) / 2 for s in steps])
-    hessian = np.diag([energy(middle + s) + energy(middle - s) - 2 * centre for s in steps])
-    if len(steps) == 2:
-        corner = energy(middle + steps.sum(axis=0))
-        mixed = corner - energy(middle + steps[0]) - energy(middle + steps[1]) + centre
-        hessian[0, 1] = hessian[1, 0] = mixed
-    if np.linalg.eigvalsh(hessian)[0] <= 0.0:
+    own = [energy(middle + s) + energy(middle - s) - 2 * energy(middle) for s in steps]
+    if min(own) <= 0.0:
         return None
+    hessian = np.diag(own)
+    if len(steps) == 2:
+        corner = energy(middle + steps.sum(axis=0)) + energy(middle)
+        mixed = corner - energy(middle + steps[0]) - energy(middle + steps[1])
+        if mixed**2 < np.prod(own):
+            hessian[0, 1] = hessian[1, 0] = mixed
     return middle - np.linalg.solve(hessian, gradient)
 
 
-def _leap(energy: Callable[[np.ndarray], float], middle: np.ndarray) -> np.ndarray:
-    """The place nearest to the parabola's lowest point, where that lies several steps away.
+def _further(energy: Callable[[np.ndarray], float], middle: np.ndarray) -> list[np.ndarray]:
+    """Places beyond the neighbours along the axes at which the energy may be lower.
 
-    So a start that is far off costs few cells. Else `middle`: the next step is a neighbour.
+    The one nearest to the parabola's lowest point, where that is several steps away: so a start
+    that is far off costs few cells. And the corner that is known.
     """
+    found = [middle + 1] if len(middle) == 2 else []
     best = _parabola(energy, middle)
-    if best is None or np.abs(best - middle).max() < 1.5:
-        return middle
-    leap = np.round(best - middle).clip(-_LONGEST_LEAP, _LONGEST_LEAP)
-    return (middle + leap).clip(-_FARTHEST, _FARTHEST).astype(int)
+    if best is not None and np.abs(best - middle).max() >= 1.5:
+        leap = np.round(best - middle).clip(-_LONGEST_LEAP, _LONGEST_LEAP)
+        found.append((middle + leap).clip(-_FARTHEST, _FARTHEST).astype(int))
+    return found
 
 
 def _along_strain(

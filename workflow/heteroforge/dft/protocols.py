@@ -133,7 +133,8 @@ class Pseudopotentials:
                     return float(line.split("z_valence")[1].split('"')[1])
         raise ValueError(f"{self.file(element).name}: no z_valence in the header")
 
-    def _check_kind(self, element: str) -> None:
+    def check_kind(self, element: str) -> None:
+        """Raises ValueError where a file is not norm-conserving, or not of PBE."""
         header = _HEADER.search(self.file(element).read_text(errors="replace"))
         told = dict(_ENTRY.findall(header[0])) if header else {}
         kind, functional = told.get("pseudo_type", ""), told.get("functional", "")
@@ -181,7 +182,7 @@ class Pseudopotentials:
                 project was tested with.
         """
         for element in sorted(set(elements)):
-            self._check_kind(element)
+            self.check_kind(element)
         with CHECKSUMS.open(newline="") as handle:
             known = {
                 row["element"]: row["sha256"]

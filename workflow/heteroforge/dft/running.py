@@ -25,6 +25,7 @@ from heteroforge.dft.outputs import PwResult, processor_seconds, progress_second
 from heteroforge.dft.progress import pw_progress
 from heteroforge.dft.protocols import Pseudopotentials
 from heteroforge.dft.recovery import SMEARED, diagnose
+from heteroforge.io import InputError, read_json, write_json
 
 __all__ = [
     "CalculationFailed",
@@ -34,9 +35,11 @@ __all__ = [
     "last_geometry",
     "run_program",
     "run_pw",
+    "unrecorded_runs",
 ]
 
 PREFIX = "heteroforge"
+BEFORE = ".before.json"  # ends the names of records of runs that were cut short
 LEAST_S = 20.0  # walltime with which it makes sense to start pw.x
 PROGRESS_S = 15.0  # between two lines on how far a program is
 # By these a program that was not started by `srun` takes itself for one that was: a job's script
@@ -236,18 +239,19 @@ def run_pw(
     # A log left in this folder is gone on from only if it began at the same structure: another
     # candidate may have been here before.
     start_file = folder / f"{name}.start"
-    start = _fingerprint(atoms)
-    earlier_file = folder / f"{name}.before.json"
+    start = _fingerprint(atoms, [settings["system"], np.asarray(k_points).tolist()])
+    before_file = folder / f"{name}{BEFORE}"
+    before = ""
     if log_file.exists() and start_file.exists() and start_file.read_text() == start:
-        log = log_file.read_text(errors="replace")
-        attempts += _cut_short(log, name, launcher.ranks, earlier_file)
+        before = log_file.read_text(errors="replace")
         if relaxing:
-            atoms = last_geometry(log, atoms)
+            atoms = last_geometry(before, atoms)
     else:
         log_file.unlink(missing_ok=True)
-        earlier_file.unlink(missing_ok=True)
+        before_file.unlink(missing_ok=True)
         start_file.write_text(start)
     smearing_ry = settings["system"].get("degauss")
+    smeared = False
     for attempt in range(1, maximum_attempts + 1):
         remaining = launcher.remaining_s()
         if remaining is not None:
@@ -256,6 +260,9 @@ def run_pw(
             settings["control"]["max_seconds"] = int(0.95 * remaining)
         pools = pools or _pools(launcher.ranks, k_points)
         text = _input(atoms, settings, k_points, pseudopotentials)
+        if attempt == 1:  # the new run overwrites the log
+            attempts += _cut_short(before, name, launcher.ranks, before_file)
+            write_json(before_file, attempts)
         clock = time.monotonic()
         log = run_program(launcher, "pw.x", text, folder, name, pools)
         seconds = time.monotonic() - clock
@@ -277,18 +284,21 @@ def run_pw(
                 continue
             if settings["system"].get("degauss") == smearing_ry:
                 attempts.append(record)
-                earlier_file.unlink(missing_ok=True)
+                before_file.unlink(missing_ok=True)
                 return result, attempts
             wider = settings["system"]["degauss"]
             settings["system"]["degauss"] = smearing_ry
             settings["electrons"] |= {"startingpot": "file", "startingwfc": "file"}
             record.update(symptom="smeared", remedy=f"smearing {wider} -> {smearing_ry} Ry")
             attempts.append(record)
-            symptom = SMEARED
+            shutil.copy(log_file, folder / f"{name}.attempt-{attempt}.out")
+            symptom, smeared = SMEARED, True
             if relaxing:
                 atoms = last_geometry(log, atoms)
             continue
         remedy = symptom.remedy(settings, attempt)
+        if smeared and settings["system"].get("degauss") != smearing_ry:
+            symptom, remedy = SMEARED, ""  # that was tried
         record.update(symptom=symptom.name, remedy=remedy)
         attempts.append(record)
         shutil.copy(log_file, folder / f"{name}.attempt-{attempt}.out")
@@ -309,31 +319,56 @@ def run_pw(
     raise CalculationFailed(f"{reason} after {len(attempts)} attempts", attempts)
 
 
-def _cut_short(log: str, name: str, ranks: int, kept: Path) -> list[dict]:
-    """Records of runs of this calculation whose jobs ended before their result was kept.
+def _cut_short(log: str, name: str, ranks: int, before: Path) -> list[dict]:
+    """Records of runs of one calculation whose jobs ended before their result was kept.
 
     Args:
-        log: of the last of them.
+        log: of the last of them; without effect where pw.x had not begun.
         name: of the calculation.
         ranks: MPI processes.
-        kept: records of those before it; the last one is added.
+        before: file with the records of those before the last.
     """
-    symptom = diagnose(log)
-    record = {"attempt": 0, "step": name, "symptom": symptom.name if symptom else "result_lost"}
-    seconds = processor_seconds(log) or progress_seconds(log)
-    if seconds is not None:
-        record["core_seconds"] = round(ranks * seconds, 1)
-    records = json.loads(kept.read_text()) if kept.exists() else []
-    records.append(record)
-    kept.write_text(json.dumps(records))
+    records: list[dict] = []
+    with contextlib.suppress(InputError):
+        records += read_json(before)
+    if "Program PWSCF" in log:
+        symptom = diagnose(log)
+        seconds = processor_seconds(log) or progress_seconds(log) or 0.0
+        records.append(
+            {
+                "attempt": 0,
+                "step": name,
+                "symptom": symptom.name if symptom else "result_lost",
+                "core_seconds": round(ranks * seconds, 1),
+            }
+        )
     return records
 
 
-def _fingerprint(atoms: Atoms) -> str:
-    """Checksum of elements, cell and positions (to 10⁻⁴ Å)."""
+def unrecorded_runs(folder: Path, ranks: int) -> list[dict]:
+    """Records of runs in a folder of which no step tells, for jobs ended before their steps did.
+
+    Args:
+        folder: of a candidate; runs below a folder with a `result.json` of its own are recorded.
+        ranks: MPI processes.
+    """
+    found: list[dict] = []
+    for start in sorted(folder.rglob("*.start")):
+        above = [p for p in start.parents if folder in p.parents]
+        name = start.name.removesuffix(".start")  # of which some have a point: scan_+0.00
+        log = start.with_name(f"{name}.out")
+        if any((parent / "result.json").exists() for parent in above) or not log.exists():
+            continue
+        text = log.read_text(errors="replace")
+        found += _cut_short(text, name, ranks, start.with_name(f"{name}{BEFORE}"))
+    return found
+
+
+def _fingerprint(atoms: Atoms, how: object) -> str:
+    """Checksum of elements, cell and positions (to 10⁻⁴ Å), and of how they are computed."""
     numbers = np.concatenate([atoms.numbers[:, None], atoms.positions], axis=1).round(4) + 0.0
     content = numbers.tobytes() + (atoms.cell.array.round(4) + 0.0).tobytes()
-    return hashlib.sha256(content).hexdigest()
+    return hashlib.sha256(content + json.dumps(how, sort_keys=True).encode()).hexdigest()
 
 
 def _pools(ranks: int, k_points) -> int:

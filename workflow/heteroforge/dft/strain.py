@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -128,8 +129,9 @@ def strain_response(
     difference of energies takes the jumps for curvature (fluorographene at 60 Ry: 192 to 286 N/m,
     depending on the height of the cell).
 
-    Two branches that meet in an edge are taken as spin–orbit coupling leaves them, with the mass of
-    both (`_split`) and the shift of both, which is their mean: see `deformation_potential_ev`.
+    Two branches that meet in an edge of a hexagonal layer are taken as spin–orbit coupling leaves
+    them, with the mass of both (`_split`) and the shift of both; other edges that strain splits
+    have the root mean square of their slopes: see `deformation_potential_ev`.
 
     Args:
         strain: gives what `strained` does, for (axis, sign, opposite).
@@ -139,8 +141,9 @@ def strain_response(
 
     Returns:
         The quantities of STRAIN_UNITS, those with a direction only where not `hexagonal`; the
-        mobility without one is that of the better direction. Mobilities are missing where a
-        deformation potential is below 0.5 eV, which numerical noise could make.
+        mobility without one is that of the better direction. Mobilities are missing along
+        directions in which a deformation potential is below 0.5 eV, which numerical noise could
+        make.
     """
     found: dict[str, float] = {}
     for axis in (0,) if hexagonal else (0, 1):
@@ -151,7 +154,10 @@ def strain_response(
         found[f"stiffness{along}_n_m"] = stiffness
         for carrier, edge in (("electron", "cbm"), ("hole", "vbm")):
             name = f"{edge}_ev"
+            split = masses.get(f"{carrier}_mass_split_m0") if hexagonal else None
             potential = deformation_potential_ev(low[name], high[name])
+            if split is None:
+                potential = deformation_potential_ev(low[name], high[name], bands[name])
             if hexagonal:
                 turned = zip(
                     *(end.get(f"{edge}_turned_ev", []) for end in (low, high)), strict=True
@@ -160,7 +166,9 @@ def strain_response(
             found[f"deformation_potential_{edge}{along}_ev"] = potential
             if abs(potential) < RESOLVED_EV:
                 continue
-            mass, dos_mass = _transport_masses(masses, carrier, None if hexagonal else axis)
+            mass, dos_mass = split, split
+            if split is None:
+                mass, dos_mass = _transport_masses(masses, carrier, None if hexagonal else axis)
             mobility = mobility_cm2_vs(stiffness, mass, dos_mass, potential)
             if not hexagonal:
                 found[f"{carrier}_mobility_{'xy'[axis]}_cm2_vs"] = mobility
@@ -171,9 +179,6 @@ def strain_response(
 
 def _transport_masses(masses: Mapping, carrier: str, axis: int | None) -> tuple[float, float]:
     """Mass for transport along an axis (None: any) and density-of-states mass, in m₀."""
-    split = masses.get(f"{carrier}_mass_split_m0")
-    if split is not None:
-        return split, split
     mass = masses.get(f"{carrier}_mass_{'xy'[axis or 0]}_m0")
     if axis is None:
         # Valleys that symmetry repeats conduct alike in all directions.
@@ -199,17 +204,28 @@ def _over_valleys(
     squares = [potential_ev**2]
     for compressed, stretched in turned:
         if abs((compressed + stretched) / 2 - unstrained_ev) < DEGENERATE_EV:
-            squares.append(deformation_potential_ev(compressed, stretched) ** 2)
+            squares.append(deformation_potential_ev(compressed, stretched, unstrained_ev) ** 2)
     return float(np.copysign(np.sqrt(np.mean(squares)), potential_ev))
 
 
 def deformation_potential_ev(
-    compressed_ev: float, stretched_ev: float, strain: float = STRAIN
+    compressed_ev: float,
+    stretched_ev: float,
+    unstrained_ev: float | None = None,
+    strain: float = STRAIN,
 ) -> float:
     """Shift of a band edge per strain, in eV, from the edge against vacuum at −ε and +ε.
 
     Where two branches meet, strain moves them by a ε ± b ε, and the edge is the outer one at either
-    sign: this gives a. Without spin–orbit coupling carriers scatter by b as well; with it they are
-    p_x ± i p_y, which b only mixes (`electronic.branch_at`).
+    sign. Without spin–orbit coupling carriers scatter by both; with it they are p_x ± i p_y, which
+    b only mixes (`electronic.branch_at`), and scatter by a.
+
+    Args:
+        unstrained_ev: the edge at ε = 0; None: a alone, else the root of a² + b², its sign that of
+            a.
     """
-    return (stretched_ev - compressed_ev) / (2 * strain)
+    shift = (stretched_ev - compressed_ev) / (2 * strain)
+    if unstrained_ev is None:
+        return shift
+    splitting = (stretched_ev + compressed_ev - 2 * unstrained_ev) / (2 * strain)
+    return math.copysign(math.hypot(shift, splitting), shift)

@@ -103,7 +103,7 @@ def start_structure(stack: Stack) -> Atoms:
 
 
 def relax_stack(
-    calculator: Calculator, atoms: Atoms, scan: bool = True, start_energy_ev: float | None = None
+    calculator: Calculator, atoms: Atoms, scan: bool = True, gained_ev: float = 0.0
 ) -> dict:
     """Interlayer scan (for two or more layers), then relaxation of the positions.
 
@@ -111,7 +111,7 @@ def relax_stack(
         calculator: of the folder.
         atoms: of `start_structure`.
         scan: whether to look for the best distance first; False where it is known.
-        start_energy_ev: of the structure before, where its distance was looked for elsewhere.
+        gained_ev: by sliding and at another distance before, where these were looked for elsewhere.
 
     Returns:
         `atoms` (relaxed, in a cell of the height it needs), `registry_shift_a` (how far a layer
@@ -129,14 +129,13 @@ def relax_stack(
         points = calculator.scan_gap(start)
         start = with_height(opened(start, lowest_point(points)[0]), height)
     result = calculator.relax(start)
-    if start_energy_ev is None:
-        start_energy_ev = next((e for x, e, _ in points if x == 0.0), result.first_energy_ev)
+    before = next((e for shift, e, _ in points if shift == 0.0), result.first_energy_ev)
     return {
         "atoms": result.atoms,
         "registry_shift_a": registry_shift_a(start, result.atoms),
         "layer_deformation_a": layer_deformation_a(start, result.atoms),
         "ionic_steps": result.ionic_steps,
-        "energy_drop_ev": start_energy_ev - result.energy_ev,
+        "energy_drop_ev": gained_ev + before - result.energy_ev,
         "scan": points,
         "converged": result.converged,
     }

@@ -140,7 +140,10 @@ def compare_monolayers(library: Library, folder: str | Path) -> pd.DataFrame:
             # The two edges of a metal are one energy, which is no band edge.
             if ours["is_metal"] and quantity.column != "a_a":
                 continue
-            for source, values in sources.items():
+            # Masses without spin–orbit coupling, as ours, before those with it.
+            order = sorted(sources, key=lambda name: "_mass" in quantity.column and name != "HetML")
+            for source in order:
+                values = sources[source]
                 theirs = values.get(key, {}).get(quantity.column)
                 mine = ours.get(quantity.column)
                 # An edge of two branches has no mass that published ones, which are split, tell of.
