@@ -9,6 +9,7 @@ from heteroforge.evaluation.dft_accuracy import (
     STACKS,
     compare_monolayers,
     compare_stacks,
+    library_size,
     markdown,
 )
 from heteroforge.io import log_to, read_table, write_table, write_text
@@ -20,7 +21,8 @@ library = read_library(snakemake.input.structures, snakemake.input.table)
 numbers = read_table(snakemake.input.stacks).set_index("stack_id").to_dict("index")
 folder = Path(snakemake.input.published[0]).parents[1]
 monolayers = compare_monolayers(library, folder)
-stacks = compare_stacks(read_table(snakemake.input.labels), numbers, library, folder)
+labels = read_table(snakemake.input.labels)
+stacks = compare_stacks(labels, numbers, library, folder)
 write_table(snakemake.output.monolayers, monolayers)
 write_table(snakemake.output.stacks, stacks)
 both = {"monolayers": monolayers, "stacks": stacks}
@@ -32,7 +34,7 @@ save(deviations_figure(both, tolerances), snakemake.output.picture)
 with open(snakemake.input.template, encoding="utf-8") as file:
     template = Environment(undefined=StrictUndefined).from_string(file.read())
 tables = {name: markdown(table) for name, table in both.items()}
-write_text(snakemake.output.page, template.render(tables) + "\n")
+write_text(snakemake.output.page, template.render(tables | library_size(labels, library)) + "\n")
 for name, table in both.items():
     judged = table["inside"].dropna()
     print(f"{name}: {int(judged.sum())} of {len(judged)} values inside their tolerances")

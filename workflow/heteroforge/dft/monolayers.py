@@ -178,9 +178,12 @@ def fit_lattice(run: Calculator, atoms: Atoms) -> tuple[Atoms, list]:
     steps = np.eye(axes, dtype=int)
     middle, lower = None, np.zeros(axes, dtype=int)
     while lower is not middle:
-        middle = lower
-        lower = min((middle, *(middle - steps), *(middle + steps)), key=energy)
-        lower = min((lower, *_further(energy, middle)), key=energy)
+        middle, centre = lower, energy(lower)
+        # The smaller cell first: dispersion pulls most layers together.
+        neighbours = [place for s in steps for place in (middle - s, middle + s)]
+        lower = next((p for p in neighbours if energy(p) < centre), middle)
+        if all(tuple(int(x) for x in place) in found for place in neighbours):
+            lower = min((lower, *_further(energy, middle)), key=energy)
         if np.abs(lower).max() > _FARTHEST:
             raise ValueError(
                 f"{atoms.get_chemical_formula()}: no minimum of the energy within {_FARTHEST} % of "

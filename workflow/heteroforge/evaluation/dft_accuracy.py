@@ -33,7 +33,15 @@ from heteroforge.structures import Monolayer, Stack
 from heteroforge.structures.build import layer_sites
 from heteroforge.structures.plane import minimum_image_distances
 
-__all__ = ["MONOLAYERS", "STACKS", "Quantity", "compare_monolayers", "compare_stacks", "markdown"]
+__all__ = [
+    "MONOLAYERS",
+    "STACKS",
+    "Quantity",
+    "compare_monolayers",
+    "compare_stacks",
+    "library_size",
+    "markdown",
+]
 
 
 @dataclass(frozen=True)
@@ -382,6 +390,18 @@ def pair_columns(stack: Stack) -> tuple | None:
 
 
 # --- for people -----------------------------------------------------------------------------------
+
+
+def library_size(labels: pd.DataFrame, library: Library) -> dict[str, int]:
+    """Numbers of monolayers, of stacks, and of stacks of unlike layers."""
+    texts = labels["specification"].unique()
+    layers = [Stack.from_json(text, library.monolayers).layers for text in texts]
+    unlike = sum(len({layer.monolayer.name for layer in stack}) > 1 for stack in layers)
+    return {
+        "number_of_monolayers": len(library),
+        "number_of_stacks": len(layers),
+        "number_of_heterostructures": unlike,
+    }
 
 
 def markdown(table: pd.DataFrame) -> str:
