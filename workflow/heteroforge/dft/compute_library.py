@@ -355,7 +355,9 @@ def main(arguments: list[str] | None = None) -> int:
         protocol = Protocol.named(options.protocol, pseudopotentials, elements)
         basis = [entry, protocol.to_dict(), pseudopotentials.checksums(elements)]
         kept = files.monolayers.get(name) if options.keep_lattice else None
-        start_folder(folder, basis + [kept.to_dict()] * bool(kept), anew=options.again)
+        if kept:
+            basis.append(kept.to_dict())
+        start_folder(folder, basis, anew=options.again)
         if kept:
             known = {"monolayer": kept.to_dict(), "scan": [], "attempts": []}
             cached(folder / "lattice.json", lambda: known)
@@ -387,8 +389,12 @@ def main(arguments: list[str] | None = None) -> int:
 
     with ThreadPoolExecutor(options.workers) as pool:
         jobs = {s["id"]: pool.submit(attempt, s, compute_monolayer) for s in seeds["monolayers"]}
-        for entry in seeds["stacks"]:
+        others = [
             pool.submit(stack, entry, [jobs[entry["bottom"]], jobs[entry["top"]]])
+            for entry in seeds["stacks"]
+        ]
+    for job in [*jobs.values(), *others]:
+        job.result()  # what is no fault of an entry is not lost
     return min(len(failures), 1)
 
 
