@@ -226,6 +226,8 @@ def _facts(path: Path) -> dict[tuple, dict]:
             "vbm_ev": None if coupled else row["vbm_pbe_vs_vac_eV"],
             "cbm_ev": None if coupled else row["cbm_pbe_vs_vac_eV"],
         }
+        for column, theirs in ((BINDING, "binding_meV_A2"), ("interlayer_gap_a", "gap_A")):
+            found[key][f"bilayer_{column}"] = row.get(f"bilayer_{theirs}")
         # Ours has the shorter axis of a rectangular cell along x.
         axes = [(row["a_A"], row["C11_N_per_m"]), (row["b_A"], row["C22_N_per_m"])]
         for end, (length, stiffness) in zip(("", "_y"), sorted(axes), strict=True):
@@ -273,17 +275,19 @@ def compare_stacks(
     library: Library,
     folder: str | Path,
 ) -> pd.DataFrame:
-    """Stacks of a library that HetML or BiDB has, too.
+    """Stacks of a library that HetML or BiDB has, too, and like layers of the table of facts.
 
     Args:
         labels: of the library's stacks, as in bilayers.csv.
         numbers: rows of stacks.csv by `stack_id`, of the stacks that have one: `anderson_alignment`
             and `net_energy_mev_a2`.
         library: their layers.
-        folder: holds `hetml/` and `bidb/`.
+        folder: holds `hetml/` and `bidb/`, and `monolayer_facts.csv` or not.
 
     Returns:
-        `COLUMNS`; an alignment is inside when it is the same, and `undetermined` is no answer.
+        `COLUMNS`. The table of facts does not tell the stacking of two like layers: it stands
+        beside the strongest bound one of ours, where BiDB has none of ours. An alignment is inside
+        when it is the same, and `undetermined` is no answer.
         HetML's is Anderson's rule on its layers, so ours is the same on our layers.
         Where the library has a stack of HetML with the upper layer turned by 180° against
         `read_hetml_stacks`, and that moves nothing in its face, the source says so, and the row is
@@ -299,6 +303,10 @@ def compare_stacks(
                 entry.stack.layers[1].monolayer
             ):
                 as_turned.setdefault(pair_columns(half_turned(entry.stack)), []).append(entry)
+    facts = {}
+    if (folder / "monolayer_facts.csv").is_file():
+        facts = _facts(folder / "monolayer_facts.csv")
+    bound = labels[labels["property"] == BINDING].set_index("specification")["value"]
     table = read_table(folder / "hetml" / "bilayers.csv", columns=["huid", "band_alignment"])
     told = table.set_index("huid")["band_alignment"].to_dict()
     rows = []
@@ -309,6 +317,7 @@ def compare_stacks(
         entry = _only_one(stack, known)
         turned = None if entry else _only_one(stack, as_turned)
         if not (entry or turned):
+            rows += _rows_of_like_layers(stack, values, bound, facts)
             continue
         entry = entry or turned
         values[NET] = more.get(NET, float("nan"))
@@ -318,6 +327,24 @@ def compare_stacks(
             found = [row | {"source": row["source"] + ", turned", "inside": None} for row in found]
         rows += found
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _rows_of_like_layers(
+    stack: Stack, values: Mapping[str, float], bound: pd.Series, facts: Mapping[tuple, Mapping]
+) -> list[dict]:
+    lower, upper = (layer.monolayer for layer in stack.layers)
+    key = _identity(lower.formula, len(lower.species), _space_group(lower))
+    published = facts.get(key, {})
+    # Each layer of a specification names its monolayer.
+    strongest = bound[[text.count(f'"{lower.name}"') == 2 for text in bound.index]].max()
+    if lower.name != upper.name or values.get(BINDING, 0.0) < strongest:
+        return []
+    name = f"{lower.name}/{upper.name} {stack.stacking(0)}"
+    return [
+        _row(name, q, values[q.column], published[f"bilayer_{q.column}"], "monolayer_facts.csv")
+        for q in STACKS
+        if pd.notna(published.get(f"bilayer_{q.column}")) and q.column in values
+    ]
 
 
 def _has_one_site_in_its_face(layer: Monolayer) -> bool:
