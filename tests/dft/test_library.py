@@ -5,7 +5,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from ase import Atoms
 
 from heteroforge.dft.compute_library import LibraryFiles, entry_name, stack_of, start_folder
 from heteroforge.dft.monolayers import fit_lattice
@@ -19,12 +18,6 @@ LIBRARY = Path(__file__).parents[2] / "resources" / "library"
 
 
 @dataclass
-class _Result:
-    atoms: Atoms
-    energy_ev: float
-
-
-@dataclass
 class _Springs:
     """Relaxes like pw.x would if energies were a parabola in both lattice constants."""
 
@@ -35,10 +28,11 @@ class _Springs:
     def mesh(self, atoms):
         return (3, 3, 1)
 
-    def relax(self, atoms, name, mesh, stress=False):
+    def kept(self, atoms, calculation, name, mesh):
         self.runs.append(name)
         off = atoms.cell.lengths()[:2] / self.best - 1
-        return _Result(atoms.copy(), float(0.5 * off @ self.hessian @ off))
+        energy = float(0.5 * off @ self.hessian @ off)
+        return {"energy_ev": energy, "positions_a": atoms.positions}
 
 
 def test_a_work_folder_holds_steps_of_one_basis_only(tmp_path):
@@ -97,13 +91,14 @@ def test_atoms_start_where_the_cells_before_lead(prototype, elements, a, b, gues
     left = []
 
     class Linear(_Springs):
-        def relax(self, start, name, mesh, stress=False):
+        def kept(self, start, calculation, name, mesh):
             off = start.cell.lengths()[:2] / atoms.cell.lengths()[:2] - 1
             relaxed = start.copy()
             scaled = atoms.get_scaled_positions(wrap=False) + np.tensordot(off, moves, axes=1)
             relaxed.set_scaled_positions(scaled)
             left.append(np.abs(start.positions - relaxed.positions).max())
-            return _Result(relaxed, float(0.5 * off @ self.hessian @ off))
+            energy = float(0.5 * off @ self.hessian @ off)
+            return {"energy_ev": energy, "positions_a": relaxed.positions}
 
     fit_lattice(Linear(atoms.cell.lengths()[:2], np.diag([60.0, 15.0])), atoms)
     assert [n for n, distance in enumerate(left) if distance > 1e-9] == guessed
@@ -113,6 +108,12 @@ def test_a_lattice_that_dispersion_pulls_together_takes_three_cells():
     springs = _Springs(np.array([3.15, 3.15]), 80 * np.eye(2))
     fit_lattice(springs, starting_structure("2H", ["Mo", "S"], 3.18))
     assert springs.runs == ["lattice_+0", "lattice_-1", "lattice_-2"]
+
+
+def test_a_lattice_that_costs_nothing_to_strain_stays_where_it_is():
+    springs = _Springs(np.array([3.18, 3.18]), np.zeros((2, 2)))
+    atoms, _ = fit_lattice(springs, starting_structure("2H", ["Mo", "S"], 3.18))
+    assert atoms.cell.lengths()[0] == pytest.approx(3.18)
 
 
 def test_a_start_far_off_is_an_error():

@@ -274,6 +274,24 @@ def test_a_killed_relaxation_goes_on_from_its_last_geometry(cheap_calculator):
     assert height == pytest.approx(other.positions[1, 2], abs=1e-4)
 
 
+def test_energies_of_a_series_outlive_their_job(cheap_calculator):
+    """A scan that is cut short goes on at the point it had come to."""
+    atoms = honeycomb("B", "N", 2.51)
+    first = cheap_calculator("series")
+    found = first.kept(atoms, "scf", "scan_+0.00")
+    assert found["attempts"] == first.attempts and len(first.attempts) == 1
+    again = replace(cheap_calculator("series"), launcher=Launcher("false"), maximum_attempts=1)
+    assert again.kept(atoms, "scf", "scan_+0.00") == found
+    assert again.attempts == first.attempts
+    other = atoms.copy()
+    other.positions[1, 2] += 0.01
+    with pytest.raises(CalculationFailed):  # it would have to be computed
+        again.kept(other, "scf", "scan_+0.00")
+    harder = replace(again, protocol=replace(again.protocol, cutoff_ry=41.0))
+    with pytest.raises(CalculationFailed):
+        harder.kept(atoms, "scf", "scan_+0.00")
+
+
 def test_magnetic_elements_start_with_a_moment(calculator):
     run = calculator("magnetic")
     atoms = honeycomb("Cr", "I", 4.0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,9 +23,10 @@ from heteroforge.dft.electronic import (
 )
 from heteroforge.dft.outputs import PwResult, planar_average, read_projections
 from heteroforge.dft.protocols import Protocol, Pseudopotentials, k_mesh
-from heteroforge.dft.running import PREFIX, Launcher, run_program, run_pw
+from heteroforge.dft.running import PREFIX, Launcher, fingerprint, run_program, run_pw
 from heteroforge.dft.scan import next_shift
 from heteroforge.dft.scratch import remove_save
+from heteroforge.io import InputError, read_json, write_json
 from heteroforge.structures.build import cell_height_for_truncation_a
 
 __all__ = ["Bands", "Calculator", "cell_for_truncation"]
@@ -280,6 +281,41 @@ class Calculator:
             result.atoms.set_array("layer", layers)
         return result
 
+    def kept(self, atoms: Atoms, calculation: str, name: str, mesh=None) -> dict:
+        """One of many energies in this folder; kept, so that a job that ends does not lose it.
+
+        Args:
+            atoms: start structure.
+            calculation: "scf" or "relax".
+            name: of its files; the outcome is in `name`.json.
+            mesh: of k-points; None: what the protocol takes for the cell.
+
+        Returns:
+            `energy_ev`, `positions_a` (n, 3), `forces_ev_a` (n, 3), `attempts`. Later steps find no
+            density of it.
+        """
+        file = self.folder / f"{name}.json"
+        mesh = mesh or self.mesh(atoms)
+        checksums = self.pseudopotentials.checksums(atoms.get_chemical_symbols())
+        how = [self.namelists(atoms, calculation), list(mesh), checksums]
+        rests_on = fingerprint(atoms, how)
+        with contextlib.suppress(InputError, KeyError):
+            found = read_json(file)
+            if found["rests_on_sha256"] == rests_on:
+                self.attempts += found["attempts"]
+                return found
+        before = len(self.attempts)
+        result = self._run(atoms, calculation, mesh, name)
+        found = {
+            "energy_ev": result.energy_ev,
+            "positions_a": result.atoms.positions.tolist(),
+            "forces_ev_a": result.forces_ev_a.tolist(),
+            "attempts": self.attempts[before:],
+            "rests_on_sha256": rests_on,
+        }
+        write_json(file, found)
+        return found
+
     def scan_gap(self, atoms: Atoms, maximum_points: int = 9) -> list:
         """Energies and slopes over rigid shifts of the upper layers, until the lowest is known.
 
@@ -305,8 +341,9 @@ class Calculator:
         while shift is not None and len(points) < maximum_points:
             moved = atoms.copy()
             moved.positions[:, 2] += shift * layers
-            result = coarse.scf(with_height(moved, height), name=f"scan_{shift:+.2f}")
-            points.append((shift, result.energy_ev, -float(result.forces_ev_a[:, 2] @ layers)))
+            found = coarse.kept(with_height(moved, height), "scf", f"scan_{shift:+.2f}")
+            slope = -float(np.array(found["forces_ev_a"])[:, 2] @ layers)
+            points.append((shift, found["energy_ev"], slope))
             shift = next_shift(points, area)
         return sorted(points)
 
@@ -478,7 +515,3 @@ class Calculator:
             "pseudopotentials_sha256": self.pseudopotentials.checksums(elements),
             "quantum_espresso": version,
         }
-
-    def record(self, name: str, content: dict) -> None:
-        """Write `content` as JSON beside the logs."""
-        (self.folder / f"{name}.json").write_text(json.dumps(content, indent=1))

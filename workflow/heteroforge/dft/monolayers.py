@@ -171,8 +171,10 @@ def fit_lattice(run: Calculator, atoms: Atoms) -> tuple[Atoms, list]:
         key = tuple(int(p) for p in place)
         if key not in found:
             name = "lattice" + "".join(f"_{p:+d}" for p in key)
-            result = run.relax(start(place), name=name, mesh=mesh)
-            found[key] = (result.energy_ev, result.atoms)
+            relaxed = start(place)
+            outcome = run.kept(relaxed, "relax", name, mesh)
+            relaxed.positions = outcome["positions_a"]
+            found[key] = (outcome["energy_ev"], relaxed)
         return found[key][0]
 
     steps = np.eye(axes, dtype=int)
@@ -190,7 +192,8 @@ def fit_lattice(run: Calculator, atoms: Atoms) -> tuple[Atoms, list]:
                 f"the start, a = {lengths[0]:.2f} Å: give a better one"
             )
     # No cell around it is lower: further off than one of them a parabola only follows noise.
-    best = middle + (_parabola(energy, middle) - middle).clip(-1.0, 1.0)
+    lowest = _parabola(energy, middle)
+    best = middle if lowest is None else middle + (lowest - middle).clip(-1.0, 1.0)
     scan = [[[STRAIN * p for p in key], found[key][0]] for key in sorted(found)]
     return start(best), scan
 

@@ -32,6 +32,7 @@ __all__ = [
     "Launcher",
     "OutOfTime",
     "PREFIX",
+    "fingerprint",
     "last_geometry",
     "run_program",
     "run_pw",
@@ -239,7 +240,7 @@ def run_pw(
     # A log left in this folder is gone on from only if it began at the same structure: another
     # candidate may have been here before.
     start_file = folder / f"{name}.start"
-    start = _fingerprint(atoms, [settings["system"], np.asarray(k_points).tolist()])
+    start = fingerprint(atoms, [settings["system"], np.asarray(k_points).tolist()])
     before_file = folder / f"{name}{BEFORE}"
     before = ""
     if log_file.exists() and start_file.exists() and start_file.read_text() == start:
@@ -364,7 +365,7 @@ def unrecorded_runs(folder: Path, ranks: int) -> list[dict]:
     return found
 
 
-def _fingerprint(atoms: Atoms, how: object) -> str:
+def fingerprint(atoms: Atoms, how: object) -> str:
     """Checksum of elements, cell and positions (to 10⁻⁴ Å), and of how they are computed."""
     numbers = np.concatenate([atoms.numbers[:, None], atoms.positions], axis=1).round(4) + 0.0
     content = numbers.tobytes() + (atoms.cell.array.round(4) + 0.0).tobytes()
