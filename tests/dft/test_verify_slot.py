@@ -186,6 +186,19 @@ def test_a_broken_specification_names_its_slot(verify, fakes, small_monolayers, 
     assert fakes.ran == []
 
 
+def test_an_element_without_pseudopotential_fails_its_candidate_alone(
+    verify, fakes, small_monolayers, tmp_path
+):
+    verify()
+    fakes.ran.clear()
+    layer = small_monolayers["MoSS"]
+    plutonium = replace(layer, name="", species=("Pu", *layer.species[1:]))
+    result = verify(stack=stack_layers([plutonium, layer]))
+    assert (result["status"], result["step"]) == ("failed", "candidate")
+    assert "no pseudopotential for Pu" in result["reason"] and not fakes.ran
+    assert verify()["status"] == "verified"
+
+
 def test_a_slot_without_a_candidate_is_empty(verify, fakes, tmp_path):
     assert verify(slot=3) == {"status": "empty", "slot": 3}
     assert fakes.ran == []

@@ -195,11 +195,15 @@ class Verification:
     # --- steps --------------------------------------------------------------------------------
 
     def prepare(self, monolayers: Mapping[str, Monolayer]) -> None:
-        """Structure and identity of the candidate."""
+        """Structure and identity of the candidate; fails where it cannot be computed at all."""
+        family = Pseudopotentials(self.settings["pseudopotentials"])
 
         def prepare() -> dict:
+            # Of a candidate that was here before: later steps must not rest on its elements.
+            self.file("structure.extxyz").unlink(missing_ok=True)
             stack = Stack.from_json(self.row["specification"], monolayers)
             atoms = start_structure(stack)
+            family.verify(atoms.get_chemical_symbols())
             write_frames(self.file("structure.extxyz"), atoms)
             with atomic_path(self.file("structure.cif")) as path:
                 atoms.write(path, format="cif")
