@@ -7,20 +7,24 @@ import pytest
 from ase import Atoms
 from scipy import constants
 
+from heteroforge.dft import calculations
 from heteroforge.dft.calculations import Calculator
 from heteroforge.dft.electronic import (
     HBAR2_OVER_M0_EV_A2,
+    EdgeFit,
     alignment_from_weights,
     anderson_alignment,
     band_curvature,
     band_edges,
     branch_at,
     broadened,
+    curvature_tensor,
     dipole_e_a,
     mobility_cm2_vs,
     tensor_masses,
     vacuum_levels,
 )
+from heteroforge.dft.running import Launcher
 
 
 def bands(*lines):
@@ -61,9 +65,9 @@ def test_no_empty_band_is_an_error():
 def test_curvature_of_a_free_electron_like_band(mass):
     q = np.linspace(-0.06, 0.06, 7)  # 1/Å
     energy = constants.hbar**2 * (q * 1e10) ** 2 / (2 * mass * constants.m_e) / constants.e
-    curvature, residual = band_curvature(q, 1.3 - energy)
+    curvature, slope, residual = band_curvature(q, 1.3 - energy)
     assert curvature == pytest.approx(-HBAR2_OVER_M0_EV_A2 / mass, rel=1e-6)
-    assert residual < 1e-9
+    assert residual < 1e-9 and abs(slope) < 1e-6
 
 
 def test_curvature_survives_a_misplaced_and_nonparabolic_edge():
@@ -107,6 +111,75 @@ def test_two_branches_that_meet_have_one_mass_once_they_are_split(monkeypatch):
     assert "electron_mass_split_m0" not in found
 
 
+def free_electrons_but(hole, monkeypatch):
+    """Masses of a layer whose valence band is a function of Cartesian k (n, 2), found at k = 0."""
+    run = Calculator(None, None, None, None)
+    atoms = Atoms("C", cell=[3, 3, 20], pbc=(True, True, False))
+
+    def energies_at(atoms, points, name):
+        cartesian = (points @ (atoms.cell.reciprocal().array * 2 * np.pi))[:, :2]
+        electron = 1.0 + HBAR2_OVER_M0_EV_A2 / 2 * (cartesian**2).sum(axis=1)
+        return np.stack([hole(cartesian), electron], axis=-1)[None]
+
+    monkeypatch.setattr(run, "energies_at", energies_at)
+    edges = SimpleNamespace(
+        is_metal=False, vbm_k=0, spin_vbm=0, vbm_band=0, cbm_k=0, spin_cbm=0, cbm_band=1
+    )
+    return run.masses(atoms, SimpleNamespace(edges=edges, k_fractional=np.zeros((1, 3))))
+
+
+def test_masses_are_those_of_the_extremum_beside_the_path(monkeypatch):
+    def band(k):
+        x, y = (k - [0.025, -0.03]).T
+        return -HBAR2_OVER_M0_EV_A2 / 2 * (x**2 / 0.3 + y**2 / 0.9) + 400 * x**4
+
+    found = free_electrons_but(band, monkeypatch)
+    assert found["hole_mass_light_m0"] == pytest.approx(0.3, rel=1e-3)
+    assert found["hole_mass_heavy_m0"] == pytest.approx(0.9, rel=1e-3)
+    assert found["electron_mass_m0"] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("beside", [-0.04, -0.01, 0.0, 0.02, 0.04])
+def test_a_ring_of_maxima_has_no_mass(beside, monkeypatch):
+    """The valence band of gallium chalcogenides, wherever the path meets the ring."""
+    radius, depth = 0.28, 0.1
+
+    def band(k):
+        k2 = ((k + [radius + beside, 0.0]) ** 2).sum(axis=1)
+        return -depth * (1 - k2 / radius**2) ** 2
+
+    found = free_electrons_but(band, monkeypatch)
+    assert not [name for name in found if name.startswith("hole")]
+    assert found["electron_mass_m0"] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("below", [0.005, 0.02, 0.05, 0.3])
+def test_two_branches_that_a_third_band_crosses_have_no_common_mass(below):
+    q = np.linspace(-0.06, 0.06, 7)
+    heavy, light, third = (
+        -HBAR2_OVER_M0_EV_A2 / 2 * q**2 / mass - depth
+        for mass, depth in ((0.6, 0.0), (0.12, 0.0), (1.5, below))
+    )
+    line = np.sort(np.stack([heavy, light, third], axis=-1), axis=-1)
+    fit = EdgeFit.of(q, np.stack([line] * 3), 2, "hole")
+    found = fit.masses("hole")
+    assert found[""] == pytest.approx(0.6, rel=0.15 if below < 0.01 else 1e-3)
+    if below < 0.1:
+        assert "_split" not in found
+    else:
+        assert found["_split"] == pytest.approx(0.2, rel=1e-3)
+
+
+@pytest.mark.parametrize("moment", [0.0, 0.06, -0.02])
+def test_an_odd_electron_without_a_moment_makes_a_metal(moment):
+    """Half of NbS2's highest band is filled, in either channel."""
+    channel = bands([-2.0, -2.1], [-0.2, 0.3], [2.0, 2.1])[0]
+    edges = band_edges(np.stack([channel, channel]), electrons=3, magnetisation=moment)
+    assert edges.is_metal
+    polarised = band_edges(np.stack([channel - 1.0, channel + 1.0]), 3, magnetisation=1.0)
+    assert not polarised.is_metal
+
+
 def test_a_branch_is_the_one_other_band_of_an_edge():
     levels = np.array([-3.0, -1.0, -1.0, 0.5, 0.5, 0.5])
     assert branch_at(levels, 2, "hole") == 1
@@ -123,7 +196,9 @@ def test_masses_of_a_valley_whose_axes_are_turned(angle_deg):
     turn = np.array([[c, -s], [s, c]])
     tensor = turn @ np.diag([HBAR2_OVER_M0_EV_A2 / light, HBAR2_OVER_M0_EV_A2 / heavy]) @ turn.T
     diagonal = np.array([1, 1]) @ tensor @ np.array([1, 1]) / 2
-    found = tensor_masses(tensor[0, 0], tensor[1, 1], diagonal)
+    assert curvature_tensor(tensor[0, 0], tensor[1, 1], diagonal) == pytest.approx(tensor)
+    found = tensor_masses(tensor, "electron")
+    assert tensor_masses(-tensor, "hole") == found and tensor_masses(-tensor, "electron") == {}
     assert found["_light"] == pytest.approx(light)
     assert found["_heavy"] == pytest.approx(heavy)
     assert found[""] == pytest.approx((light * heavy) ** 0.5)
@@ -211,3 +286,17 @@ def test_density_of_states_counts_electrons_and_splits_them_among_layers():
     spins = np.concatenate([energies, energies])
     both = broadened(spins, np.concatenate([weights] * 2, axis=1), np.array([0.2, 0.3, 0.5]))[1]
     assert both == pytest.approx(states)
+
+
+def test_a_state_beside_the_atoms_belongs_to_no_layer(tmp_path, monkeypatch):
+    """Nearly free electrons: a tenth on the orbitals of one layer is not that layer's state."""
+    by_atom = np.array([[[[0.45, 0.45], [0.1, 0.0]]]])  # (spins, nk, bands, atoms)
+    monkeypatch.setattr(calculations, "run_program", lambda *_, **__: "")
+    monkeypatch.setattr(calculations, "read_projections", lambda *_: by_atom)
+    run = Calculator(tmp_path, None, None, Launcher(ranks=1))
+    atoms = Atoms("CC")
+    atoms.set_array("layer", np.array([0, 1]))
+    weights = run._layer_weights(atoms, 1)[:, 0, 0]
+    assert weights[:, 0] == pytest.approx([0.5, 0.5]) and weights[:, 1] == pytest.approx([0.1, 0.0])
+    bound = np.array([1.0, 0.0])
+    assert alignment_from_weights(bound, weights[:, 1], False, None, None) == "undetermined"

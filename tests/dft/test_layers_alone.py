@@ -30,6 +30,7 @@ class _Result:
     energies_ev: np.ndarray
     electrons: float = 2.0
     magnetisation: float = 0.0
+    fermi_ev: float = -4.1
 
 
 @dataclass
@@ -43,12 +44,19 @@ class _Calculator:
     pseudopotentials: object = field(default_factory=_Pseudopotentials)
     attempts: list = field(default_factory=list)
     meshes: list = field(default_factory=list)
+    bottom_ev: float = -1.5  # of the conduction band between points of the mesh
 
     def mesh(self, atoms):
         return k_mesh(atoms.cell.array[:2, :2], self.protocol.k_spacing_per_a)
 
-    def folded_points(self, atoms):
+    def folded_points(self, atoms, known):
         return np.zeros((0, 3))
+
+    def own_paths(self, atoms):
+        return np.zeros((1, 3))
+
+    def energies_at(self, atoms, k_fractional, name):
+        return np.array([[[-6.5, self.bottom_ev]]])
 
     def relax(self, atoms, mesh=None):
         self.computed.append(atoms)
@@ -114,6 +122,33 @@ def test_points_that_a_larger_cell_folds_off_the_mesh(tmp_path, rows, stretch, m
         }
 
     assert folded(k[:2] for k in run.folded_points(atoms)) == folded(missed)
+
+
+@pytest.mark.parametrize("rows", [[[1, 0], [0, 1]], [[1, 0], [1, 2]], [[-1, -4], [3, 1]]])
+def test_the_path_of_a_layer_is_that_of_its_own_cell_in_any_other(tmp_path, rows):
+    protocol = Protocol.named("quick", Pseudopotentials("pseudodojo"))
+    run = Calculator(tmp_path, protocol, Pseudopotentials("pseudodojo"), Launcher(ranks=1))
+    layer = _layer()
+    atoms = make_supercell(layer.to_atoms(), [*(row + [0] for row in rows), [0, 0, 1]])
+    found = run.own_paths(atoms) @ atoms.cell.reciprocal().array
+    side = 1 / (np.sqrt(3) / 2 * layer.a)  # of the reciprocal cell, without 2π
+    length = np.linalg.norm(np.diff(found, axis=0), axis=1).sum()
+    assert length == pytest.approx(side * (1 / 2 + 1 / np.sqrt(12) + 1 / np.sqrt(3)), rel=1e-3)
+    assert np.linalg.norm(found, axis=1).max() == pytest.approx(side / np.sqrt(3), rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("bottom_ev", "edges"),
+    [(-2.5, (-6.0, -2.5)), (-6.2, (-4.1, -4.1))],  # an edge off the mesh; bands that overlap
+)
+def test_edges_of_a_layer_alone_are_those_of_its_path_and_of_a_metal_the_fermi_energy(
+    bottom_ev, edges
+):
+    found = LayerEnergies(lambda name: _Calculator([], bottom_ev=bottom_ev), None).of(
+        _atoms(_layer()), "own"
+    )
+    assert (found["vbm_ev"], found["cbm_ev"]) == edges
+    assert found["is_metal"] == (edges[0] == edges[1])
 
 
 def test_a_stack_is_polarised_where_a_layer_of_it_is(tmp_path):

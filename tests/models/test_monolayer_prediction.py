@@ -149,3 +149,7 @@ def test_what_a_library_knows_of_a_layer_alone_is_told(trained, small_monolayers
     )  # fmt: skip
     assert found["gap_ev"] == 1.68 and found["vbm_ev"] == -5.9 and not found["spin_orbit"]
     assert found["cbm_ev"] == pytest.approx(-4.22) and found["hole_mass_m0"] == 0.9
+    metal = row(gap_ev=0.0, vbm_ev=-4.6, cbm_ev=-4.6)
+    carriers = [name for name in metal.index if "mass" in name or "mobility" in name]
+    assert len(carriers) >= 8 and metal[carriers].isna().all()
+    assert metal["vbm_ev"] == metal["cbm_ev"] == -4.6 and not pd.isna(metal["stiffness_n_m"])

@@ -1,10 +1,17 @@
 """What a card says of a candidate beyond its numbers."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
 from candidates import candidate, stacked
 
+from heteroforge.features import facing_levels
 from heteroforge.report.campaign import Campaign
 from heteroforge.report.cards import make_card
 from heteroforge.report.sections import told_far_off
+from heteroforge.structures.matching import stack_layers
 
 LACKS = {"outside_training": "pair BN-2-lg78-2c and SiC-2-lg78-2c", "is_measured": True}
 SAID = "Published bilayers that the model learned from lack: pair BN and SiC."
@@ -47,3 +54,23 @@ def value_note(one) -> str:
         v.note for v in make_card(Campaign(""), one, {}).values if v.label == "binding energy"
     ]
     return note
+
+
+def test_edges_of_polar_layers_are_drawn_with_facing_vacuum_levels_equal(small_monolayers):
+    """As Anderson's rule beside the drawing has them; a layer upside down has the opposite step."""
+    janus = small_monolayers["MoSS"]
+    library = pd.DataFrame(
+        {"monolayer_id": [janus.name], "vbm_ev": -6.0, "cbm_ev": -4.5, "vacuum_step_ev": 0.8}
+    )
+    campaign = SimpleNamespace(table=lambda path: library)
+    plain = stack_layers([janus, janus])
+    turned = replace(plain, layers=(plain.layers[0], replace(plain.layers[1], flipped=True)))
+    for stack, steps in ((plain, [0.8, 0.8]), (turned, [0.8, -0.8])):
+        candidate = SimpleNamespace(stack=stack, result={})
+        rows = Campaign.layer_rows(campaign, candidate)
+        expected = -6.0 + facing_levels(steps)
+        assert [row["vbm_ev"] for row in rows] == pytest.approx(expected)
+        computed = {"vbm_ev": -5.8, "cbm_ev": -4.4, "is_metal": False, "vacuum_step_ev": 0.0}
+        candidate.result = {"layers": [computed, computed]}
+        rows = Campaign.layer_rows(campaign, candidate)
+        assert [row["cbm_ev"] for row in rows] == pytest.approx([-4.4, -4.4])

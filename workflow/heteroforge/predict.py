@@ -21,6 +21,7 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
+from heteroforge.dft.electronic import METAL_BELOW_EV
 from heteroforge.io import InputError, table_suffix, write_table
 from heteroforge.models.from_layers import FROM_LAYERS, predict_from_layers
 from heteroforge.models.monolayer_prediction import (
@@ -51,6 +52,11 @@ MONOLAYER_MODEL = RESOURCES / "models" / "monolayers.pt"
 VARIABLE = "HETEROFORGE_PUBLISHED_TABLES"
 TABLES = RESOURCES / "downloads" / "tables"
 BLOCK = 2000
+# What a metal has none of; beginnings of columns.
+OF_CARRIERS = (
+    *(f"{carrier}_{of}" for carrier in ("electron", "hole") for of in ("mass", "mobility")),
+    "deformation_potential",
+)
 
 
 def known_layers(libraries: Sequence[str | Path]) -> KnownLayers:
@@ -161,7 +167,8 @@ def _with_known(predicted: dict, known: Mapping) -> dict:
     Gap and edges are predicted as C2DB publishes them, with spin–orbit coupling; a library's are
     taken without it where it has no others (`by_level`). Edges that it does not know are moved to
     lie the known gap apart. Masses are those of split branches, where there are any, as those
-    that are published with the coupling.
+    that are published with the coupling. What is known to be a metal has no masses, deformation
+    potentials and mobilities.
     """
     facts = {name: value for name, value in known.items() if value is not None and pd.notna(value)}
     without = {name: facts[own] for name, own in WITHOUT_SPIN_ORBIT.items() if own in facts}
@@ -182,6 +189,8 @@ def _with_known(predicted: dict, known: Mapping) -> dict:
             vbm = (row["vbm_ev"] + row["cbm_ev"] - row["gap_ev"]) / 2
         row["vbm_ev"] = cbm - row["gap_ev"] if vbm is None else vbm
         row["cbm_ev"] = row["vbm_ev"] + row["gap_ev"] if cbm is None else cbm
+        if row["gap_ev"] < METAL_BELOW_EV:
+            row |= {name: float("nan") for name in row if name.startswith(OF_CARRIERS)}
     return row | {"spin_orbit": spin_orbit, "layers_known": float(is_known)}
 
 

@@ -59,18 +59,18 @@ _GAP_AGAIN = (
     "polarizability_in_plane_a",
     "polarizability_out_of_plane_a",
 )
+# Metals have none of these: that they are missing tells that there is no gap.
+_OF_CARRIERS = (
+    "electron_mass_m0",
+    "hole_mass_m0",
+    "stiffness_n_m",
+    "deformation_potential_cbm_ev",
+    "deformation_potential_vbm_ev",
+)
 SAME_THING = {
-    "gap_ev": _GAP_AGAIN,
-    "is_semiconductor": _GAP_AGAIN,
-    "works": (
-        *_GAP_AGAIN,
-        "electron_mass_m0",
-        "hole_mass_m0",
-        "stiffness_n_m",
-        "deformation_potential_cbm_ev",
-        "deformation_potential_vbm_ev",
-        "hull_distance_ev_atom",
-    ),
+    "gap_ev": (*_GAP_AGAIN, *_OF_CARRIERS),
+    "is_semiconductor": (*_GAP_AGAIN, *_OF_CARRIERS),
+    "works": (*_GAP_AGAIN, *_OF_CARRIERS, "hull_distance_ev_atom"),
 }
 # Spread over orders of magnitude: the logarithm is learned.
 LOGARITHMIC = ("mobility_cm2_vs",)

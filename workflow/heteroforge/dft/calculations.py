@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -14,11 +14,9 @@ from ase.data import atomic_numbers
 
 from heteroforge.dft.electronic import (
     BandEdges,
-    band_curvature,
+    EdgeFit,
     band_edges,
-    branch_at,
     broadened,
-    tensor_masses,
     vacuum_levels,
 )
 from heteroforge.dft.outputs import PwResult, planar_average, read_projections
@@ -36,6 +34,9 @@ _MAGNETIC = {"V", "Cr", "Mn", "Fe", "Co", "Ni"} | {
     s for s, z in atomic_numbers.items() if 58 <= z <= 70
 }
 LATTICE_WITHIN = 0.05  # a strained layer has the points of its lattice without strain
+ON_ATOMS = 0.5  # less of a state than this on atomic orbitals tells nothing about its layer
+MASS_RANGE_PER_A = 0.06  # on either side of an edge, to fit its masses
+MISPLACED_PER_A = 0.005  # from an edge: masses change by less than the fit is right to
 SAME_K = 1e-3  # fractional coordinates nearer than this are the same point
 PRIMITIVE_WITHIN_A = 0.1  # more than layers deform in a stack, less than bonds differ
 _VACUUM_WINDOW_A = 4.0  # beyond the least height, to read the vacuum level where it is flat
@@ -73,7 +74,7 @@ class Bands:
         k_fractional: (nk, 3), those of the path first, then those of `folded_points`.
         labels: position on the path and name of its corners.
         energies_ev: (spins, nk, bands) against the mean vacuum level.
-        layer_weights: (layers, spins, nk, bands), sum over layers 1.
+        layer_weights: (layers, spins, nk, bands), of `Calculator._layer_weights`.
         edges: band edges over all these points.
     """
 
@@ -163,6 +164,15 @@ def high_symmetry_points(atoms: Atoms) -> list[np.ndarray]:
                 cartesian = image @ reciprocal
                 points.append(np.append(cartesian @ atoms.cell.array[:2, :2].T, 0.0))
     return points
+
+
+def _to_extremum(atoms: Atoms, fit: EdgeFit, carrier: str) -> np.ndarray | None:
+    """Step (3) to a band's extremum in fractions of the reciprocal vectors; None: it is there."""
+    step = np.append(fit.to_extremum(carrier), 0.0)
+    length = np.linalg.norm(step)
+    if length < MISPLACED_PER_A:
+        return None
+    return min(1.0, MASS_RANGE_PER_A / length) * step @ atoms.cell.array.T / (2 * np.pi)
 
 
 @dataclass
@@ -392,7 +402,11 @@ class Calculator:
         )
 
     def _layer_weights(self, atoms: Atoms, points: int) -> np.ndarray:
-        """(layers, spins, nk, bands) weights of the last run's states, sum over layers 1."""
+        """(layers, spins, nk, bands) weights of the last run's states.
+
+        Their sum over layers is 1; where less than half of a state is on atomic orbitals (nearly
+        free electrons beside the layers) it is what there is, so that no layer has such a state.
+        """
         text = (
             f"&projwfc\n prefix='{PREFIX}', outdir='./save', filproj='projections',"
             " lsym=.false.\n/\n"
@@ -411,7 +425,8 @@ class Calculator:
             spare.unlink()
         layers = atoms.arrays.get("layer", np.zeros(len(atoms), dtype=int))
         weights = np.stack([by_atom[..., layers == i].sum(-1) for i in range(layers.max() + 1)])
-        return weights / np.maximum(weights.sum(axis=0), 1e-9)
+        total = weights.sum(axis=0)
+        return weights / np.where(total < ON_ATOMS, 1.0, total)
 
     def density_of_states(
         self, atoms: Atoms, result: PwResult, vacuum_ev: float
@@ -447,6 +462,20 @@ class Calculator:
             found.append(k - np.round(k))
         return np.array(found).reshape(-1, 3)
 
+    def own_paths(self, atoms: Atoms) -> np.ndarray:
+        """Points (n, 3) on the paths of the layers' primitive cells, in fractions of this one."""
+        found = []
+        for layer in _layers(atoms):
+            primitive = _primitive(layer)
+            path = primitive.cell.bandpath(
+                pbc=(True, True, False),
+                density=self.protocol.path_density_per_a,
+                eps=LATTICE_WITHIN,
+            )
+            cartesian = path.kpts @ primitive.cell.reciprocal().array
+            found.append(cartesian @ atoms.cell.array.T * [1.0, 1.0, 0.0])
+        return np.concatenate(found)
+
     def energies_at(self, atoms: Atoms, k_fractional, name: str) -> np.ndarray:
         """Eigenvalues (spins, nk, bands) in eV at given k-points, from the last density."""
         return self._run(atoms, "bands", np.asarray(k_fractional, float), name).energies_ev
@@ -455,46 +484,62 @@ class Calculator:
         """Effective masses at both band edges in m₀; {} for a metal.
 
         From the tensor of curvatures, whose axes need not be x and y: lines of k-points along x, y
-        and their diagonal. Per carrier: principal masses `_light` and `_heavy`, along the axes
-        `_x` and `_y` (inverse of the tensor's diagonal), density-of-states mass √(m₁ m₂). Where
-        two branches meet in the edge these are of the one that is nearer to the gap beside it, and
-        `_split` is the density-of-states mass from the mean curvature of both: that of either where
-        spin–orbit coupling, which is not in here, splits them by more than the energies of
-        interest (`branch_at`). The worst fit residual is in eV.
+        and their diagonal, through the extremum that the band has near the path's edge. Per
+        carrier: principal masses `_light` and `_heavy`, along the axes `_x` and `_y` (inverse of
+        the tensor's diagonal), density-of-states mass √(m₁ m₂). Where two branches meet in the edge
+        these are of the one that is nearer to the gap beside it, and `_split` is the
+        density-of-states mass from the mean curvature of both: that of either where spin–orbit
+        coupling, which is not in here, splits them by more than the energies of interest
+        (`branch_at`). None of a carrier whose band has no mass (`tensor_masses`). The worst fit
+        residual is in eV.
         """
         if bands.edges.is_metal:
             return {}
-        reciprocal = atoms.cell.reciprocal().array * 2 * np.pi
-        steps = np.linspace(-0.06, 0.06, 7)  # 1/Å
-        directions = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.5**0.5, 0.5**0.5, 0.0]])
         edges = bands.edges
         states = {
-            "hole": (edges.vbm_k, edges.spin_vbm, edges.vbm_band),
-            "electron": (edges.cbm_k, edges.spin_cbm, edges.cbm_band),
+            "hole": (bands.k_fractional[edges.vbm_k], edges.spin_vbm, edges.vbm_band),
+            "electron": (bands.k_fractional[edges.cbm_k], edges.spin_cbm, edges.cbm_band),
         }
+        fits: dict[str, EdgeFit] = {}
+        left = states
+        # Between points of the path an edge lies up to half their distance beside one.
+        for name in ("masses", "masses_beside", "masses_beside_again"):
+            fits |= self._edge_fits(atoms, left, name)
+            left = {
+                carrier: (k + step, spin, band)
+                for carrier, (k, spin, band) in left.items()
+                if (step := _to_extremum(atoms, fits[carrier], carrier)) is not None
+            }
+            if not left:
+                break
+        found = {
+            f"{carrier}_mass{suffix}_m0": mass
+            for carrier, fit in fits.items()
+            for suffix, mass in fit.masses(carrier).items()
+        }
+        return found | {"mass_fit_residual_ev": max(fit.residual_ev for fit in fits.values())}
+
+    def _edge_fits(
+        self, atoms: Atoms, states: Mapping[str, tuple[np.ndarray, int, int]], name: str
+    ) -> dict[str, EdgeFit]:
+        """Bands around points; per carrier (fractional k, spin channel, band)."""
+        reciprocal = atoms.cell.reciprocal().array * 2 * np.pi
+        steps = np.linspace(-MASS_RANGE_PER_A, MASS_RANGE_PER_A, 7)
+        directions = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.5**0.5, 0.5**0.5, 0.0]])
         points = [
-            bands.k_fractional[k] + step * direction @ np.linalg.inv(reciprocal)
+            k + step * direction @ np.linalg.inv(reciprocal)
             for k, _, _ in states.values()
             for direction in directions
             for step in steps
         ]
         # Lines of one edge meet in it, and a direct gap has both edges on the same lines.
         points, places = np.unique(np.round(points, 9), axis=0, return_inverse=True)
-        energies = self.energies_at(atoms, points, "masses")[:, places.ravel()]
-        lines = energies.reshape(len(energies), 2, len(directions), len(steps), -1)
-        found: dict[str, float] = {}
-        residuals = []
-        for i, (carrier, (_, spin, band)) in enumerate(states.items()):
-            fits = [band_curvature(steps, lines[spin, i, d, :, band]) for d in range(3)]
-            residuals += [residual for _, residual in fits]
-            masses = tensor_masses(*(curvature for curvature, _ in fits))
-            found |= {f"{carrier}_mass{suffix}_m0": mass for suffix, mass in masses.items()}
-            other = branch_at(lines[spin, i, 0, len(steps) // 2], band, carrier)
-            if other is not None:
-                means = lines[spin, i][..., [band, other]].mean(axis=-1)
-                curvatures = [band_curvature(steps, line)[0] for line in means]
-                found[f"{carrier}_mass_split_m0"] = tensor_masses(*curvatures)[""]
-        return found | {"mass_fit_residual_ev": max(residuals)}
+        energies = self.energies_at(atoms, points, name)[:, places.ravel()]
+        lines = energies.reshape(len(energies), len(states), len(directions), len(steps), -1)
+        return {
+            carrier: EdgeFit.of(steps, lines[spin, i], band, carrier)
+            for i, (carrier, (_, spin, band)) in enumerate(states.items())
+        }
 
     def clean(self) -> None:
         """Remove density and wave functions."""

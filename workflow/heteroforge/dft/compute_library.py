@@ -342,7 +342,7 @@ def main(arguments: list[str] | None = None) -> int:
     lock = threading.Lock()
     failures: list[str] = []
 
-    def attempt(entry: dict, compute: Callable) -> None:
+    def attempt(entry: dict, compute: Callable, *made_of: dict) -> None:
         name = entry_name(entry)
         wanted = re.search(options.only, name) and (options.again or not files.has(name))
         late = options.minutes and time.monotonic() - began > 60 * options.minutes
@@ -353,7 +353,7 @@ def main(arguments: list[str] | None = None) -> int:
 
         elements = elements_of(entry, seeds["monolayers"])
         protocol = Protocol.named(options.protocol, pseudopotentials, elements)
-        basis = [entry, protocol.to_dict(), pseudopotentials.checksums(elements)]
+        basis = [entry, protocol.to_dict(), pseudopotentials.checksums(elements), *made_of]
         kept = files.monolayers.get(name) if options.keep_lattice else None
         if kept:
             basis.append(kept.to_dict())
@@ -384,8 +384,8 @@ def main(arguments: list[str] | None = None) -> int:
         for layer in layers:
             layer.result()
         if {entry["bottom"], entry["top"]} <= files.monolayers.keys():
-            known = files.monolayers, files.rows
-            attempt(entry, lambda e, run, f: compute_stack(stack_of(e, *known), run, f))
+            built = stack_of(entry, files.monolayers, files.rows)
+            attempt(entry, lambda e, run, f: compute_stack(built, run, f), built.to_dict())
 
     with ThreadPoolExecutor(options.workers) as pool:
         jobs = {s["id"]: pool.submit(attempt, s, compute_monolayer) for s in seeds["monolayers"]}

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import constants
 
+from heteroforge.sources.candidates import LARGEST_MASS_M0
 from heteroforge.sources.mobility import mobility_cm2_vs
 
 __all__ = [
     "BandEdges",
+    "EdgeFit",
     "METAL_BELOW_EV",
     "alignment_from_weights",
     "anderson_alignment",
@@ -18,6 +20,7 @@ __all__ = [
     "band_edges",
     "branch_at",
     "broadened",
+    "curvature_tensor",
     "dipole_e_a",
     "mobility_cm2_vs",
     "tensor_masses",
@@ -25,6 +28,7 @@ __all__ = [
 ]
 
 SAME_ENERGY_EV = 0.002  # bands nearer than this at a point of high symmetry are one level
+SMOOTH_EV = 1e-4  # bands that none crosses are fitted ten times better (docs/dft.md)
 METAL_BELOW_EV = 0.05  # less is not told from zero by meshes and smearing of this kind
 DENSITY_TAIL_A = 3.0
 WINDOW_A = 0.4
@@ -41,7 +45,8 @@ class BandEdges:
     """Valence band maximum and conduction band minimum over the k-points computed.
 
     Attributes:
-        vbm_ev, cbm_ev: energies in eV; equal to the Fermi energy for a metal.
+        vbm_ev, cbm_ev: energies in eV; of a metal those of the bands that counting would fill and
+            leave empty.
         vbm_k, cbm_k: index of the k-point.
         vbm_band, cbm_band: index of the band.
         spin_vbm, spin_cbm: index of the spin channel.
@@ -81,7 +86,8 @@ def band_edges(energies_ev: np.ndarray, electrons: float, magnetisation: float =
     else:
         moment = round(magnetisation)
         occupied = [int(round((electrons + s * moment) / 2)) for s in (1, -1)]
-        fractional = abs(magnetisation - moment) > 0.1
+        # No whole number of electrons in either channel: a band is partly filled.
+        fractional = abs(magnetisation - moment) > 0.1 or (round(electrons) + moment) % 2 == 1
     if max(occupied) >= bands:
         raise ValueError(f"{bands} bands for {max(occupied)} occupied ones: no empty band computed")
     valence = [energies_ev[s, :, :n] for s, n in enumerate(occupied)]
@@ -189,22 +195,23 @@ def dipole_e_a(vacuum_step_ev: float, area_a2: float) -> float:
     return -VACUUM_PERMITTIVITY_E_V_A * area_a2 * vacuum_step_ev
 
 
-def band_curvature(distance_per_a: np.ndarray, energy_ev: np.ndarray) -> tuple[float, float]:
+def band_curvature(distance_per_a: np.ndarray, energy_ev: np.ndarray) -> tuple[float, float, float]:
     """Second derivative of a band along a line of k-points through its edge, eV Å².
 
-    Fits a polynomial of fourth order: terms besides the square take up non-parabolicity and a
-    slightly misplaced edge.
+    Fits a polynomial of fourth order: terms besides the square take up non-parabolicity.
 
     Args:
         distance_per_a: q in 1/Å (n ≥ 6), 0 at the edge.
         energy_ev: band energy in eV (n).
 
     Returns:
-        d²E/dq² in eV Å² and the root mean square residual of the fit in eV.
+        d²E/dq² in eV Å², dE/dq in eV Å, which an edge does not have, and the root mean square
+        residual of the fit in eV.
     """
     coefficients = np.polynomial.polynomial.polyfit(distance_per_a, energy_ev, 4)
     fitted = np.polynomial.polynomial.polyval(distance_per_a, coefficients)
-    return float(2 * coefficients[2]), float(np.sqrt(np.mean((fitted - energy_ev) ** 2)))
+    residual = float(np.sqrt(np.mean((fitted - energy_ev) ** 2)))
+    return float(2 * coefficients[2]), float(coefficients[1]), residual
 
 
 def branch_at(energies_ev: np.ndarray, edge: int, carrier: str) -> int | None:
@@ -229,21 +236,97 @@ def branch_at(energies_ev: np.ndarray, edge: int, carrier: str) -> int | None:
     return edge + step if near == [True, False] else None
 
 
-def tensor_masses(along_x: float, along_y: float, along_diagonal: float) -> dict[str, float]:
-    """Effective masses in m₀ from curvatures along x, y and (x + y)/√2, in eV Å².
+def curvature_tensor(along_x: float, along_y: float, along_diagonal: float) -> np.ndarray:
+    """(2, 2) second derivatives of a band in eV Å² from those along x, y and (x + y)/√2."""
+    mixed = along_diagonal - (along_x + along_y) / 2
+    return np.array([[along_x, mixed], [mixed, along_y]])
+
+
+def tensor_masses(tensor: np.ndarray, carrier: str) -> dict[str, float]:
+    """Effective masses in m₀ from the tensor of a band's curvatures at its edge.
+
+    Args:
+        tensor: (2, 2) in eV Å².
+        carrier: hole or electron, of which curvatures are negative or positive.
 
     Returns:
         `""`: density-of-states mass √(m₁ m₂); `_light`, `_heavy`: principal masses m₁ ≤ m₂; `_x`,
-        `_y`: masses for transport along the axes, 1 / (M⁻¹)_xx and 1 / (M⁻¹)_yy. Magnitudes:
-        electrons and holes are both positive.
+        `_y`: masses for transport along the axes, 1 / (M⁻¹)_xx and 1 / (M⁻¹)_yy; all positive.
+        Empty where the band bends the other way along some direction, or by less than a mass of
+        `LARGEST_MASS_M0` does: a saddle, a ring or a flat band has no mass.
     """
-    mixed = along_diagonal - (along_x + along_y) / 2
-    tensor = np.array([[along_x, mixed], [mixed, along_y]])
-    with np.errstate(divide="ignore"):
-        heavy, light = np.sort(HBAR2_OVER_M0_EV_A2 / np.abs(np.linalg.eigvalsh(tensor)))[::-1]
-        x, y = HBAR2_OVER_M0_EV_A2 / np.abs(np.diag(tensor))
+    tensor = -tensor if carrier == "hole" else tensor
+    curvatures = np.linalg.eigvalsh(tensor)
+    if curvatures.min() < HBAR2_OVER_M0_EV_A2 / LARGEST_MASS_M0:
+        return {}
+    heavy, light = HBAR2_OVER_M0_EV_A2 / curvatures
+    x, y = HBAR2_OVER_M0_EV_A2 / np.diag(tensor)
     found = {"": np.sqrt(light * heavy), "_light": light, "_heavy": heavy, "_x": x, "_y": y}
     return {suffix: float(mass) for suffix, mass in found.items()}
+
+
+@dataclass(frozen=True)
+class EdgeFit:
+    """A band, and the branch it meets in its edge, near a point of reciprocal space.
+
+    Attributes:
+        tensor: (2, 2) curvatures of the band in eV Å².
+        slope: (2) along x and y in eV Å, 0 where the point is the extremum.
+        residual_ev: worst root mean square residual along the lines.
+        split: (2, 2) mean curvatures of both branches in eV Å²; None where no other meets the
+            band, or where a third one crosses them.
+    """
+
+    tensor: np.ndarray
+    slope: np.ndarray
+    residual_ev: float
+    split: np.ndarray | None
+
+    @classmethod
+    def of(cls, steps: np.ndarray, lines: np.ndarray, band: int, carrier: str) -> EdgeFit:
+        """From bands along x, y and their diagonal.
+
+        Args:
+            steps: distances from the point in 1/Å (n), 0 in their middle.
+            lines: (3, n, bands) in eV.
+            band: index of the edge's.
+            carrier: hole or electron.
+        """
+        fits = [band_curvature(steps, line) for line in lines[..., band]]
+        split = None
+        other = branch_at(lines[0, len(steps) // 2], band, carrier)
+        if other is not None:
+            means = [
+                band_curvature(steps, line) for line in lines[..., [band, other]].mean(axis=-1)
+            ]
+            # Bands are sorted: where a third one crosses them the mean has a kink.
+            if max(residual for *_, residual in means) < SMOOTH_EV:
+                split = curvature_tensor(*(curvature for curvature, *_ in means))
+        return cls(
+            tensor=curvature_tensor(*(curvature for curvature, *_ in fits)),
+            slope=np.array([slope for _, slope, _ in fits[:2]]),
+            residual_ev=max(residual for *_, residual in fits),
+            split=split,
+        )
+
+    def to_extremum(self, carrier: str) -> np.ndarray:
+        """Newton's step (2) in 1/Å to the band's extremum, along axes that bend towards it.
+
+        Of a ring of extrema that is the way to the ring.
+        """
+        sign = -1.0 if carrier == "hole" else 1.0
+        curvatures, axes = np.linalg.eigh(sign * self.tensor)
+        bends = curvatures > HBAR2_OVER_M0_EV_A2 / LARGEST_MASS_M0
+        slopes = axes.T @ (sign * self.slope)
+        steps = np.where(bends, -slopes / np.where(bends, curvatures, 1.0), 0.0)
+        return axes @ steps
+
+    def masses(self, carrier: str) -> dict[str, float]:
+        """`tensor_masses`, and `_split` where branches meet."""
+        found = tensor_masses(self.tensor, carrier)
+        if self.split is not None and (split := tensor_masses(self.split, carrier)):
+            found["_split"] = split[""]
+        return found
 
 
 def anderson_alignment(layers: list[tuple[float, float]]) -> tuple[str, float]:

@@ -143,7 +143,7 @@ def strain_response(
         The quantities of STRAIN_UNITS, those with a direction only where not `hexagonal`; the
         mobility without one is that of the better direction. Mobilities are missing along
         directions in which a deformation potential is below 0.5 eV, which numerical noise could
-        make.
+        make, and of carriers without a mass.
     """
     found: dict[str, float] = {}
     for axis in (0,) if hexagonal else (0, 1):
@@ -169,6 +169,8 @@ def strain_response(
             mass, dos_mass = split, split
             if split is None:
                 mass, dos_mass = _transport_masses(masses, carrier, None if hexagonal else axis)
+            if mass is None:
+                continue
             mobility = mobility_cm2_vs(stiffness, mass, dos_mass, potential)
             if not hexagonal:
                 found[f"{carrier}_mobility_{'xy'[axis]}_cm2_vs"] = mobility
@@ -177,8 +179,12 @@ def strain_response(
     return found
 
 
-def _transport_masses(masses: Mapping, carrier: str, axis: int | None) -> tuple[float, float]:
-    """Mass for transport along an axis (None: any) and density-of-states mass, in m₀."""
+def _transport_masses(
+    masses: Mapping, carrier: str, axis: int | None
+) -> tuple[float | None, float | None]:
+    """Mass for transport along an axis (None: any) and density-of-states mass, in m₀, if any."""
+    if masses.get(f"{carrier}_mass_m0") is None:
+        return None, None
     mass = masses.get(f"{carrier}_mass_{'xy'[axis or 0]}_m0")
     if axis is None:
         # Valleys that symmetry repeats conduct alike in all directions.

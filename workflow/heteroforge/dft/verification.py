@@ -51,6 +51,7 @@ __all__ = [
 ]
 
 _VACUUM = ("vacuum_bottom_ev", "vacuum_top_ev", "vacuum_step_ev", "vacuum_flatness_ev")
+EDGES = "mesh, own path, folded points"  # where those of layers alone are looked for
 RECONSTRUCTED_A = 0.1  # beyond, a layer in the stack is no longer the layer that was put there
 
 UNITS = {
@@ -272,7 +273,8 @@ def relax_layer(
         mesh = unfolded_mesh(own.supercell, stack_mesh)
         if mesh is None:
             free, cells, mesh = build(stack_layers([own.monolayer], [own.supercell])), 1, stack_mesh
-        energy = energies.of(with_height(free, height), "free", mesh)["energy_ev"]
+        alone = energies.of(with_height(free, height), "free", mesh, with_edges=False)
+        energy = alone["energy_ev"]
         numbers["energy_free_ev"] = energy * cells
     return numbers | {"attempts": energies.attempts, "reused": energies.reused}
 
@@ -290,42 +292,62 @@ class LayerEnergies:
         self.attempts: list[dict] = []
         self.reused = 0
 
-    def of(self, atoms: Atoms, name: str, mesh: tuple[int, int, int] | None = None) -> dict:
-        """Energy in eV, edges and vacuum step of a layer alone, relaxed from `atoms`.
+    def of(
+        self,
+        atoms: Atoms,
+        name: str,
+        mesh: tuple[int, int, int] | None = None,
+        with_edges: bool = True,
+    ) -> dict:
+        """Energy in eV of a layer alone, relaxed from `atoms`, its edges and vacuum step.
 
         Args:
             atoms: the layer in its cell.
             name: of the subfolder.
             mesh: None: the one of the protocol.
+            with_edges: False: the energy alone is asked for.
         """
         run = self.calculator(name)
         file = self.folder and self.folder / f"{layer_fingerprint(atoms, run, mesh)}.json"
         with contextlib.suppress(OSError, ValueError):
             if file is not None:
                 found = read_json(file)
-                self.reused += 1
-                return found
+                if "vbm_ev" in found or not with_edges:
+                    self.reused += 1
+                    return found
         result = run.relax(atoms, mesh=mesh)
-        levels, _ = run.vacuum(result.atoms)
-        # The mesh alone misses edges that a larger cell folds off it.
-        folded = run.folded_points(result.atoms)
-        if len(folded):
-            more = run.energies_at(result.atoms, folded, "edges")
-            result = replace(result, energies_ev=np.concatenate([result.energies_ev, more], axis=1))
-        edges = edges_against_vacuum(result, levels["vacuum_ev"])
-        found = {
-            "energy_ev": result.energy_ev,
-            "vbm_ev": edges.vbm_ev,
-            "cbm_ev": edges.cbm_ev,
-            "is_metal": edges.is_metal,
-            "vacuum_step_ev": levels["vacuum_step_ev"],
-            "formula": atoms.get_chemical_formula(),
-        }
+        found = {"energy_ev": result.energy_ev, "formula": atoms.get_chemical_formula()}
+        if with_edges:
+            found |= self._edges(run, result)
         run.clean()
         self.attempts += run.attempts
         if file is not None:
             write_json(file, found)
         return found
+
+    @staticmethod
+    def _edges(run: Calculator, result: PwResult) -> dict:
+        """Edges against vacuum over the mesh, the layer's own path and points folded off these.
+
+        Both edges of a metal are its Fermi energy.
+        """
+        levels, _ = run.vacuum(result.atoms)
+        vacuum = levels["vacuum_ev"]
+        path = run.own_paths(result.atoms)
+        points = np.concatenate([path, run.folded_points(result.atoms, path)])
+        more = run.energies_at(result.atoms, points, "edges")
+        edges = edges_against_vacuum(
+            replace(result, energies_ev=np.concatenate([result.energies_ev, more], axis=1)), vacuum
+        )
+        vbm, cbm = edges.vbm_ev, edges.cbm_ev
+        if edges.is_metal and result.fermi_ev is not None:
+            vbm = cbm = result.fermi_ev - vacuum
+        return {
+            "vbm_ev": vbm,
+            "cbm_ev": cbm,
+            "is_metal": edges.is_metal,
+            "vacuum_step_ev": levels["vacuum_step_ev"],
+        }
 
 
 def layer_fingerprint(
@@ -353,6 +375,7 @@ def layer_fingerprint(
         round(atoms.cell.array[2, 2], 3),
         calculator.protocol.to_dict(),
         calculator.pseudopotentials.checksums(atoms.get_chemical_symbols()),
+        EDGES,
     ]
     digest.update(json.dumps(how, sort_keys=True).encode())
     return digest.hexdigest()[:20]

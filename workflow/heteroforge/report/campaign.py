@@ -16,6 +16,7 @@ import pandas as pd
 import pyarrow.parquet
 from ase import Atoms
 
+from heteroforge.features import facing_levels
 from heteroforge.io import InputError, read_frames, read_json, read_table
 from heteroforge.labels import LABELLED
 from heteroforge.report.judgement import best_first
@@ -326,7 +327,8 @@ class Campaign:
         """Formula and band edges per layer, bottom to top.
 
         Edges are those of the layer alone in the stack's cell where the verification computed
-        them (`alone` is then true), else the library's.
+        them (`alone` is then true), else the library's; vacuum levels that face each other are
+        made equal, as Anderson's rule has it.
         """
         if candidate.stack is None:
             return []
@@ -339,10 +341,15 @@ class Campaign:
                 found = library[library["monolayer_id"] == layer.monolayer.name]
                 if len(found):
                     row |= _known(found.iloc[0].to_dict())
+                    if layer.flipped and "vacuum_step_ev" in row:
+                        row["vacuum_step_ev"] *= -1
             if i < len(alone) and alone[i].get("vbm_ev") is not None:
-                names = ("vbm_ev", "cbm_ev", "is_metal")
+                names = ("vbm_ev", "cbm_ev", "is_metal", "vacuum_step_ev")
                 row |= {n: alone[i][n] for n in names if n in alone[i]} | {"alone": True}
             rows.append(row)
+        shifts = facing_levels([row.get("vacuum_step_ev") or 0.0 for row in rows])
+        for row, shift in zip(rows, shifts, strict=True):
+            row |= {n: row[n] + shift for n in ("vbm_ev", "cbm_ev") if row.get(n) is not None}
         return rows
 
 
