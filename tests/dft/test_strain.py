@@ -4,12 +4,15 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from ase import Atoms
+from ase import Atoms, units
 
 from heteroforge.dft.electronic import mobility_cm2_vs
+from heteroforge.dft.protocols import Protocol
 from heteroforge.dft.strain import (
+    METAL_SMEARING_RY,
     STRAIN,
     deformation_potential_ev,
+    stiffness_of_metal,
     strain_response,
     strained,
     turned_valleys,
@@ -163,3 +166,33 @@ def test_the_second_strain_starts_where_the_first_says_atoms_move():
     strained(Run(), atoms, bands, 0, 1, low)
     assert starts[-STRAIN] == pytest.approx(2.0 * STRAIN)
     assert starts[STRAIN] < 1e-9
+
+
+@pytest.mark.parametrize("hexagonal", [True, False])
+def test_a_metal_has_the_stiffness_of_its_stress_at_a_wide_smearing(hexagonal):
+    atoms = Atoms("C", cell=[3.0, 4.0, 20.0], pbc=(True, True, False))
+    smearings = []
+
+    class Run:
+        protocol = Protocol("any", *[1e-3] * 7)
+        attempts = ({"step": "relax"},)
+
+        def mesh(self, atoms):
+            return (9, 9, 1)
+
+        def relax(self, strained, mesh, stress):
+            smearings.append(self.protocol.smearing_ry)
+            strain = strained.cell.lengths()[:2] / atoms.cell.lengths()[:2] - 1
+            along = np.array([340.0, 30.0]) * strain / units.m**2 * units.J / 20.0
+            return SimpleNamespace(atoms=strained, stress_ev_a3=np.diag([*along, 0.0]))
+
+        def clean(self):
+            pass
+
+    found = stiffness_of_metal(
+        lambda name: Run(), lambda name, compute: compute(), atoms, hexagonal
+    )
+    assert found["stiffness_n_m"] == pytest.approx(340.0)
+    assert found.get("stiffness_y_n_m") == (None if hexagonal else pytest.approx(30.0))
+    assert len(found["attempts"]) == len(smearings) == (2 if hexagonal else 4)
+    assert set(smearings) == {METAL_SMEARING_RY}

@@ -11,7 +11,7 @@ from ase import Atoms
 
 from heteroforge.dft.calculations import Calculator, cell_for_truncation
 from heteroforge.dft.prototypes import starting_structure
-from heteroforge.dft.strain import STRAIN, strain_response, strained
+from heteroforge.dft.strain import STRAIN, stiffness_of_metal, strain_response, strained
 from heteroforge.dft.verification import compute_bands, compute_density
 from heteroforge.io import write_json
 from heteroforge.structures import Monolayer
@@ -41,8 +41,9 @@ def compute_monolayer(seed: Mapping, calculator: Callable[[str], Calculator], fo
 
     Lattice constant from energies at the protocol's cutoff, band edges, masses, stiffness and
     deformation potentials from ±1 % uniaxial strain with relaxed positions, mobility by
-    deformation-potential theory. Layers that are not hexagonal are strained along x and y, and have
-    masses, stiffness, deformation potentials and mobilities along both.
+    deformation-potential theory; of metals lattice and stiffness alone. Layers that are not
+    hexagonal are strained along x and y, and have masses, stiffness, deformation potentials and
+    mobilities along both.
 
     Args:
         seed: entry of seeds.yaml.
@@ -122,9 +123,16 @@ def compute_monolayer(seed: Mapping, calculator: Callable[[str], Calculator], fo
         )
         return runs[-1]
 
-    # Of a semimetal the strained Dirac points leave the mesh, which falsifies the stiffness; and
-    # there is no edge to follow. Unknown is better than wrong.
-    if not is_metal:
+    if is_metal:
+        stiffness = stiffness_of_metal(
+            calculator,
+            lambda name, compute: cached(folder / f"{name}.json", compute),
+            atoms,
+            is_hexagonal(layer),
+        )
+        runs.append({"attempts": stiffness.pop("attempts")})
+        row |= stiffness
+    else:
         row |= strain_response(strain, states, states, is_hexagonal(layer))
     return {
         "row": row,
