@@ -196,3 +196,14 @@ def test_a_metal_has_the_stiffness_of_its_stress_at_a_wide_smearing(hexagonal):
     assert found.get("stiffness_y_n_m") == (None if hexagonal else pytest.approx(30.0))
     assert len(found["attempts"]) == len(smearings) == (2 if hexagonal else 4)
     assert set(smearings) == {METAL_SMEARING_RY}
+
+
+def test_branches_that_meet_without_a_known_mass_have_no_mobility():
+    solid = _solid([130.0], [-2.5], [-8.0])
+    known = strain_response(solid, BANDS, MASSES | {"hole_mass_split_m0": 0.3}, hexagonal=True)
+    unknown = strain_response(solid, BANDS, MASSES | {"hole_mass_split_m0": None}, hexagonal=True)
+    without = {k: v for k, v in MASSES.items() if not k.startswith("hole")}
+    none = strain_response(solid, BANDS, without, hexagonal=True)
+    assert known["hole_mobility_cm2_vs"] > 0
+    assert "hole_mobility_cm2_vs" not in unknown and "hole_mobility_cm2_vs" not in none
+    assert "electron_mobility_cm2_vs" in unknown and "stiffness_n_m" in none

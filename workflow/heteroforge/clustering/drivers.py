@@ -63,14 +63,13 @@ _GAP_AGAIN = (
 _OF_CARRIERS = (
     "electron_mass_m0",
     "hole_mass_m0",
-    "stiffness_n_m",
     "deformation_potential_cbm_ev",
     "deformation_potential_vbm_ev",
 )
 SAME_THING = {
     "gap_ev": (*_GAP_AGAIN, *_OF_CARRIERS),
     "is_semiconductor": (*_GAP_AGAIN, *_OF_CARRIERS),
-    "works": (*_GAP_AGAIN, *_OF_CARRIERS, "hull_distance_ev_atom"),
+    "works": (*_GAP_AGAIN, *_OF_CARRIERS, "stiffness_n_m", "hull_distance_ev_atom"),
 }
 # Spread over orders of magnitude: the logarithm is learned.
 LOGARITHMIC = ("mobility_cm2_vs",)

@@ -512,12 +512,16 @@ class Calculator:
             }
             if not left:
                 break
+        # What is still on its way after two steps is flat.
+        fits = {carrier: fit for carrier, fit in fits.items() if carrier not in left}
         found = {
             f"{carrier}_mass{suffix}_m0": mass
             for carrier, fit in fits.items()
             for suffix, mass in fit.masses(carrier).items()
         }
-        return found | {"mass_fit_residual_ev": max(fit.residual_ev for fit in fits.values())}
+        return found | {
+            "mass_fit_residual_ev": max((fit.residual_ev for fit in fits.values()), default=None)
+        }
 
     def _edge_fits(
         self, atoms: Atoms, states: Mapping[str, tuple[np.ndarray, int, int]], name: str

@@ -30,6 +30,7 @@ from heteroforge.dft.steps import (
     run_step,
 )
 from heteroforge.dft.verification import (
+    EDGES,
     UNITS,
     assemble,
     compute_bands,
@@ -197,6 +198,12 @@ class Verification:
     def prepare(self, monolayers: Mapping[str, Monolayer]) -> None:
         """Structure and identity of the candidate; fails where it cannot be computed at all."""
         family = Pseudopotentials(self.settings["pseudopotentials"])
+        if self.file("structure.extxyz").exists():
+            # Prepared with a family that had what this one lacks.
+            try:
+                family.verify(self.elements())
+            except ValueError:
+                self.file("candidate.json").unlink(missing_ok=True)
 
         def prepare() -> dict:
             # Of a candidate that was here before: later steps must not rest on its elements.
@@ -339,7 +346,8 @@ class Verification:
             write_json(self.file("bands.json"), {**found.to_dict(), "masses": masses})
             return {"masses": masses, "attempts": calculator.attempts}
 
-        self._step("bands", ["scf"], bands, writes=["bands.json"])
+        # What was kept before masses were those of the extremum is no such.
+        self._step("bands", ["scf"], bands, writes=["bands.json"], basis="masses at the extremum")
 
     def response(self) -> None:
         """Stiffness, deformation potentials and mobilities, where the campaign asks for them."""
@@ -370,7 +378,12 @@ class Verification:
         if candidate["status"] != "done":
             return []
         return [
-            self._step(f"layer_{layer}", ["registries", "relax"], partial(relax, layer=layer))
+            self._step(
+                f"layer_{layer}",
+                ["registries", "relax"],
+                partial(relax, layer=layer),
+                basis=EDGES,
+            )
             for layer in range(len(candidate["specification"]["layers"]))
         ]
 

@@ -342,7 +342,7 @@ def main(arguments: list[str] | None = None) -> int:
     lock = threading.Lock()
     failures: list[str] = []
 
-    def attempt(entry: dict, compute: Callable, *made_of: dict) -> None:
+    def attempt(entry: dict, compute: Callable, build: Callable | None = None) -> None:
         name = entry_name(entry)
         wanted = re.search(options.only, name) and (options.again or not files.has(name))
         late = options.minutes and time.monotonic() - began > 60 * options.minutes
@@ -351,22 +351,26 @@ def main(arguments: list[str] | None = None) -> int:
         folder = options.work / name
         clock = time.monotonic()
 
-        elements = elements_of(entry, seeds["monolayers"])
-        protocol = Protocol.named(options.protocol, pseudopotentials, elements)
-        basis = [entry, protocol.to_dict(), pseudopotentials.checksums(elements), *made_of]
-        kept = files.monolayers.get(name) if options.keep_lattice else None
-        if kept:
-            basis.append(kept.to_dict())
-        start_folder(folder, basis, anew=options.again)
-        if kept:
-            known = {"monolayer": kept.to_dict(), "scan": [], "attempts": []}
-            cached(folder / "lattice.json", lambda: known)
-
-        def calculator(step: str) -> Calculator:
-            return Calculator(folder / step, protocol, pseudopotentials, Launcher(ranks=1))
-
         try:
-            found = cached(folder / "done.json", lambda: compute(entry, calculator, folder))
+            elements = elements_of(entry, seeds["monolayers"])
+            protocol = Protocol.named(options.protocol, pseudopotentials, elements)
+            basis = [entry, protocol.to_dict(), pseudopotentials.checksums(elements)]
+            subject = entry
+            if build is not None:
+                subject = build(entry, files.monolayers, files.rows)
+                basis.append(subject.to_dict())
+            kept = files.monolayers.get(name) if options.keep_lattice else None
+            if kept:
+                basis.append(kept.to_dict())
+            start_folder(folder, basis, anew=options.again)
+            if kept:
+                known = {"monolayer": kept.to_dict(), "scan": [], "attempts": []}
+                cached(folder / "lattice.json", lambda: known)
+
+            def calculator(step: str) -> Calculator:
+                return Calculator(folder / step, protocol, pseudopotentials, Launcher(ranks=1))
+
+            found = cached(folder / "done.json", lambda: compute(subject, calculator, folder))
             with lock:
                 files.add(name, found, time.monotonic() - clock)
                 files.write()
@@ -374,6 +378,7 @@ def main(arguments: list[str] | None = None) -> int:
         except Exception as error:  # one bad material must not stop the others
             reason = f"{type(error).__name__}: {error}"
             failures.append(name)
+            folder.mkdir(parents=True, exist_ok=True)
             (folder / "error.txt").write_text(traceback.format_exc())
             with lock:
                 files.fail(name, reason)
@@ -384,8 +389,7 @@ def main(arguments: list[str] | None = None) -> int:
         for layer in layers:
             layer.result()
         if {entry["bottom"], entry["top"]} <= files.monolayers.keys():
-            built = stack_of(entry, files.monolayers, files.rows)
-            attempt(entry, lambda e, run, f: compute_stack(built, run, f), built.to_dict())
+            attempt(entry, compute_stack, stack_of)
 
     with ThreadPoolExecutor(options.workers) as pool:
         jobs = {s["id"]: pool.submit(attempt, s, compute_monolayer) for s in seeds["monolayers"]}

@@ -28,7 +28,9 @@ __all__ = [
 ]
 
 SAME_ENERGY_EV = 0.002  # bands nearer than this at a point of high symmetry are one level
-SMOOTH_EV = 1e-4  # bands that none crosses are fitted ten times better (docs/dft.md)
+FLAT_M0 = 5.0
+# Residual of a fit by the range of energies, above which another band crosses within it.
+CROSSED = 2e-3
 METAL_BELOW_EV = 0.05  # less is not told from zero by meshes and smearing of this kind
 DENSITY_TAIL_A = 3.0
 WINDOW_A = 0.4
@@ -252,15 +254,19 @@ def tensor_masses(tensor: np.ndarray, carrier: str) -> dict[str, float]:
     Returns:
         `""`: density-of-states mass √(m₁ m₂); `_light`, `_heavy`: principal masses m₁ ≤ m₂; `_x`,
         `_y`: masses for transport along the axes, 1 / (M⁻¹)_xx and 1 / (M⁻¹)_yy; all positive.
-        Empty where the band bends the other way along some direction, or by less than a mass of
-        `LARGEST_MASS_M0` does: a saddle, a ring or a flat band has no mass.
+        Empty where the band bends by less than a mass of `LARGEST_MASS_M0` does, or the other way
+        along some direction: a saddle, a ring or a flat band has no mass. One that bends the other
+        way by less than a mass of `FLAT_M0` does, 3 meV where masses are fitted, counts by its
+        magnitude: the valence band of black phosphorus along zigzag.
     """
     tensor = -tensor if carrier == "hole" else tensor
     curvatures = np.linalg.eigvalsh(tensor)
-    if curvatures.min() < HBAR2_OVER_M0_EV_A2 / LARGEST_MASS_M0:
+    flat = np.abs(curvatures).min() < HBAR2_OVER_M0_EV_A2 / LARGEST_MASS_M0
+    if flat or curvatures.min() < -HBAR2_OVER_M0_EV_A2 / FLAT_M0:
         return {}
-    heavy, light = HBAR2_OVER_M0_EV_A2 / curvatures
-    x, y = HBAR2_OVER_M0_EV_A2 / np.diag(tensor)
+    light, heavy = np.sort(HBAR2_OVER_M0_EV_A2 / np.abs(curvatures))
+    with np.errstate(divide="ignore"):
+        x, y = HBAR2_OVER_M0_EV_A2 / np.abs(np.diag(tensor))
     found = {"": np.sqrt(light * heavy), "_light": light, "_heavy": heavy, "_x": x, "_y": y}
     return {suffix: float(mass) for suffix, mass in found.items()}
 
@@ -273,13 +279,15 @@ class EdgeFit:
         tensor: (2, 2) curvatures of the band in eV Å².
         slope: (2) along x and y in eV Å, 0 where the point is the extremum.
         residual_ev: worst root mean square residual along the lines.
-        split: (2, 2) mean curvatures of both branches in eV Å²; None where no other meets the
-            band, or where a third one crosses them.
+        branches_meet: whether another band meets this one at the point.
+        split: (2, 2) mean curvatures of both branches in eV Å²; None where they do not meet, or
+            where a third band crosses them.
     """
 
     tensor: np.ndarray
     slope: np.ndarray
     residual_ev: float
+    branches_meet: bool
     split: np.ndarray | None
 
     @classmethod
@@ -296,16 +304,16 @@ class EdgeFit:
         split = None
         other = branch_at(lines[0, len(steps) // 2], band, carrier)
         if other is not None:
-            means = [
-                band_curvature(steps, line) for line in lines[..., [band, other]].mean(axis=-1)
-            ]
+            means = lines[..., [band, other]].mean(axis=-1)
+            along = [band_curvature(steps, line) for line in means]
             # Bands are sorted: where a third one crosses them the mean has a kink.
-            if max(residual for *_, residual in means) < SMOOTH_EV:
-                split = curvature_tensor(*(curvature for curvature, *_ in means))
+            if all(fit[2] < CROSSED * np.ptp(mean) for fit, mean in zip(along, means, strict=True)):
+                split = curvature_tensor(*(curvature for curvature, *_ in along))
         return cls(
             tensor=curvature_tensor(*(curvature for curvature, *_ in fits)),
             slope=np.array([slope for _, slope, _ in fits[:2]]),
             residual_ev=max(residual for *_, residual in fits),
+            branches_meet=other is not None,
             split=split,
         )
 
@@ -321,11 +329,12 @@ class EdgeFit:
         steps = np.where(bends, -slopes / np.where(bends, curvatures, 1.0), 0.0)
         return axes @ steps
 
-    def masses(self, carrier: str) -> dict[str, float]:
-        """`tensor_masses`, and `_split` where branches meet."""
-        found = tensor_masses(self.tensor, carrier)
-        if self.split is not None and (split := tensor_masses(self.split, carrier)):
-            found["_split"] = split[""]
+    def masses(self, carrier: str) -> dict[str, float | None]:
+        """`tensor_masses`, and `_split` where branches meet, None where it is not known."""
+        found: dict[str, float | None] = {**tensor_masses(self.tensor, carrier)}
+        if self.branches_meet:
+            split = {} if self.split is None else tensor_masses(self.split, carrier)
+            found["_split"] = split.get("")
         return found
 
 

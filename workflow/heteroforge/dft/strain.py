@@ -198,7 +198,7 @@ def strain_response(
         The quantities of STRAIN_UNITS, those with a direction only where not `hexagonal`; the
         mobility without one is that of the better direction. Mobilities are missing along
         directions in which a deformation potential is below 0.5 eV, which numerical noise could
-        make, and of carriers without a mass.
+        make, and of carriers without a mass, or of branches that meet without that of both.
     """
     found: dict[str, float] = {}
     for axis in (0,) if hexagonal else (0, 1):
@@ -219,7 +219,9 @@ def strain_response(
                 )
                 potential = _over_valleys(potential, bands[name], list(turned))
             found[f"deformation_potential_{edge}{along}_ev"] = potential
-            if abs(potential) < RESOLVED_EV:
+            # Carriers of branches that meet are not those of the heavier one.
+            unknown = hexagonal and f"{carrier}_mass_split_m0" in masses and split is None
+            if unknown or abs(potential) < RESOLVED_EV:
                 continue
             mass, dos_mass = split, split
             if split is None:

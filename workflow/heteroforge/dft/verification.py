@@ -39,6 +39,7 @@ from heteroforge.structures.compare import (
 from heteroforge.structures.matching import share_one_cell, stack_layers
 
 __all__ = [
+    "EDGES",
     "Density",
     "UNITS",
     "assemble",
@@ -312,7 +313,7 @@ class LayerEnergies:
         with contextlib.suppress(OSError, ValueError):
             if file is not None:
                 found = read_json(file)
-                if "vbm_ev" in found or not with_edges:
+                if not with_edges or found.get("edges") == EDGES:
                     self.reused += 1
                     return found
         result = run.relax(atoms, mesh=mesh)
@@ -347,6 +348,7 @@ class LayerEnergies:
             "cbm_ev": cbm,
             "is_metal": edges.is_metal,
             "vacuum_step_ev": levels["vacuum_step_ev"],
+            "edges": EDGES,
         }
 
 
@@ -375,7 +377,6 @@ def layer_fingerprint(
         round(atoms.cell.array[2, 2], 3),
         calculator.protocol.to_dict(),
         calculator.pseudopotentials.checksums(atoms.get_chemical_symbols()),
-        EDGES,
     ]
     digest.update(json.dumps(how, sort_keys=True).encode())
     return digest.hexdigest()[:20]

@@ -146,7 +146,7 @@ def compare_monolayers(library: Library, folder: str | Path) -> pd.DataFrame:
         key = _identity(layer.formula, len(layer.species), _space_group(layer))
         for quantity in MONOLAYERS:
             # The two edges of a metal are one energy, which is no band edge.
-            if ours["is_metal"] and quantity.column != "a_a":
+            if ours["is_metal"] and quantity.column not in ("a_a", "stiffness_n_m"):
                 continue
             # Masses without spin–orbit coupling, as ours, before those with it.
             order = sorted(sources, key=lambda name: "_mass" in quantity.column and name != "HetML")

@@ -352,7 +352,8 @@ def _draw_bands(candidate, rows, names, colours) -> Picture | None:
     svg = figures.inline_svg(figure, title, f"slot{candidate.slot}-bands")
     return Picture(
         Markup(svg),
-        "Band structure and density of states (PBE), coloured by the layer that holds the state.",
+        "Band structure and density of states (PBE), coloured by the layer that holds the state, "
+        "grey where none does.",
     )
 
 

@@ -535,9 +535,10 @@ def _frame(axes, x_range, y_range) -> None:
 
 
 def _mix(weights: np.ndarray) -> np.ndarray:
-    """Colours (n, 3) between the layers' colours for weights (layers, n) that sum to one."""
-    base = np.array([to_rgb(c) for c in LAYER_COLOURS[: len(weights)]])
-    return np.clip(np.tensordot(weights.T, base, axes=1), 0, 1)
+    """Colours (n, 3) between the layers' for weights (layers, n), grey for what lacks to one."""
+    base = np.array([to_rgb(c) for c in (*LAYER_COLOURS[: len(weights)], MUTED)])
+    shares = np.vstack([weights, np.clip(1.0 - weights.sum(0), 0.0, 1.0)])
+    return np.clip(np.tensordot(shares.T, base, axes=1), 0, 1)
 
 
 def band_figure(
@@ -578,12 +579,12 @@ def band_figure(
                 axes.plot(k, line, color=LAYER_COLOURS[0], lw=1.5)
                 continue
             share = weights[:, :, band]
-            share = share / np.maximum(share.sum(0), 1e-9)
             points = np.column_stack([k, line])
             segments = np.stack([points[:-1], points[1:]], axis=1)
             # Tenths: a finer scale is not seen and makes the file heavy.
             steps = np.round((share[:, 1:] + share[:, :-1]) / 2, 1)
-            steps = steps / np.maximum(steps.sum(0), 1e-9)
+            total = steps.sum(0)
+            steps = np.where(total > 0.8, steps / np.maximum(total, 0.1), steps)
             colours, runs = zip(*_runs(_mix(steps), segments), strict=True)
             lines = LineCollection(runs, colors=colours, linewidths=1.8)
             axes.add_collection(lines, autolim=False)
@@ -704,8 +705,8 @@ def _draw_edge(axes, column, energy, edge, colour, weights) -> None:
     """The band from its edge outwards; for a stack its width is shared among the layers."""
     shares = [(1.0, colour)]
     if weights is not None and len(weights) > 1 and sum(weights) > 0:
-        total = sum(weights)
-        shares = [(w / total, LAYER_COLOURS[i]) for i, w in enumerate(weights)]
+        shares = [(w, LAYER_COLOURS[i]) for i, w in enumerate(weights)]
+        shares.append((max(0.0, 1.0 - sum(weights)), MUTED))  # beside the atoms
     left = column - 0.36
     for share, fill in shares:
         axes.add_patch(
