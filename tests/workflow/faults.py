@@ -52,9 +52,14 @@ READ_LATER = (
     "dft/slot_*/scf/result.json",
 )  # fmt: skip
 # Of DFT, by unit: a relaxation that was interrupted ends elsewhere within its thresholds. How many
-# steps it took, and what follows from them, depends on the interruption.
+# steps it took, what follows from them, and what of it was waste depends on the interruption.
 TOLERANCE = {"_ev": 0.05, "_mev_a2": 8.0, "_a": 0.05}
-DEPENDS_ON_INTERRUPTION = ("ionic_steps", "energy_drop_ev", "mass_fit_residual_ev")
+DEPENDS_ON_INTERRUPTION = (
+    "ionic_steps",
+    "energy_drop_ev",
+    "mass_fit_residual_ev",
+    "wasted_core_seconds",
+)
 
 
 @dataclass
