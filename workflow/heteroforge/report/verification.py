@@ -63,6 +63,7 @@ def comparison_figure(results: Sequence[Mapping]) -> Figure:
             )
             shown = [i for i in places if isinstance(found[i], float)]
             panel.plot([found[i] for i in shown], shown, "D", label="DFT")
+            panel.margins(x=0.1)  # room for whole markers
             if window:
                 ends = panel.get_xlim()
                 low, high = (
