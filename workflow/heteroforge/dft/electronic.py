@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 SAME_ENERGY_EV = 0.002  # bands nearer than this at a point of high symmetry are one level
-FLAT_M0 = 5.0
+FLAT_M0 = 5.0  # heavier than this, a band that bends the wrong way is flat at room temperature
 # Residual of a fit by the range of energies, above which another band crosses within it.
 CROSSED = 2e-3
 METAL_BELOW_EV = 0.05  # less is not told from zero by meshes and smearing of this kind
