@@ -2,21 +2,40 @@
 
 import pytest
 
-from heteroforge.demand import largest_stack, memory_mb, walltime_min
+from heteroforge.demand import expected_core_min, largest_stack, memory_mb, walltime_min
 
-SETTINGS = {"protocol": "quick", "ranks": 1, "mobility": False, "maximum_walltime_min": 1440}
+DFT = {"protocol": "quick", "mobility": False}
 
 
 def test_more_work_and_later_attempts_ask_for_more():
-    small = walltime_min(4, 1, 1, SETTINGS)
-    assert small < walltime_min(8, 1, 1, SETTINGS) < walltime_min(8, 10, 1, SETTINGS)
-    assert walltime_min(4, 1, 2, SETTINGS) == 2 * small
-    assert walltime_min(4, 1, 1, SETTINGS | {"protocol": "standard"}) > small
-    assert walltime_min(8, 1, 1, SETTINGS | {"ranks": 8}) < walltime_min(8, 1, 1, SETTINGS)
-    assert walltime_min(200, 10, 3, SETTINGS) == 1440
-    assert walltime_min(4, 1, 1, SETTINGS | {"mobility": True}) > small
+    small = walltime_min(15.0, 1, 1, 1440)
+    assert small < walltime_min(60.0, 1, 1, 1440) > walltime_min(60.0, 1, 8, 1440)
+    assert walltime_min(15.0, 2, 1, 1440) == 2 * small
+    assert walltime_min(10000.0, 3, 1, 1440) == 1440
     assert memory_mb(40, 1, 1) > memory_mb(4, 1, 1) < memory_mb(4, 1, 8)
     assert memory_mb(4, 3, 1) == 4 * memory_mb(4, 1, 1)
+
+
+def test_what_the_screen_expects_is_asked_for(tmp_path):
+    selected = tmp_path / "selected.csv"
+    selected.write_text(
+        "slot,number_of_atoms,expected_core_min\n0,4,7.5\n1,6,20.25\n2,8,\n3,4,30\n"
+    )
+    assert expected_core_min(selected, 0, 1, {"maximum_atoms": 9}, DFT) == 27.75
+    # An element without a pseudopotential has no cost: guessed from the atoms.
+    eight = expected_core_min(selected, 2, 2, {"maximum_atoms": 9}, DFT)
+    assert eight > expected_core_min(selected, 0, 0, {"maximum_atoms": 9}, DFT)
+    assert expected_core_min(selected, 2, 3, {"maximum_atoms": 9}, DFT) == eight + 30.0
+
+
+def test_before_the_screen_has_chosen_the_largest_is_guessed(tmp_path):
+    def guess(last=0, atoms=8, **dft):
+        missing = tmp_path / "none.csv"
+        return expected_core_min(missing, 0, last, {"maximum_atoms": atoms}, DFT | dft)
+
+    assert guess(atoms=4) < guess() == guess(last=9) / 10
+    assert guess(protocol="standard") > guess() < guess(mobility=True)
+    assert guess(protocol="of my own") == guess(protocol="precise")
 
 
 def test_the_largest_candidate_of_a_job_is_found(tmp_path):

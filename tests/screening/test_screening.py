@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from scipy.stats import norm
 
+from heteroforge.dft.cost import expected_core_min
 from heteroforge.io import InputError
 from heteroforge.screening import (
     HardLimits,
@@ -410,6 +411,8 @@ def test_reason_is_a_sentence_with_numbers(scored):
     )
     assert f"gap {row['gap_ev']:.2f} ± {row['gap_ev_std']:.2f} eV (wanted in 1 to 3)" in text
     assert "(wanted above 5)" in text and "probability 0.95" in text and text.endswith(".")
+    dear = describe_candidate(row | {"expected_core_min": 25.6}, {"gap_ev": [1.0, 3.0]}, 60)
+    assert dear.endswith(" DFT of it should take about 26 core-minutes.")
 
 
 def test_reason_says_what_training_lacks(scored):
@@ -487,6 +490,26 @@ def test_layers_far_from_the_hull_are_rejected(small_monolayers):
     assert HardLimits(8, 3.0).faults(samples, stacks) == ["", ""]
     unknown = limits.faults(samples, stacks, LayersAlone(table.head(0)))
     assert all("convex hull" in fault for fault in unknown)
+
+
+def test_what_dft_takes_too_long_for_is_rejected(small_monolayers):
+    layers = list(small_monolayers.values())[:2]
+    settings = {"protocol": "quick", "pseudopotentials": "pseudodojo"}
+    settings |= {"registries": True, "mobility": False}
+    stacks = [stack_layers(layers), stack_layers([layers[0], astatine(layers[1])])]
+    samples = pd.DataFrame({"number_of_atoms": [6, 6], "mismatch_percent": [0.5, 0.5]})
+    cost = expected_core_min(stacks[0], **settings)
+    enough = HardLimits(8, 3.0, maximum_dft_core_min=1.01 * cost, dft=settings)
+    missing = "no pseudopotential in pseudodojo for an element of it"
+    assert enough.faults(samples, stacks) == ["", missing]
+    less = HardLimits(8, 3.0, maximum_dft_core_min=0.99 * cost, dft=settings)
+    assert "core-minutes" in less.faults(samples, stacks)[0]
+    assert HardLimits(8, 3.0).faults(samples, stacks) == ["", ""]
+
+
+def astatine(layer):
+    """A layer of an element without a pseudopotential."""
+    return replace(layer, species=("At",) * len(layer.species))
 
 
 def test_mobility_counts_where_the_carriers_are(small_monolayers):

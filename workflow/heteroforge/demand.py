@@ -1,4 +1,4 @@
-"""What a verification asks of a cluster: walltime and memory from the size of the candidates.
+"""What a verification asks of a cluster: walltime and memory of its candidates.
 
 Estimates with room to spare, for a scheduler; a job that needs more gets more when it is submitted
 again. Imported when rules are read, so it needs nothing but Python.
@@ -12,10 +12,11 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-__all__ = ["largest_stack", "memory_mb", "walltime_min"]
+__all__ = ["expected_core_min", "largest_stack", "memory_mb", "walltime_min"]
 
-# Core minutes of a candidate of four atoms; the cost grows with the square of the atoms (bands ×
-# plane waves grow with their square, k-points fall with their number, projections add one power).
+# Core minutes of a candidate of four atoms, for what the screen has not chosen yet; the cost grows
+# with the square of the atoms (bands × plane waves grow with their square, k-points fall with their
+# number, projections add one power).
 _CORE_MIN = {"quick": 15.0, "standard": 75.0, "precise": 300.0}
 _OVERHEAD_MIN = 10.0  # start of the job, reading of files
 _PYTHON_MB = 1000
@@ -27,42 +28,76 @@ def largest_stack(selected: str | Path, first: int | str, last: int | str) -> in
 
     None where the table is not there yet, or no candidate is in these slots.
     """
+    return max((atoms for atoms, _ in _candidates(selected, first, last)), default=None)
+
+
+def expected_core_min(
+    selected: str | Path, first: int | str, last: int | str, screening: Mapping, dft: Mapping
+) -> float:
+    """Core minutes of the candidates in the slots `first` to `last`.
+
+    What the screen expects of each (`heteroforge.dft.cost`); before it has chosen, and where it
+    cannot tell, a crude guess for the largest that it lets through.
+
+    Args:
+        selected: the table.
+        first, last: slots.
+        screening, dft: sections of the configuration.
+    """
+    slots = int(last) - int(first) + 1
+    known = _candidates(selected, first, last) or [(screening["maximum_atoms"], math.nan)] * slots
+    return sum(
+        _guess_core_min(atoms, dft) if math.isnan(core_min) else core_min
+        for atoms, core_min in known
+    )
+
+
+def _guess_core_min(atoms: int, dft: Mapping) -> float:
+    # A protocol of one's own counts as the dearest.
+    core_min = _CORE_MIN.get(dft["protocol"], max(_CORE_MIN.values()))
+    if dft["mobility"]:
+        core_min *= 2  # strained cells
+    return core_min * max(1.0, (atoms / 4) ** 2)
+
+
+def _candidates(selected: str | Path, first: int | str, last: int | str) -> list[tuple[int, float]]:
+    """Atoms and expected core minutes of each candidate in these slots."""
     path = Path(selected)
     try:
-        atoms = _atoms_by_slot(path, path.stat().st_mtime_ns)
+        by_slot = _by_slot(path, path.stat().st_mtime_ns)
     except OSError:
-        return None
-    slots = range(int(first), int(last) + 1)
-    return max((atoms[slot] for slot in slots if slot in atoms), default=None)
+        return []
+    return [by_slot[slot] for slot in range(int(first), int(last) + 1) if slot in by_slot]
 
 
 @cache
-def _atoms_by_slot(path: Path, modified_ns: int) -> dict[int, int]:
+def _by_slot(path: Path, modified_ns: int) -> dict[int, tuple[int, float]]:
     """Read once per state of the file: the rules ask for every job."""
     with path.open(newline="", encoding="utf-8-sig", errors="replace") as handle:
         rows = csv.DictReader(handle)
         try:
-            return {int(row["slot"]): int(row["number_of_atoms"]) for row in rows}
+            return {
+                int(row["slot"]): (
+                    int(row["number_of_atoms"]),
+                    float(row.get("expected_core_min") or "nan"),
+                )
+                for row in rows
+            }
         except (KeyError, TypeError, ValueError, csv.Error):
             return {}  # damaged: the script that reads it says so
 
 
-def walltime_min(atoms: int, candidates: int, attempt: int, settings: Mapping) -> int:
-    """Minutes for a job.
+def walltime_min(core_min: float, attempt: int, ranks: int, maximum_min: int) -> int:
+    """Minutes for a job of so many expected core minutes; each attempt asks for as much again.
 
     Args:
-        atoms: of the largest candidate.
-        candidates: verified one after another.
-        attempt: from 1; each asks for as much again.
-        settings: `protocol`, `ranks`, `mobility`, `maximum_walltime_min` of the `dft` section.
+        core_min: of its candidates, verified one after another.
+        attempt: from 1.
+        ranks: MPI processes.
+        maximum_min: that may be asked for.
     """
-    # A protocol of one's own counts as the dearest.
-    core_min = _CORE_MIN.get(settings["protocol"], max(_CORE_MIN.values()))
-    if settings["mobility"]:
-        core_min *= 2  # strained cells
-    one = core_min * max(1.0, (atoms / 4) ** 2) / settings["ranks"]
-    asked = attempt * (_OVERHEAD_MIN + 2 * candidates * one)
-    return min(math.ceil(asked), settings["maximum_walltime_min"])
+    asked = attempt * (_OVERHEAD_MIN + 2 * core_min / ranks)
+    return min(math.ceil(asked), maximum_min)
 
 
 def memory_mb(atoms: int, attempt: int, ranks: int) -> int:

@@ -2,7 +2,12 @@
 # The number of slots is fixed by the config, so that target files exist before anything is
 # selected. What a job has finished stays in the folders of the slots, which no rule declares:
 # Snakemake removes declared files of a job that is killed.
-from heteroforge.demand import largest_stack, memory_mb, walltime_min
+from heteroforge.demand import (
+    expected_core_min,
+    largest_stack,
+    memory_mb,
+    walltime_min,
+)
 
 DFT = f"{RESULTS}/dft"
 PER_JOB = config["dft"]["candidates_per_job"]
@@ -38,14 +43,19 @@ rule verify_candidates:
         *config["dft"]["modules"],
     threads: config["dft"]["ranks"]
     resources:
-        # Before the screen has chosen: for the most atoms that it lets through.
         runtime=lambda wildcards, input, attempt: walltime_min(
-            largest_stack(input.selected, wildcards.first, wildcards.last)
-            or config["screening"]["maximum_atoms"],
-            int(wildcards.last) - int(wildcards.first) + 1,
+            expected_core_min(
+                input.selected,
+                wildcards.first,
+                wildcards.last,
+                config["screening"],
+                config["dft"],
+            ),
             attempt,
-            config["dft"],
+            config["dft"]["ranks"],
+            config["dft"]["maximum_walltime_min"],
         ),
+        # Before the screen has chosen: for the most atoms that it lets through.
         mem_mb=lambda wildcards, input, attempt: memory_mb(
             largest_stack(input.selected, wildcards.first, wildcards.last)
             or config["screening"]["maximum_atoms"],

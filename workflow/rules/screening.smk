@@ -9,7 +9,15 @@ LIMITS = {
     ],
     "minimum_mobility_cm2_vs": config["screening"]["minimum_mobility_cm2_vs"],
     "elements_excluded": config["library"]["elements_excluded"],
+    "maximum_dft_core_min": config["screening"]["maximum_dft_core_min"],
 }
+# What DFT of a stack costs depends on.
+COST = {
+    key: config["dft"][key]
+    for key in ("protocol", "pseudopotentials", "registries", "mobility")
+}
+if LIMITS["maximum_dft_core_min"] is not None:
+    LIMITS["dft"] = COST
 
 
 localrules:
@@ -127,6 +135,7 @@ rule select_candidates:
         },
         targets=config["targets"],
         slots=config["dft"]["slots"],
+        cost=COST,
         slides=config["dft"]["registries"],
     message:
         "Selecting candidates for DFT that hold together."

@@ -2,6 +2,7 @@
 
 from functools import cache
 
+from heteroforge.dft.cost import expected_core_min
 from heteroforge.io import log_to, read_table, write_table
 from heteroforge.report.figures import save
 from heteroforge.report.models import pareto_figure
@@ -10,6 +11,7 @@ from heteroforge.screening import describe_candidate
 from heteroforge.screening.control import add_control
 from heteroforge.screening.force_field import ForceField, Limits, fill_slots, judge_drawn
 from heteroforge.sources import read_library
+from heteroforge.structures import Stack
 
 log_to(snakemake.log[0])
 library = read_library(snakemake.input.structures, snakemake.input.table)
@@ -18,7 +20,14 @@ settings, targets = snakemake.params.settings, snakemake.params.targets
 limits = dict(settings["force_field"])
 uses_force_field, most_per_slot = limits.pop("use"), limits.pop("maximum_tries_per_slot")
 force_field = cache(ForceField) if uses_force_field else None
-slides = snakemake.params.slides
+slides, cost = snakemake.params.slides, snakemake.params.cost
+
+
+def cost_of(table):
+    stacks = [Stack.from_json(text, library.monolayers) for text in table["specification"]]
+    return [expected_core_min(stack, **cost) for stack in stacks]
+
+
 selected, relaxed = fill_slots(
     ranked[ranked["is_refined"]],
     snakemake.params.slots,
@@ -33,12 +42,15 @@ selected, relaxed = fill_slots(
     exploration=settings["exploration"],
     minimum_probability=settings["minimum_probability"],
 )
+selected["expected_core_min"] = cost_of(selected)
 selected["reason"] = [
     describe_candidate(row, targets, len(ranked), settings["alignment"], snakemake.params.slides)
     for row in selected.to_dict("records")
 ]
+drawn = read_table(snakemake.input.control)
+drawn["expected_core_min"] = cost_of(drawn)
 given, relaxed = judge_drawn(
-    add_control(selected, read_table(snakemake.input.control), slides),
+    add_control(selected, drawn, slides),
     relaxed,
     library.monolayers,
     force_field,

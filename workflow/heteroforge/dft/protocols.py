@@ -118,12 +118,17 @@ class Pseudopotentials:
                 f"{DOWNLOADS.relative_to(_ROOT)}; run `make setup`"
             )
 
+    def has(self, element: str) -> bool:
+        return self._path(element).is_file()
+
     def file(self, element: str) -> Path:
         """Raises ValueError where the family lacks the element."""
-        path = self.folder / f"{element}.upf"
-        if not path.is_file():
+        if not self.has(element):
             raise ValueError(f"no pseudopotential for {element} in family {self.family}")
-        return path
+        return self._path(element)
+
+    def _path(self, element: str) -> Path:
+        return self.folder / f"{element}.upf"
 
     def valence(self, element: str) -> float:
         """Number of valence electrons, from the file's header."""

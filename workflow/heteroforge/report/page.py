@@ -241,7 +241,8 @@ def _more_materials(campaign: Campaign, materials: list[Material]) -> str:
         return text + f"For more: more slots ({_now(campaign, 'dft', 'slots')})."
     return text + (
         f"For more: larger cells ({_now(campaign, 'screening', 'maximum_atoms')}, "
-        f"{_now(campaign, 'stacks', 'maximum_atoms')}, both with more time for DFT), more strain "
+        f"{_now(campaign, 'stacks', 'maximum_atoms')}), more time for DFT "
+        f"({_now(campaign, 'screening', 'maximum_dft_core_min')}), more strain "
         f"({_now(campaign, 'screening', 'maximum_mismatch_percent')}), more monolayers "
         f"({_now(campaign, 'library', 'source')}), or wider `targets`."
     )
@@ -315,7 +316,8 @@ def _advice(
             "enough to meet the targets, too few were refined, or hold together when relaxed. "
             "Widen `targets`, or let more through: `samples.number`, `screening.refined`, "
             "`screening.minimum_probability`, `screening.maximum_mismatch_percent`, "
-            "`screening.maximum_atoms`, `screening.force_field.maximum_tries_per_slot`."
+            "`screening.maximum_atoms`, `screening.maximum_dft_core_min`, "
+            "`screening.force_field.maximum_tries_per_slot`."
         )
     failed = [c for c in campaign.candidates if c.status == "failed"]
     if failed:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import pandas as pd
 
+from heteroforge.dft.cost import expected_core_min
 from heteroforge.screening.layers_alone import LayersAlone
 from heteroforge.structures import Stack
 
@@ -30,6 +32,8 @@ class HardLimits:
             phases, for how likely it is to stay what it is; None: any.
         minimum_mobility_cm2_vs: of electrons or holes, known or predicted of the layers alone that
             hold them; None: any.
+        maximum_dft_core_min: core-minutes that DFT is expected to take; None: any.
+        dft: settings of `expected_core_min`, needed where there is a limit to it.
     """
 
     maximum_atoms: int
@@ -38,6 +42,8 @@ class HardLimits:
     elements_excluded: Sequence[str] = ()
     maximum_hull_distance_ev_atom: float | None = None
     minimum_mobility_cm2_vs: float | None = None
+    maximum_dft_core_min: float | None = None
+    dft: Mapping | None = None
 
     def faults(
         self,
@@ -97,6 +103,13 @@ class HardLimits:
             if not any(mobility >= least for _, mobility in (electrons, holes)):
                 where = f"electrons on {electrons[0].formula}, holes on {holes[0].formula}"
                 return f"no mobility of {least:g} cm²/(V s): {where}"
+        most = self.maximum_dft_core_min
+        if most is not None:
+            cost = expected_core_min(stack, **self.dft)
+            if math.isnan(cost):
+                return f"no pseudopotential in {self.dft['pseudopotentials']} for an element of it"
+            if cost > most:
+                return f"DFT expected to take more than {most:g} core-minutes"
         return ""
 
 

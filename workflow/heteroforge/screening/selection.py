@@ -202,7 +202,7 @@ def describe_candidate(
     """One sentence that says with numbers why a candidate was selected.
 
     Args:
-        row: of `select_candidates`.
+        row: of `select_candidates`, with `expected_core_min` where it is known.
         targets: windows.
         ranked: how many stacks were ranked.
         alignment: of the bands that was asked for.
@@ -244,11 +244,13 @@ def describe_candidate(
     if row.get("outside_training") == "":
         published = " Published DFT has this pair of layers, perhaps in another registry."
     text = ", ".join(parts)
+    cost = float(row.get("expected_core_min", np.nan))
+    cost = "" if np.isnan(cost) else f" DFT of it should take about {cost:.0f} core-minutes."
     return (
         f"{row['formula']}: {text}; probability {row['probability']:.2f}, {why}; "
         f"{int(row['number_of_atoms'])} atoms, mismatch {row['mismatch_percent']:.2f} %, "
         f"{registry}{novelty}, without a DFT label.{published} {what_training_lacks(row)}"
-    ).rstrip()
+    ).rstrip() + cost
 
 
 def what_training_lacks(row: Mapping) -> str:

@@ -1,0 +1,76 @@
+"""What DFT of a stack is expected to cost, against what the bundled library took."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from heteroforge.dft.cost import expected_core_min
+from heteroforge.sources import read_library
+from heteroforge.structures import Stack
+from heteroforge.structures.matching import stack_layers
+
+ONE = {
+    "protocol": "quick",
+    "pseudopotentials": "pseudodojo",
+    "registries": False,
+    "mobility": False,
+}
+
+
+def test_the_library_took_as_long_as_expected():
+    folder = Path(__file__).parents[2] / "resources" / "library"
+    layers = read_library(folder / "monolayers.extxyz", folder / "monolayers.csv").monolayers
+    labels = pd.read_csv(folder / "bilayers.csv").drop_duplicates("stack_id").set_index("stack_id")
+    entries = pd.read_csv(folder / "stacks.csv").set_index("stack_id")["entry"]
+    measured = entries.map(pd.read_csv(folder / "runs.csv").set_index("entry")["core_seconds"]) / 60
+    measured = measured.dropna()
+    expected = [
+        expected_core_min(Stack.from_json(labels.at[key, "specification"], layers), **ONE)
+        for key in measured.index
+    ]
+    ratio = measured / expected
+    assert len(ratio) > 30 and 0.8 < ratio.median() < 1.25
+    assert ratio.between(1 / 3, 3).all(), ratio
+    # It tells light stacks from heavy ones, not just their mean.
+    assert np.corrcoef(np.log(measured), np.log(expected))[0, 1] > 0.85
+
+
+@pytest.fixture
+def bilayer(small_monolayers):
+    return stack_layers(list(small_monolayers.values())[:2])
+
+
+def test_what_costs_more(bilayer):
+    cost = expected_core_min(bilayer, **ONE)
+    assert expected_core_min(bilayer, **ONE | {"registries": True}) == pytest.approx(2 * cost)
+    assert expected_core_min(bilayer, **ONE | {"mobility": True}) == pytest.approx(2 * cost)
+    assert expected_core_min(bilayer, **ONE | {"protocol": "standard"}) > 2 * cost
+    # In a registry of no symmetry there are three times as many k-points.
+    astray = replace(bilayer.interfaces[0], offset=(0.21, 0.04))
+    assert 2 < expected_core_min(replace(bilayer, interfaces=(astray,)), **ONE) / cost < 4
+
+
+def test_a_supercell_costs_in_proportion_to_its_bands(bilayer):
+    """As many k-points less as it has more plane waves; bands are left."""
+    large = replace(
+        bilayer,
+        layers=tuple(
+            replace(layer, supercell=tuple(tuple(3 * n for n in row) for row in layer.supercell))
+            for layer in bilayer.layers
+        ),
+        a=3 * bilayer.a,
+        b=3 * bilayer.b,
+    )
+    ratio = expected_core_min(large, **ONE) / expected_core_min(bilayer, **ONE)
+    assert 9 < ratio < 40  # of few k-points symmetry leaves a larger share
+
+
+def test_an_element_without_a_pseudopotential_has_no_cost(bilayer):
+    layer = bilayer.layers[0].monolayer
+    strange = replace(layer, species=("At",) * len(layer.species))
+    assert np.isnan(expected_core_min(stack_layers([strange, layer]), **ONE))
+    with pytest.raises(ValueError, match="dft.protocol"):
+        expected_core_min(bilayer, **ONE | {"protocol": "slow"})

@@ -1,0 +1,87 @@
+"""What the verification of a stack is expected to cost, before anything is computed.
+
+Nearly all time of pw.x goes into bands × plane waves at each k-point, so that is what is counted.
+How many iterations and ionic steps a stack takes is not known before; an average stands for them.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Collection
+from functools import cache
+
+import numpy as np
+import spglib
+from ase.units import Bohr
+
+from heteroforge.dft.calculations import cell_for_truncation
+from heteroforge.dft.protocols import Protocol, Pseudopotentials, k_mesh
+from heteroforge.structures import Stack, build
+
+__all__ = ["expected_core_min"]
+
+# Core-minutes per 10⁶ bands × plane waves × irreducible k-points: scan, relaxation, density, bands
+# and layers alone of the median stack of the bundled library (`tests/benchmarks/library_cost.py`).
+CORE_MIN_PER_MILLION = 4.6
+WITH_REGISTRIES = 2.0  # they are half of what such a campaign spends
+WITH_MOBILITY = 2.0  # strained cells
+# Looser than what pw.x finds symmetry within: offsets are kept with six digits.
+_SYMMETRIC_WITHIN_A = 1e-3
+
+
+def expected_core_min(
+    stack: Stack, *, protocol: str, pseudopotentials: str, registries: bool, mobility: bool
+) -> float:
+    """Core-minutes of pw.x that verify a stack, on cores like those that computed the library.
+
+    Half of the bundled library's stacks took between 0.8 and 1.4 times as long, the worst 2.1 times
+    (`tests/benchmarks/library_cost.py`). That they are of the protocol `quick`, of one registry and
+    without spin: other settings follow from plane waves and k-points, which they change, alone.
+
+    Args:
+        stack: in the registry that was asked for; one of low symmetry has more k-points.
+        protocol, pseudopotentials, registries, mobility: of the configuration's section `dft`.
+
+    Returns:
+        NaN where the family lacks a pseudopotential for one of the elements.
+
+    Raises:
+        ValueError: no such protocol or family.
+    """
+    elements = frozenset(stack.species)
+    missing, cutoff_ry, spacing_per_a = _basis(protocol, pseudopotentials, elements)
+    if missing:
+        return math.nan
+    electrons = sum(_valence(pseudopotentials, element) for element in stack.species)
+    atoms = cell_for_truncation(build(stack))
+    cell = atoms.cell.array
+    volume = abs(np.linalg.det(cell)) / Bohr**3
+    plane_waves = volume * cutoff_ry**1.5 / (6 * np.pi**2)  # in the sphere |k + G|² < cutoff
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # spglib's own
+        irreducible, _ = spglib.get_ir_reciprocal_mesh(
+            k_mesh(cell[:2, :2], spacing_per_a),
+            (cell, atoms.get_scaled_positions(), atoms.numbers),
+            symprec=_SYMMETRIC_WITHIN_A,
+        )
+    return (
+        CORE_MIN_PER_MILLION
+        * (electrons / 2 * plane_waves * len(np.unique(irreducible)) / 1e6)
+        * (WITH_REGISTRIES if registries else 1.0)
+        * (WITH_MOBILITY if mobility else 1.0)
+    )
+
+
+@cache
+def _basis(protocol: str, family: str, elements: Collection[str]) -> tuple[list[str], float, float]:
+    """Elements without a pseudopotential; cutoff in Ry and spacing of k-points in 1/Å."""
+    pseudopotentials = Pseudopotentials(family)
+    missing = sorted(e for e in elements if not pseudopotentials.has(e))
+    settings = Protocol.named(protocol, pseudopotentials, elements - set(missing))
+    return missing, settings.cutoff_ry, settings.k_spacing_per_a
+
+
+@cache
+def _valence(family: str, element: str) -> float:
+    return Pseudopotentials(family).valence(element)
