@@ -240,10 +240,21 @@ def _check_latent(config: Mapping) -> None:
 
 
 def _check_samples(config: Mapping) -> None:
-    """A formula or defects on a substrate must fit the number of layers.
+    """A mode has the seeds and the model it needs; formula and defects fit the number of layers.
 
     What the library can give sampling tells.
     """
+    mode, given = config["samples"]["mode"], len(config["samples"]["seeds"])
+    if (mode == "around" and given == 0) or (mode == "interpolate" and given != 2):
+        wanted = "two stacks" if mode == "interpolate" else "at least one stack"
+        raise ConfigurationError(
+            f"samples.seeds = {_show(config['samples']['seeds'])}: expected {wanted} with "
+            f"samples.mode {mode}"
+        )
+    if mode == "conditional" and config["gvae"]["conditional_steps"] == 0:
+        raise ConfigurationError(
+            "gvae.conditional_steps = 0: expected steps of training with samples.mode conditional"
+        )
     formula, (fewest, most) = config["samples"]["formula"], config["stacks"]["number_of_layers"]
     if formula and "/" in formula and not fewest <= formula.count("/") + 1 <= most:
         raise ConfigurationError(
@@ -263,6 +274,11 @@ def _check_samples(config: Mapping) -> None:
 def _check_files(config: Mapping, root: Path) -> None:
     _check_sources(config["library"], root)
     labels, dft = config["labels"], config["dft"]
+    structures = config["prediction"]["structures"]
+    if structures is not None and not (root / structures).exists():
+        raise ConfigurationError(
+            f"prediction.structures = {_show(structures)}: expected an existing file or folder"
+        )
     try:
         dft["launcher"].format(ranks=1)
     except (KeyError, IndexError, ValueError):
