@@ -26,6 +26,7 @@ def test_what_the_screen_expects_is_asked_for(tmp_path):
     eight = expected_core_min(selected, 2, 2, {"maximum_atoms": 9}, DFT)
     assert eight > expected_core_min(selected, 0, 0, {"maximum_atoms": 9}, DFT)
     assert expected_core_min(selected, 2, 3, {"maximum_atoms": 9}, DFT) == eight + 30.0
+    assert expected_core_min(selected, 4, 9, {"maximum_atoms": 9}, DFT) == 0.0
 
 
 def test_before_the_screen_has_chosen_the_largest_is_guessed(tmp_path):

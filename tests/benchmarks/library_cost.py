@@ -21,12 +21,6 @@ from heteroforge.dft.cost import CORE_MIN_PER_MILLION, expected_core_min
 from heteroforge.sources import read_library
 from heteroforge.structures import Stack
 
-SETTINGS = {
-    "protocol": "quick",
-    "pseudopotentials": "pseudodojo",
-    "registries": False,
-    "mobility": False,
-}
 LIBRARY = Path(__file__).parents[2] / "resources" / "library"
 
 
@@ -41,7 +35,7 @@ def main() -> None:
             cost = runs.at[stacks.at[key, "entry"], "core_seconds"] / 60
             steps = stacks.at[key, "ionic_steps"]
             stack = Stack.from_json(text, layers)
-            expected = expected_core_min(stack, **SETTINGS)
+            expected = expected_core_min(stack, pseudopotentials="pseudodojo")
             rows.append((stack.number_of_atoms, cost, expected, steps))
     columns = ["atoms", "core_min", "expected_core_min", "ionic_steps"]
     table = pd.DataFrame(rows, columns=columns).dropna()

@@ -17,6 +17,7 @@ from heteroforge.labels import (
     mark_bonded,
     stack_baselines,
     user_labels,
+    verified_stacks,
 )
 from heteroforge.structures import Interface, Monolayer, Stack
 from heteroforge.structures.matching import stack_layers
@@ -207,3 +208,21 @@ def test_stacks_that_bond_in_dft_are_marked_whatever_gap_they_were_specified_wit
     assert mark_bonded(measured, LAYERS, 1.2)["fidelity"].tolist() == ["dft", "dft", BONDED, BONDED]
     apart = pd.DataFrame(rows, columns=COLUMNS).replace({"value": {1.9: 2.0}})
     assert mark_bonded(apart, LAYERS, 1.2)["fidelity"].eq("dft").all()
+
+
+def test_a_label_of_a_rougher_protocol_leaves_a_stack_to_verify():
+    rows = [
+        (stack("C", "BN"), "dft", "quick"),
+        (stack("BN", "BN"), "dft", "standard"),
+        (stack("C", "C"), BONDED, "quick"),
+        (stack("BN", "C"), "dft", "their own"),
+        (stack("C", "BN", "C"), "baseline", ""),
+    ]
+    labels = pd.DataFrame(
+        [{"specification": s.to_json(), "fidelity": f, "protocol": p} for s, f, p in rows]
+    )
+    keys = [s.prototype_key() for s, _, _ in rows]
+    assert verified_stacks(labels, LAYERS, "quick") == set(keys[:4])
+    assert verified_stacks(labels, LAYERS, "standard") == set(keys[1:4])
+    assert verified_stacks(labels, LAYERS, "precise") == set(keys[2:4])
+    assert verified_stacks(labels, LAYERS, "of my own") == set(keys[:4])

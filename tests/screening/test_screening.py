@@ -494,15 +494,14 @@ def test_layers_far_from_the_hull_are_rejected(small_monolayers):
 
 def test_what_dft_takes_too_long_for_is_rejected(small_monolayers):
     layers = list(small_monolayers.values())[:2]
-    settings = {"protocol": "quick", "pseudopotentials": "pseudodojo"}
-    settings |= {"registries": True, "mobility": False}
+    family = "pseudodojo"
     stacks = [stack_layers(layers), stack_layers([layers[0], astatine(layers[1])])]
     samples = pd.DataFrame({"number_of_atoms": [6, 6], "mismatch_percent": [0.5, 0.5]})
-    cost = expected_core_min(stacks[0], **settings)
-    enough = HardLimits(8, 3.0, maximum_dft_core_min=1.01 * cost, dft=settings)
-    missing = "no pseudopotential in pseudodojo for an element of it"
+    cost = expected_core_min(stacks[0], pseudopotentials=family)
+    enough = HardLimits(8, 3.0, maximum_dft_core_min=1.01 * cost, pseudopotentials=family)
+    missing = "an element without a pseudopotential in pseudodojo"
     assert enough.faults(samples, stacks) == ["", missing]
-    less = HardLimits(8, 3.0, maximum_dft_core_min=0.99 * cost, dft=settings)
+    less = HardLimits(8, 3.0, maximum_dft_core_min=0.99 * cost, pseudopotentials=family)
     assert "core-minutes" in less.faults(samples, stacks)[0]
     assert HardLimits(8, 3.0).faults(samples, stacks) == ["", ""]
 

@@ -28,7 +28,8 @@ def largest_stack(selected: str | Path, first: int | str, last: int | str) -> in
 
     None where the table is not there yet, or no candidate is in these slots.
     """
-    return max((atoms for atoms, _ in _candidates(selected, first, last)), default=None)
+    known = _candidates(selected, first, last) or []
+    return max((atoms for atoms, _ in known), default=None)
 
 
 def expected_core_min(
@@ -36,16 +37,17 @@ def expected_core_min(
 ) -> float:
     """Core minutes of the candidates in the slots `first` to `last`.
 
-    What the screen expects of each (`heteroforge.dft.cost`); before it has chosen, and where it
-    cannot tell, a crude guess for the largest that it lets through.
+    What the screen expects of each (`heteroforge.dft.cost`), nothing of empty slots; before it has
+    chosen, and where it cannot tell, a crude guess for the largest that it lets through.
 
     Args:
         selected: the table.
         first, last: slots.
         screening, dft: sections of the configuration.
     """
-    slots = int(last) - int(first) + 1
-    known = _candidates(selected, first, last) or [(screening["maximum_atoms"], math.nan)] * slots
+    known = _candidates(selected, first, last)
+    if known is None:
+        known = [(screening["maximum_atoms"], math.nan)] * (int(last) - int(first) + 1)
     return sum(
         _guess_core_min(atoms, dft) if math.isnan(core_min) else core_min
         for atoms, core_min in known
@@ -60,18 +62,22 @@ def _guess_core_min(atoms: int, dft: Mapping) -> float:
     return core_min * max(1.0, (atoms / 4) ** 2)
 
 
-def _candidates(selected: str | Path, first: int | str, last: int | str) -> list[tuple[int, float]]:
-    """Atoms and expected core minutes of each candidate in these slots."""
+def _candidates(
+    selected: str | Path, first: int | str, last: int | str
+) -> list[tuple[int, float]] | None:
+    """Atoms and expected core minutes of each candidate in these slots; None without a table."""
     path = Path(selected)
     try:
         by_slot = _by_slot(path, path.stat().st_mtime_ns)
     except OSError:
-        return []
+        return None
+    if by_slot is None:
+        return None
     return [by_slot[slot] for slot in range(int(first), int(last) + 1) if slot in by_slot]
 
 
 @cache
-def _by_slot(path: Path, modified_ns: int) -> dict[int, tuple[int, float]]:
+def _by_slot(path: Path, modified_ns: int) -> dict[int, tuple[int, float]] | None:
     """Read once per state of the file: the rules ask for every job."""
     with path.open(newline="", encoding="utf-8-sig", errors="replace") as handle:
         rows = csv.DictReader(handle)
@@ -84,7 +90,7 @@ def _by_slot(path: Path, modified_ns: int) -> dict[int, tuple[int, float]]:
                 for row in rows
             }
         except (KeyError, TypeError, ValueError, csv.Error):
-            return {}  # damaged: the script that reads it says so
+            return None  # damaged: the script that reads it says so
 
 
 def walltime_min(core_min: float, attempt: int, ranks: int, maximum_min: int) -> int:

@@ -10,14 +10,8 @@ LIMITS = {
     "minimum_mobility_cm2_vs": config["screening"]["minimum_mobility_cm2_vs"],
     "elements_excluded": config["library"]["elements_excluded"],
     "maximum_dft_core_min": config["screening"]["maximum_dft_core_min"],
+    "pseudopotentials": config["dft"]["pseudopotentials"],
 }
-# What DFT of a stack costs depends on.
-COST = {
-    key: config["dft"][key]
-    for key in ("protocol", "pseudopotentials", "registries", "mobility")
-}
-if LIMITS["maximum_dft_core_min"] is not None:
-    LIMITS["dft"] = COST
 
 
 localrules:
@@ -78,6 +72,7 @@ rule screen_stacks:
         runtime=lambda wildcards, attempt: 240 * attempt,
     params:
         limits=LIMITS,
+        protocol=config["dft"]["protocol"],
         control_slots=config["dft"]["control_slots"],
         slides=config["dft"]["registries"],
         samples={
@@ -135,7 +130,10 @@ rule select_candidates:
         },
         targets=config["targets"],
         slots=config["dft"]["slots"],
-        cost=COST,
+        cost={
+            key: config["dft"][key]
+            for key in ("protocol", "pseudopotentials", "registries", "mobility")
+        },
         slides=config["dft"]["registries"],
     message:
         "Selecting candidates for DFT that hold together."

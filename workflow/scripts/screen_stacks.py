@@ -1,7 +1,7 @@
 """Scored samples through the property networks to a ranking."""
 
 from heteroforge.io import log_to, read_json, read_table, write_json, write_table
-from heteroforge.labels import BONDED
+from heteroforge.labels import verified_stacks
 from heteroforge.models.monolayer_prediction import load_monolayer_predictor
 from heteroforge.models.property_training import PropertyData, load_member
 from heteroforge.models.published import PublishedModel
@@ -9,15 +9,13 @@ from heteroforge.screening import HardLimits, LayersAlone, screen
 from heteroforge.screening.control import draw_control
 from heteroforge.screening.scored import ScoredSamples
 from heteroforge.sources import read_library
-from heteroforge.structures import Stack
 
 log_to(snakemake.log[0])
 library = read_library(snakemake.input.structures, snakemake.input.table)
 training_stacks = read_table(snakemake.input.stacks)
 labels = read_table(snakemake.input.labels)
 seed = snakemake.params.seed
-texts = labels.loc[labels["fidelity"].isin(["dft", BONDED]), "specification"].unique()
-labelled = {Stack.from_json(text, library.monolayers).prototype_key() for text in texts}
+labelled = verified_stacks(labels, library.monolayers, snakemake.params.protocol)
 of_layers = load_monolayer_predictor(snakemake.input.layer_model)
 published = PublishedModel.load(snakemake.input.published, library)
 control = draw_control(

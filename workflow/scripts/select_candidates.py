@@ -68,7 +68,8 @@ for reason in selected["reason"]:
     print(reason)
 if len(selected) < snakemake.params.slots:
     print(
-        f"{len(selected)} of {snakemake.params.slots} slots are filled: too few stacks without a "
-        f"DFT label meet the targets with probability {settings['minimum_probability']:g} or more, "
-        "were refined and hold together when relaxed; the report says what lets more through"
+        f"{len(selected)} of {snakemake.params.slots} slots are filled: too few stacks within "
+        "the limits (screening/rejected.csv has what others break) and not verified yet meet the "
+        f"targets with probability {settings['minimum_probability']:g} or more, were refined and "
+        "hold together when relaxed; the report says what lets more through"
     )

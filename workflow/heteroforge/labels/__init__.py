@@ -15,6 +15,7 @@ from heteroforge.labels.collection import (
     dft_labels,
     mark_bonded,
     user_labels,
+    verified_stacks,
 )
 
 __all__ = [
@@ -30,4 +31,5 @@ __all__ = [
     "mark_bonded",
     "stack_baselines",
     "user_labels",
+    "verified_stacks",
 ]

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from heteroforge.dft.protocols import protocol_names
 from heteroforge.io import InputError, read_table
 from heteroforge.labels.baseline import stack_baselines
 from heteroforge.structures import Monolayer, Stack, StructureError, build
@@ -24,6 +25,7 @@ __all__ = [
     "dft_labels",
     "mark_bonded",
     "user_labels",
+    "verified_stacks",
 ]
 
 COLUMNS = [
@@ -226,6 +228,30 @@ def mark_bonded(
         if ratio is not None and ratio < minimum_contact_ratio:
             labels.loc[rows.index, "fidelity"] = BONDED
     return labels[COLUMNS]
+
+
+def verified_stacks(
+    labels: pd.DataFrame, monolayers: Mapping[str, Monolayer], protocol: str
+) -> set[str]:
+    """Keys of the stacks that need no DFT slot.
+
+    Those that have a label of DFT by the same protocol or by any but a rougher one of the
+    project's, which come before it in protocols.yaml; and those whose layers bond by any.
+
+    Args:
+        labels: `specification`, `fidelity`, `protocol`.
+        monolayers: the library.
+        protocol: that the campaign verifies by.
+
+    Returns:
+        `Stack.prototype_key` of each.
+    """
+    names = protocol_names()
+    rougher = names[: names.index(protocol)] if protocol in names else []
+    known = labels["fidelity"].eq("dft") & ~labels["protocol"].isin(rougher)
+    known |= labels["fidelity"].eq(BONDED)
+    texts = labels.loc[known, "specification"].unique()
+    return {Stack.from_json(text, monolayers).prototype_key() for text in texts}
 
 
 def _stack(

@@ -312,7 +312,7 @@ def _advice(
     if number == 0 or (number is not None and slots is not None and number < slots):
         filled = "Nothing was selected" if number == 0 else f"{number} of {slots} slots are filled"
         advice.append(
-            f"{filled}: of the stacks without a DFT label that are within the limits and likely "
+            f"{filled}: of the stacks not verified yet that are within the limits and likely "
             "enough to meet the targets, too few were refined, or hold together when relaxed. "
             "Widen `targets`, or let more through: `samples.number`, `screening.refined`, "
             "`screening.minimum_probability`, `screening.maximum_mismatch_percent`, "

@@ -36,7 +36,7 @@ def draw_control(
     """Stacks drawn at random, each with the same chance, from those that may be selected.
 
     These are the enumerated stacks (every match in every registry of high symmetry) within the
-    limits of the screen and without a DFT label. What the models think of them plays no part, nor
+    limits of the screen and not verified yet. What the models think of them plays no part, nor
     does the force field. Where layers slide before DFT, those that slide into each other are one
     candidate: their DFT result is one, and would count as often as it is drawn. Then each family
     has the same chance, however many registries it has, and one of them is drawn; a family in

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -32,8 +32,9 @@ class HardLimits:
             phases, for how likely it is to stay what it is; None: any.
         minimum_mobility_cm2_vs: of electrons or holes, known or predicted of the layers alone that
             hold them; None: any.
-        maximum_dft_core_min: core-minutes that DFT is expected to take; None: any.
-        dft: settings of `expected_core_min`, needed where there is a limit to it.
+        maximum_dft_core_min: core-minutes that DFT by the protocol `quick` is expected to take
+            in one registry, whatever protocol verifies: a measure of the stack; None: any.
+        pseudopotentials: the family, needed where there is a limit to DFT.
     """
 
     maximum_atoms: int
@@ -43,7 +44,7 @@ class HardLimits:
     maximum_hull_distance_ev_atom: float | None = None
     minimum_mobility_cm2_vs: float | None = None
     maximum_dft_core_min: float | None = None
-    dft: Mapping | None = None
+    pseudopotentials: str = ""
 
     def faults(
         self,
@@ -105,11 +106,11 @@ class HardLimits:
                 return f"no mobility of {least:g} cm²/(V s): {where}"
         most = self.maximum_dft_core_min
         if most is not None:
-            cost = expected_core_min(stack, **self.dft)
+            cost = expected_core_min(stack, pseudopotentials=self.pseudopotentials)
             if math.isnan(cost):
-                return f"no pseudopotential in {self.dft['pseudopotentials']} for an element of it"
+                return f"an element without a pseudopotential in {self.pseudopotentials}"
             if cost > most:
-                return f"DFT expected to take more than {most:g} core-minutes"
+                return f"more than {most:g} core-minutes of DFT by the protocol quick"
         return ""
 
 

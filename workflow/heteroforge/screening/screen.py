@@ -155,7 +155,7 @@ def screen(
         models, calibration, data, published: the property models; see `property_training.predict`.
         of_layers: what is not known of layers, for alignments and `FROM_LAYERS`.
         targets: windows.
-        labelled: `Stack.prototype_key` of stacks with DFT labels.
+        labelled: of `verified_stacks`.
         trained: keys of the stacks that the generator was trained on.
         refined: how many of the best by score are predicted by the property models; no other is
             selected, or has its specification in the ranking.

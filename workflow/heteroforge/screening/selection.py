@@ -249,7 +249,7 @@ def describe_candidate(
     return (
         f"{row['formula']}: {text}; probability {row['probability']:.2f}, {why}; "
         f"{int(row['number_of_atoms'])} atoms, mismatch {row['mismatch_percent']:.2f} %, "
-        f"{registry}{novelty}, without a DFT label.{published} {what_training_lacks(row)}"
+        f"{registry}{novelty}, not verified yet.{published} {what_training_lacks(row)}"
     ).rstrip() + cost
 
 
