@@ -102,7 +102,15 @@ def test_two_branches_that_meet_have_one_mass_once_they_are_split(monkeypatch):
 
     monkeypatch.setattr(run, "energies_at", energies_at)
     edges = SimpleNamespace(
-        is_metal=False, vbm_k=0, spin_vbm=0, vbm_band=3, cbm_k=0, spin_cbm=0, cbm_band=4
+        is_metal=False,
+        vbm_k=0,
+        spin_vbm=0,
+        vbm_band=3,
+        cbm_k=0,
+        spin_cbm=0,
+        cbm_band=4,
+        vbm_ev=0.0,
+        cbm_ev=1.0,
     )
     found = run.masses(atoms, SimpleNamespace(edges=edges, k_fractional=np.zeros((1, 3))))
     assert found["hole_mass_m0"] == pytest.approx(0.7)
@@ -111,7 +119,7 @@ def test_two_branches_that_meet_have_one_mass_once_they_are_split(monkeypatch):
     assert "electron_mass_split_m0" not in found
 
 
-def free_electrons_but(hole, monkeypatch):
+def free_electrons_but(hole, monkeypatch, gap_ev=1.0):
     """Masses of a layer whose valence band is a function of Cartesian k (n, 2), found at k = 0."""
     run = Calculator(None, None, None, None)
     atoms = Atoms("C", cell=[3, 3, 20], pbc=(True, True, False))
@@ -123,9 +131,30 @@ def free_electrons_but(hole, monkeypatch):
 
     monkeypatch.setattr(run, "energies_at", energies_at)
     edges = SimpleNamespace(
-        is_metal=False, vbm_k=0, spin_vbm=0, vbm_band=0, cbm_k=0, spin_cbm=0, cbm_band=1
+        is_metal=False,
+        vbm_k=0,
+        spin_vbm=0,
+        vbm_band=0,
+        cbm_k=0,
+        spin_cbm=0,
+        cbm_band=1,
+        vbm_ev=0.0,
+        cbm_ev=gap_ev,
     )
     return run.masses(atoms, SimpleNamespace(edges=edges, k_fractional=np.zeros((1, 3))))
+
+
+@pytest.mark.parametrize("gap_ev", [0.06, 0.28, 0.8, 1.5])
+def test_bands_that_repel_across_a_small_gap_have_their_mass(gap_ev, monkeypatch):
+    """Massive Dirac electrons as fast as graphene's: m = gap / (2 v²)."""
+    velocity_ev_a = 5.5
+
+    def band(k):
+        return -np.sqrt((gap_ev / 2) ** 2 + velocity_ev_a**2 * (k**2).sum(axis=1))
+
+    found = free_electrons_but(band, monkeypatch, gap_ev)
+    mass = HBAR2_OVER_M0_EV_A2 * (gap_ev / 2) / velocity_ev_a**2
+    assert found["hole_mass_m0"] == pytest.approx(mass, rel=0.02)
 
 
 def test_masses_are_those_of_the_extremum_beside_the_path(monkeypatch):

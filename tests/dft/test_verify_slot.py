@@ -165,6 +165,21 @@ def test_a_density_left_on_another_node_is_computed_again(verify, fakes, tmp_pat
     assert fakes.ran[:2] == ["compute_density", "compute_bands"]
 
 
+def test_a_density_that_was_cut_short_is_computed_again(verify, fakes, tmp_path):
+    fakes.raises["compute_bands"] = OutOfTime("bands: 3 s are left")
+    with pytest.raises(OutOfTime):
+        verify()
+    shutil.rmtree(tmp_path / "slot_0" / "scf" / "save")
+    fakes.raises["compute_density"] = OutOfTime("scf: 3 s are left")
+    with pytest.raises(OutOfTime):
+        verify(attempt=2)
+    assert (tmp_path / "slot_0" / "scf" / "save").is_dir()
+    fakes.raises.clear()
+    fakes.ran.clear()
+    assert verify(attempt=3)["status"] == "verified"
+    assert fakes.ran[:2] == ["compute_density", "compute_bands"]
+
+
 def test_a_failed_step_fails_the_candidate_and_is_tried_again(verify, fakes):
     fakes.raises["compute_density"] = CalculationFailed("scf: no luck", [{"attempt": 1}])
     result = verify()

@@ -501,6 +501,10 @@ def test_what_dft_takes_too_long_for_is_rejected(small_monolayers):
     enough = HardLimits(8, 3.0, maximum_dft_core_min=1.01 * cost, pseudopotentials=family)
     missing = "an element without a pseudopotential in pseudodojo"
     assert enough.faults(samples, stacks) == ["", missing]
+    # In whatever registry it is asked for.
+    astray = replace(stacks[0].interfaces[0], offset=(0.21, 0.04))
+    stacks[0] = replace(stacks[0], interfaces=(astray,))
+    assert enough.faults(samples, stacks) == ["", missing]
     less = HardLimits(8, 3.0, maximum_dft_core_min=0.99 * cost, pseudopotentials=family)
     assert "core-minutes" in less.faults(samples, stacks)[0]
     assert HardLimits(8, 3.0).faults(samples, stacks) == ["", ""]

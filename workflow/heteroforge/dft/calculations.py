@@ -29,14 +29,19 @@ from heteroforge.structures.build import cell_height_for_truncation_a
 
 __all__ = ["Bands", "Calculator", "cell_for_truncation"]
 
-# Elements that order magnetically in layers, and open 4f shells.
-_MAGNETIC = {"V", "Cr", "Mn", "Fe", "Co", "Ni"} | {
-    s for s, z in atomic_numbers.items() if 58 <= z <= 70
+# Elements that order magnetically in layers, and open 4f shells: the largest moment of an atom in
+# Bohr magnetons, of half a shell.
+HIGHEST_MOMENT = dict.fromkeys(("V", "Cr", "Mn", "Fe", "Co", "Ni"), 5) | {
+    s: 7 for s, z in atomic_numbers.items() if 58 <= z <= 70
 }
 LATTICE_WITHIN = 0.05  # a strained layer has the points of its lattice without strain
 ON_ATOMS = 0.5  # less of a state than this on atomic orbitals tells nothing about its layer
-MASS_RANGE_PER_A = 0.06  # on either side of an edge, to fit its masses
-MISPLACED_PER_A = 0.005  # from an edge: masses change by less than the fit is right to
+# On either side of an edge, to fit its masses. In small gaps less, so much per eV: bands that repel
+# each other across the gap, √(gap²/4 + ħ²v²q²), bend away from a quartic. With the ħv = 5.5 eV Å of
+# graphene, the fastest there are, masses come out 1.4 % too heavy.
+MASS_RANGE_PER_A = 0.06
+MASS_RANGE_PER_A_EV = 0.07
+MISPLACED = 1 / 12  # of that range, from an edge: masses change by less than the fit is right to
 SAME_K = 1e-3  # fractional coordinates nearer than this are the same point
 PRIMITIVE_WITHIN_A = 0.1  # more than layers deform in a stack, less than bonds differ
 _VACUUM_WINDOW_A = 4.0  # beyond the least height, to read the vacuum level where it is flat
@@ -166,13 +171,13 @@ def high_symmetry_points(atoms: Atoms) -> list[np.ndarray]:
     return points
 
 
-def _to_extremum(atoms: Atoms, fit: EdgeFit, carrier: str) -> np.ndarray | None:
+def _to_extremum(atoms: Atoms, fit: EdgeFit, carrier: str, range_per_a: float) -> np.ndarray | None:
     """Step (3) to a band's extremum in fractions of the reciprocal vectors; None: it is there."""
     step = np.append(fit.to_extremum(carrier), 0.0)
     length = np.linalg.norm(step)
-    if length < MISPLACED_PER_A:
+    if length < MISPLACED * range_per_a:
         return None
-    return min(1.0, MASS_RANGE_PER_A / length) * step @ atoms.cell.array.T / (2 * np.pi)
+    return min(1.0, range_per_a / length) * step @ atoms.cell.array.T / (2 * np.pi)
 
 
 @dataclass
@@ -201,7 +206,7 @@ class Calculator:
         Odd in the cell or in the primitive cell of any layer: what is polarised alone is polarised
         in a stack and in any cell, or differences of energies would compare unequal things.
         """
-        if _MAGNETIC & set(atoms.get_chemical_symbols()):
+        if HIGHEST_MOMENT.keys() & set(atoms.get_chemical_symbols()):
             return True
         cells = [atoms, *map(_primitive, _layers(atoms))]
         return any(round(self.electrons(cell)) % 2 == 1 for cell in cells)
@@ -223,6 +228,9 @@ class Calculator:
         }
         if self.is_spin_polarised(atoms):
             system["nspin"] = 2
+            # Half of the electrons more in the majority channel for each unpaired one.
+            moment = sum(HIGHEST_MOMENT.get(symbol, 0) for symbol in atoms.get_chemical_symbols())
+            system["nbnd"] += -(-moment // 2)
         electrons = {
             "conv_thr": protocol.density_convergence_ry_atom * len(atoms),
             # With 0.5 charge sloshes between unlike layers in the first iterations (docs/dft.md).
@@ -260,7 +268,9 @@ class Calculator:
             # Whatever moment there is to find, a start without one would not find it.
             atoms = atoms.copy()
             symbols = atoms.get_chemical_symbols()
-            atoms.set_initial_magnetic_moments([0.5 if s in _MAGNETIC else 0.1 for s in symbols])
+            atoms.set_initial_magnetic_moments(
+                [0.5 if s in HIGHEST_MOMENT else 0.1 for s in symbols]
+            )
         result, attempts = run_pw(
             atoms,
             self.namelists(atoms, calculation, stress),
@@ -500,15 +510,17 @@ class Calculator:
             "hole": (bands.k_fractional[edges.vbm_k], edges.spin_vbm, edges.vbm_band),
             "electron": (bands.k_fractional[edges.cbm_k], edges.spin_cbm, edges.cbm_band),
         }
+        gap = edges.cbm_ev - edges.vbm_ev
+        range_per_a = min(MASS_RANGE_PER_A, MASS_RANGE_PER_A_EV * gap)
         fits: dict[str, EdgeFit] = {}
         left = states
         # Between points of the path an edge lies up to half their distance beside one.
         for name in ("masses", "masses_beside", "masses_beside_again"):
-            fits |= self._edge_fits(atoms, left, name)
+            fits |= self._edge_fits(atoms, left, name, range_per_a)
             left = {
                 carrier: (k + step, spin, band)
                 for carrier, (k, spin, band) in left.items()
-                if (step := _to_extremum(atoms, fits[carrier], carrier)) is not None
+                if (step := _to_extremum(atoms, fits[carrier], carrier, range_per_a)) is not None
             }
             if not left:
                 break
@@ -524,11 +536,19 @@ class Calculator:
         }
 
     def _edge_fits(
-        self, atoms: Atoms, states: Mapping[str, tuple[np.ndarray, int, int]], name: str
+        self,
+        atoms: Atoms,
+        states: Mapping[str, tuple[np.ndarray, int, int]],
+        name: str,
+        range_per_a: float,
     ) -> dict[str, EdgeFit]:
-        """Bands around points; per carrier (fractional k, spin channel, band)."""
+        """Fits around points, within a range in 1/Å.
+
+        Args:
+            states: per carrier fractional k, spin channel and band.
+        """
         reciprocal = atoms.cell.reciprocal().array * 2 * np.pi
-        steps = np.linspace(-MASS_RANGE_PER_A, MASS_RANGE_PER_A, 7)
+        steps = np.linspace(-range_per_a, range_per_a, 7)
         directions = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.5**0.5, 0.5**0.5, 0.0]])
         points = [
             k + step * direction @ np.linalg.inv(reciprocal)

@@ -32,6 +32,7 @@ from heteroforge.dft.steps import (
 from heteroforge.dft.verification import (
     EDGES,
     UNITS,
+    Density,
     assemble,
     compute_bands,
     compute_density,
@@ -319,35 +320,41 @@ class Verification:
         """Density, total energy and vacuum levels."""
 
         def density(relax: dict) -> dict:
-            calculator = self.calculator("scf")
-            found = compute_density(calculator, self.relaxed())
+            found, attempts = self._settle_density()
             layers = [f"layer_{i}_per_ev" for i in range(found.states.shape[1] - 1)]
             for name, values, columns in (
                 ("potential.csv", found.potential, ["z_a", "potential_ev"]),
                 ("density_of_states.csv", found.states, ["energy_ev", *layers]),
             ):
                 write_table(self.file(name), pd.DataFrame(values.round(5) + 0.0, columns=columns))
-            return {**found.numbers, "attempts": calculator.attempts}
+            return {**found.numbers, "attempts": attempts}
 
         self._step("scf", ["relax"], density, writes=["potential.csv", "density_of_states.csv"])
+
+    def _settle_density(self) -> tuple[Density, list[dict]]:
+        """The density of the relaxed stack in scf/save, marked when it is complete."""
+        calculator = self.calculator("scf")
+        found = compute_density(calculator, self.relaxed())
+        self.file(_COMPLETE).touch()
+        return found, calculator.attempts
 
     def bands(self) -> None:
         """Bands along the path, layer weights and effective masses."""
 
         def bands(scf: dict) -> dict:
-            source = self.file("scf/save")
-            if not source.is_dir():  # on the disk of another node, or removed
-                compute_density(self.calculator("scf"), self.relaxed())
+            if not self.file(_COMPLETE).is_file():  # on the disk of another node, or cut short
+                self._settle_density()
             calculator = self.calculator("bands")
             # A copy: the density stays as its step left it, should this one be repeated.
-            shutil.copytree(source, self.file("bands/save"), dirs_exist_ok=True)
+            shutil.copytree(self.file("scf/save"), self.file("bands/save"), dirs_exist_ok=True)
             found, masses = compute_bands(calculator, self.relaxed(), scf)
             calculator.clean()
             write_json(self.file("bands.json"), {**found.to_dict(), "masses": masses})
             return {"masses": masses, "attempts": calculator.attempts}
 
-        # What was kept before masses were those of the extremum is no such.
-        self._step("bands", ["scf"], bands, writes=["bands.json"], basis="masses at the extremum")
+        # What was kept with masses of another point or range is no such.
+        how = "masses at the extremum, range by the gap"
+        self._step("bands", ["scf"], bands, writes=["bands.json"], basis=how)
 
     def response(self) -> None:
         """Stiffness, deformation potentials and mobilities, where the campaign asks for them."""
@@ -541,6 +548,7 @@ def _gained_by_registries(registries: Sequence[Mapping], verified: Mapping) -> f
 # Steps that a campaign may ask for, by the setting that does.
 _OPTIONAL = {"strain": "mobility"}
 # Result files of the steps, in order; of `lattice` where no library knows a layer.
+_COMPLETE = "scf/save/complete"  # written when the density beside it is
 _STEPS = {
     "candidate": "candidate.json",
     "lattice": "lattice/result.json",

@@ -337,9 +337,10 @@ class LayerEnergies:
         path = run.own_paths(result.atoms)
         points = np.concatenate([path, run.folded_points(result.atoms, path)])
         more = run.energies_at(result.atoms, points, "edges")
-        edges = edges_against_vacuum(
-            replace(result, energies_ev=np.concatenate([result.energies_ev, more], axis=1)), vacuum
-        )
+        # A remedy may have given one of the runs more bands.
+        bands = min(result.energies_ev.shape[2], more.shape[2])
+        energies = np.concatenate([result.energies_ev[..., :bands], more[..., :bands]], axis=1)
+        edges = edges_against_vacuum(replace(result, energies_ev=energies), vacuum)
         vbm, cbm = edges.vbm_ev, edges.cbm_ev
         if edges.is_metal and result.fermi_ev is not None:
             vbm = cbm = result.fermi_ev - vacuum

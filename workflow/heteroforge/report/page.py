@@ -232,7 +232,7 @@ def _more_materials(campaign: Campaign, materials: list[Material]) -> str:
     if ranked is not None and {"pair", "probability"} <= set(ranked) and len(ranked):
         ranked = ranked[ranked["is_refined"]] if "is_refined" in ranked else ranked
         # Slots go to others only when these are used up: `screening.selection`.
-        least = max(LIKELY, ranked["probability"].max() - NEAR)
+        least = max(LIKELY, ranked["probability"].max() * NEAR)
         near = ranked.loc[ranked["probability"] >= least, "pair"].nunique()
         text += f"The ranking has {count_text(near, 'combination')} of layers that more likely "
         text += "than not meet all targets, about as probably as the best; "

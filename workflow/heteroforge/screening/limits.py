@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import pandas as pd
@@ -32,8 +32,9 @@ class HardLimits:
             phases, for how likely it is to stay what it is; None: any.
         minimum_mobility_cm2_vs: of electrons or holes, known or predicted of the layers alone that
             hold them; None: any.
-        maximum_dft_core_min: core-minutes that DFT by the protocol `quick` is expected to take
-            in one registry, whatever protocol verifies: a measure of the stack; None: any.
+        maximum_dft_core_min: core-minutes that DFT is expected to take by the protocol `quick`
+            and in one registry of high symmetry, whatever the protocol and the registry that were
+            asked for: a measure of layers and cell; None: any.
         pseudopotentials: the family, needed where there is a limit to DFT.
     """
 
@@ -106,7 +107,11 @@ class HardLimits:
                 return f"no mobility of {least:g} cm²/(V s): {where}"
         most = self.maximum_dft_core_min
         if most is not None:
-            cost = expected_core_min(stack, pseudopotentials=self.pseudopotentials)
+            # Without offsets axes and mirrors of the layers meet, where they have any in common.
+            aligned = tuple(replace(one, offset=(0.0, 0.0)) for one in stack.interfaces)
+            cost = expected_core_min(
+                replace(stack, interfaces=aligned), pseudopotentials=self.pseudopotentials
+            )
             if math.isnan(cost):
                 return f"an element without a pseudopotential in {self.pseudopotentials}"
             if cost > most:

@@ -20,9 +20,10 @@ __all__ = [
 
 # Probabilities nearer than this are equal: no calibration is finer. Ties go to what is cheap.
 PROBABILITY_STEP = 0.02
-# Candidates within this of the best probability are about as good as the best: with some tens of
-# labels no calibration tells them apart.
-NEAR = 0.25
+# Candidates with this share of the best probability are about as good as the best: with some tens
+# of labels no calibration tells them apart. A share, as of targets that little meets all
+# probabilities are small.
+NEAR = 0.75
 # Registries whose predicted binding differs by less are about as likely: the one that is predicted
 # best is on average this far from the best (docs/prediction_accuracy.md).
 SAME_BINDING_MEV_A2 = 1.0
@@ -112,7 +113,7 @@ def select_candidates(
     """Candidates for the DFT slots, at most `slots` rows, with `slot` and `role`.
 
     Rank decides, with these exceptions. A stack that DFT has labelled is never selected. Among
-    candidates about as probable as the best that is left (within `NEAR`), those come first of a
+    candidates about as probable as the best that is left (`NEAR`), those come first of a
     kind whose errors were measured (`is_measured`); among these, those that are predicted to stay
     where they are: registries of high symmetry, and of those that layers may slide into the one
     that binds most; then those of which this is not known; among these, stacks that the generator
@@ -158,7 +159,7 @@ def select_candidates(
     passes = [True, False] if diversity else [False]
     left = open_to
     while len(left) and len(roles) < slots - explored:
-        near = left["probability"] >= left["probability"].max() - NEAR
+        near = left["probability"] >= left["probability"].max() * NEAR
         preferred = _preferred(left[near], trained)
         for new_pairs in passes:
             take(preferred, slots - explored, "exploitation", new_pairs)
