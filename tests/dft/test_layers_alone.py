@@ -53,10 +53,11 @@ class _Calculator:
         return np.zeros((0, 3))
 
     def own_paths(self, atoms):
-        return np.zeros((1, 3))
+        return [np.zeros((3, 3))]
 
     def energies_at(self, atoms, k_fractional, name):
-        return np.array([[[-6.5, self.bottom_ev]]])
+        # As a remedy that adds a band leaves it; the conduction band is lowest half-way.
+        return np.array([[[-6.5, -1.0, 9.0], [-6.5, self.bottom_ev, 9.0], [-6.5, -1.0, 9.0]]])
 
     def relax(self, atoms, mesh=None):
         self.computed.append(atoms)
@@ -130,7 +131,7 @@ def test_the_path_of_a_layer_is_that_of_its_own_cell_in_any_other(tmp_path, rows
     run = Calculator(tmp_path, protocol, Pseudopotentials("pseudodojo"), Launcher(ranks=1))
     layer = _layer()
     atoms = make_supercell(layer.to_atoms(), [*(row + [0] for row in rows), [0, 0, 1]])
-    found = run.own_paths(atoms) @ atoms.cell.reciprocal().array
+    found = run.own_paths(atoms)[0] @ atoms.cell.reciprocal().array
     side = 1 / (np.sqrt(3) / 2 * layer.a)  # of the reciprocal cell, without 2π
     length = np.linalg.norm(np.diff(found, axis=0), axis=1).sum()
     assert length == pytest.approx(side * (1 / 2 + 1 / np.sqrt(12) + 1 / np.sqrt(3)), rel=1e-3)
@@ -149,6 +150,27 @@ def test_edges_of_a_layer_alone_are_those_of_its_path_and_of_a_metal_the_fermi_e
     )
     assert (found["vbm_ev"], found["cbm_ev"]) == edges
     assert found["is_metal"] == (edges[0] == edges[1])
+    on_path = None if found["is_metal"] else 0.5
+    assert (found["vbm_on_path"], found["cbm_on_path"]) == (None, on_path)
+
+
+def test_a_valley_of_a_layer_is_looked_at_in_a_larger_cell(tmp_path):
+    """Between Γ and M of a layer, which a √7 × √7 cell folds to no point of symmetry."""
+    protocol = Protocol.named("quick", Pseudopotentials("pseudodojo"))
+    run = Calculator(tmp_path, protocol, Pseudopotentials("pseudodojo"), Launcher(ranks=1))
+    layer = _layer()
+    atoms = make_supercell(layer.to_atoms(), [[3, 1, 0], [-1, 2, 0], [0, 0, 1]])
+    (path,) = run.own_paths(atoms)
+    valley = 5  # of the 14 points from Γ to M
+    alone = {"vbm_on_path": None, "cbm_on_path": valley / (len(path) - 1)}
+    (found,) = run.edge_points(atoms, [alone])
+    assert found == pytest.approx(path[valley]) and np.linalg.norm(found) > 0.1
+    more = run.folded_points(atoms, [], run.edge_points(atoms, [alone]))
+    assert len(more) == len(run.folded_points(atoms)) + 1
+    # In its own cell the path of the stack has it.
+    small = cell_for_truncation(layer.to_atoms())
+    (path,) = run.own_paths(small)
+    assert len(run.folded_points(small, path, run.edge_points(small, [alone]))) == 0
 
 
 def test_a_stack_is_polarised_where_a_layer_of_it_is(tmp_path):

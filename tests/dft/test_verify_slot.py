@@ -71,7 +71,7 @@ def fakes(monkeypatch):
         "compute_density": lambda calculator, atoms: Density(
             {"energy_ev": -1.0}, np.zeros((2, 2)), np.zeros((2, 3))
         ),
-        "compute_bands": lambda calculator, atoms, density: (bands(), {}),
+        "compute_bands": lambda calculator, atoms, density, layers: (bands(), {}),
         "relax_layer": lambda calculator, atoms, layer, stack, shared: {"layer": layer},
         "assemble": lambda *_: dict.fromkeys(UNITS) | {"gap_ev": 1.2},
     }
@@ -120,7 +120,7 @@ def test_finished_steps_are_taken_as_they_are(verify, fakes, tmp_path):
     assert first["status"] == "verified" and first["meets_target"]
     assert first["properties"]["gap_ev"] == {"value": 1.2, "unit": "eV"}
     assert Stack.from_dict(first["specification"]).number_of_layers == 2
-    everything = ["relax_stack", "compute_density", "compute_bands", *["relax_layer"] * 2]
+    everything = ["relax_stack", "compute_density", *["relax_layer"] * 2, "compute_bands"]
     assert fakes.ran == [*everything, "assemble"]
     assert not (tmp_path / "slot_0" / "scf" / "save").exists()
 
@@ -178,6 +178,13 @@ def test_a_density_that_was_cut_short_is_computed_again(verify, fakes, tmp_path)
     fakes.ran.clear()
     assert verify(attempt=3)["status"] == "verified"
     assert fakes.ran[:2] == ["compute_density", "compute_bands"]
+
+
+def test_a_layer_that_fails_fails_the_candidate(verify, fakes):
+    fakes.raises["relax_layer"] = CalculationFailed("relax: no luck", [{"attempt": 1}])
+    result = verify()
+    assert (result["status"], result["step"]) == ("failed", "layer_0")
+    assert result["reason"] == "relax: no luck"
 
 
 def test_a_failed_step_fails_the_candidate_and_is_tried_again(verify, fakes):

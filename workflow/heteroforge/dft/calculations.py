@@ -386,18 +386,32 @@ class Calculator:
         heights = atoms.positions[:, 2]
         return vacuum_levels(z, potential, heights.min(), heights.max()), (z, potential)
 
-    def bands(self, atoms: Atoms, vacuum_ev: float, magnetisation: float = 0.0) -> Bands:
+    def bands(
+        self,
+        atoms: Atoms,
+        vacuum_ev: float,
+        magnetisation: float = 0.0,
+        layers: Sequence[Mapping] = (),
+    ) -> Bands:
         """Bands along the lattice's two-dimensional path, with the weights of the layers.
 
-        And at the points of high symmetry of the layers' own lattices, where a larger cell folds
-        them off the path: K of graphene in a rectangular cell.
+        And where a larger cell folds them off the path: at the points of high symmetry of the
+        layers' own lattices (K of graphene in a rectangular cell), and where the layers alone have
+        their band edges (a valley half-way along the path of a layer's own).
 
         Needs the density of an earlier `scf` or `relax` in the same folder.
+
+        Args:
+            atoms: relaxed, layers marked.
+            vacuum_ev: mean vacuum level.
+            magnetisation: of the cell in Bohr magnetons.
+            layers: of `relax_layer`, where their edges are to be looked at.
         """
         path = atoms.cell.bandpath(
             pbc=(True, True, False), density=self.protocol.path_density_per_a
         )
-        places = np.concatenate([path.kpts, self.folded_points(atoms, path.kpts)])
+        folded = self.folded_points(atoms, path.kpts, self.edge_points(atoms, layers))
+        places = np.concatenate([path.kpts, folded])
         result = self._run(atoms, "bands", places, "bands")
         weights = self._layer_weights(atoms, len(result.k_points))
         distance, ticks, names = path.get_linear_kpoint_axis()
@@ -453,14 +467,19 @@ class Calculator:
     def _pools_for(self, points: int) -> int:
         return self.launcher.ranks if points >= self.launcher.ranks else 1
 
-    def folded_points(self, atoms: Atoms, known: Sequence[Sequence[float]] = ()) -> np.ndarray:
+    def folded_points(
+        self,
+        atoms: Atoms,
+        known: Sequence[Sequence[float]] = (),
+        more: Sequence[Sequence[float]] = (),
+    ) -> np.ndarray:
         """Points (n, 3) of high symmetry of the layers' primitive cells, in fractions of this one.
 
-        Those that the mesh or `known` hold are left out.
+        And `more`; those that the mesh or `known` hold are left out.
         """
         mesh = np.array(self.mesh(atoms)[:2])
         found: list[np.ndarray] = []
-        for k in high_symmetry_points(atoms):
+        for k in [*high_symmetry_points(atoms), *more]:
             steps = k[:2] * mesh
             if np.abs(steps - np.round(steps)).max() < SAME_K:
                 continue
@@ -472,8 +491,22 @@ class Calculator:
             found.append(k - np.round(k))
         return np.array(found).reshape(-1, 3)
 
-    def own_paths(self, atoms: Atoms) -> np.ndarray:
-        """Points (n, 3) on the paths of the layers' primitive cells, in fractions of this one."""
+    def edge_points(self, atoms: Atoms, layers: Sequence[Mapping]) -> list[np.ndarray]:
+        """Points (3) where layers alone have band edges on their paths, in fractions of this cell.
+
+        Args:
+            atoms: the stack, layers marked.
+            layers: of `relax_layer`.
+        """
+        found = []
+        for path, layer in zip(self.own_paths(atoms) if layers else [], layers, strict=True):
+            for name in ("vbm_on_path", "cbm_on_path"):
+                if layer[name] is not None:
+                    found.append(path[round(layer[name] * (len(path) - 1))])
+        return found
+
+    def own_paths(self, atoms: Atoms) -> list[np.ndarray]:
+        """Points (n, 3) on the path of each layer's primitive cell, in fractions of this cell."""
         found = []
         for layer in _layers(atoms):
             primitive = _primitive(layer)
@@ -484,7 +517,7 @@ class Calculator:
             )
             cartesian = path.kpts @ primitive.cell.reciprocal().array
             found.append(cartesian @ atoms.cell.array.T * [1.0, 1.0, 0.0])
-        return np.concatenate(found)
+        return found
 
     def energies_at(self, atoms: Atoms, k_fractional, name: str) -> np.ndarray:
         """Eigenvalues (spins, nk, bands) in eV at given k-points, from the last density."""

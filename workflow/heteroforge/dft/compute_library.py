@@ -123,21 +123,6 @@ def compute_stack(stack: Stack, calculator: Callable[[str], Calculator], folder:
     relaxation = cached(folder / "relax.json", relax)
     atoms = _atoms_from_json(relaxation["atoms"])
 
-    def electronic() -> dict:
-        run = calculator("electronic")
-        density = compute_density(run, atoms).numbers
-        # Labels have no use for effective masses of stacks.
-        bands, masses = compute_bands(run, atoms, density, with_masses=False)
-        run.clean()
-        return {
-            "density": density,
-            "bands": {**bands.to_dict(), "masses": masses},
-            "provenance": run.provenance(stack.species),
-            "attempts": run.attempts,
-        }
-
-    states = cached(folder / "electronic.json", electronic)
-
     def layer(index: int) -> dict:
         shared = folder.parent / "layers"
         return relax_layer(
@@ -147,6 +132,21 @@ def compute_stack(stack: Stack, calculator: Callable[[str], Calculator], folder:
     layers = [
         cached(folder / f"layer_{i}.json", lambda i=i: layer(i)) for i in range(len(stack.layers))
     ]
+
+    def electronic() -> dict:
+        run = calculator("electronic")
+        density = compute_density(run, atoms).numbers
+        # Labels have no use for effective masses of stacks.
+        bands, masses = compute_bands(run, atoms, density, layers, with_masses=False)
+        run.clean()
+        return {
+            "density": density,
+            "bands": {**bands.to_dict(), "masses": masses},
+            "provenance": run.provenance(stack.species),
+            "attempts": run.attempts,
+        }
+
+    states = cached(folder / "electronic.json", electronic)
     numbers = assemble(stack, atoms, relaxation, states["density"], states["bands"], layers)
     found = relaxed_stack(stack, numbers["interlayer_gap_a"])
     runs = [relaxation, states, *layers]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -52,7 +52,8 @@ __all__ = [
 ]
 
 _VACUUM = ("vacuum_bottom_ev", "vacuum_top_ev", "vacuum_step_ev", "vacuum_flatness_ev")
-EDGES = "mesh, own path, folded points"  # where those of layers alone are looked for
+# Where those of layers alone are looked for, and that their place is told.
+EDGES = "mesh, own path, folded points; on_path"
 RECONSTRUCTED_A = 0.1  # beyond, a layer in the stack is no longer the layer that was put there
 
 UNITS = {
@@ -188,10 +189,23 @@ def compute_density(calculator: Calculator, atoms: Atoms) -> Density:
 
 
 def compute_bands(
-    calculator: Calculator, atoms: Atoms, density: dict, with_masses: bool = True
+    calculator: Calculator,
+    atoms: Atoms,
+    density: dict,
+    layers: Sequence[Mapping] = (),
+    with_masses: bool = True,
 ) -> tuple[Bands, dict]:
-    """Bands, layer weights and effective masses from the density in the calculator's folder."""
-    bands = calculator.bands(atoms, density["vacuum_ev"], density["magnetisation_bohr"])
+    """Bands, layer weights and effective masses from the density in the calculator's folder.
+
+    Args:
+        calculator: of the folder.
+        atoms: relaxed.
+        density: of `compute_density`.
+        layers: of `relax_layer`, of a stack.
+        with_masses: False: masses are not asked for.
+    """
+    vacuum, moment = density["vacuum_ev"], density["magnetisation_bohr"]
+    bands = calculator.bands(atoms, vacuum, moment, layers)
     return bands, calculator.masses(atoms, bands) if with_masses else {}
 
 
@@ -242,7 +256,8 @@ def relax_layer(
 
     Returns:
         Energy in the stack's cell and free (for the same number of atoms) in eV, band edges
-        against vacuum, `reused`: how many of the two energies came from `shared`.
+        against vacuum and where on the layer's own path they lie (`vbm_on_path`, `cbm_on_path`: 0
+        to 1, None: not on it), `reused`: how many of the two energies came from `shared`.
     """
     # The stack's height: the same basis on both sides of the difference.
     height = atoms.cell.array[2, 2]
@@ -262,6 +277,8 @@ def relax_layer(
         "energy_free_ev": None,
         "vbm_ev": found["vbm_ev"],
         "cbm_ev": found["cbm_ev"],
+        "vbm_on_path": found["vbm_on_path"],
+        "cbm_on_path": found["cbm_on_path"],
         "is_metal": found["is_metal"],
         "vacuum_step_ev": found["vacuum_step_ev"],
         "strain_percent": 100 * float(np.abs(np.linalg.eigvalsh(stack.strain(layer))).max()),
@@ -334,19 +351,24 @@ class LayerEnergies:
         """
         levels, _ = run.vacuum(result.atoms)
         vacuum = levels["vacuum_ev"]
-        path = run.own_paths(result.atoms)
+        (path,) = run.own_paths(result.atoms)
         points = np.concatenate([path, run.folded_points(result.atoms, path)])
         more = run.energies_at(result.atoms, points, "edges")
         # A remedy may have given one of the runs more bands.
-        bands = min(result.energies_ev.shape[2], more.shape[2])
+        bands, mesh = min(result.energies_ev.shape[2], more.shape[2]), result.energies_ev.shape[1]
         energies = np.concatenate([result.energies_ev[..., :bands], more[..., :bands]], axis=1)
         edges = edges_against_vacuum(replace(result, energies_ev=energies), vacuum)
+        on_path = {
+            name: (k - mesh) / (len(path) - 1) if mesh <= k < mesh + len(path) else None
+            for name, k in (("vbm_on_path", edges.vbm_k), ("cbm_on_path", edges.cbm_k))
+        }
         vbm, cbm = edges.vbm_ev, edges.cbm_ev
         if edges.is_metal and result.fermi_ev is not None:
             vbm = cbm = result.fermi_ev - vacuum
         return {
             "vbm_ev": vbm,
             "cbm_ev": cbm,
+            **(dict.fromkeys(on_path) if edges.is_metal else on_path),
             "is_metal": edges.is_metal,
             "vacuum_step_ev": levels["vacuum_step_ev"],
             "edges": EDGES,
