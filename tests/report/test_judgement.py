@@ -85,6 +85,7 @@ def test_reasons_carry_the_numbers():
         ({"layer_deformation_a": 0.4}, "moved by 0.40"),
         ({"magnetisation_bohr": 2.0}, "magnetic (2.00"),
         ({"symbols": "WS2"}, "W: spin–orbit"),
+        ({"strain_energy_mev_a2": -1.2}, "is negative (−1.2"),
     ],
 )
 def test_doubts(computed, words):

@@ -35,6 +35,7 @@ FIRST_HEAVY_ELEMENT = 39  # Y: from the 4d row on, spin–orbit splittings reach
 # energies as for the alignment, where offsets below 0.1 eV count as undetermined.
 CLOSE = {"eV": 0.1, "meV/Å²": 1.0, "Å": 0.05}
 LARGE_STRAIN_SHARE = 0.2  # of the binding energy
+NEGATIVE_STRAIN_MEV_A2 = -0.3  # less is noise of energies
 STACKING_FAULT_MEV_A2 = 5.0  # stackings this near in energy occur side by side
 SMALLEST_SLIDE_A = 0.005
 # Nearer than this share of covalent radii, published bilayers bind like bonded ones
@@ -238,6 +239,11 @@ def doubts(candidate, verified: Sequence = ()) -> list[str]:
         found.append(
             f"fitting the layers costs {value_text('strain_energy_mev_a2', strain)}, "
             f"{100 * strain / binding:.0f}\u202f% of the binding energy"
+        )
+    if strain is not None and strain < NEGATIVE_STRAIN_MEV_A2:
+        found.append(
+            f"its strain energy is negative ({value_text('strain_energy_mev_a2', strain)}): the "
+            "library's lattice constants of the layers are not those of this protocol"
         )
     slide = known_number(candidate, "registry_shift_a")
     if slide is not None and slide > LARGE_SLIDE_A:
