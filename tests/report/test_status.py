@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 from campaign_files import TARGETS
 
-from heteroforge.io import is_being_written, write_text
+from heteroforge.io import is_being_written, read_table, write_json, write_table, write_text
 from heteroforge.report import Campaign
 from heteroforge.report.status import read_status, seconds_left, status_text
 
@@ -91,6 +92,24 @@ def test_candidates_and_best_so_far(finished_campaign):
     assert (
         "best so far: MoS2 / WS2, by DFT: band gap 1.24 eV (asked for: between 1 and 3 eV)" in text
     )
+
+
+def test_of_candidates_that_are_left_the_screen_knows_the_time(finished_campaign, tmp_path):
+    folder = shutil.copytree(finished_campaign, tmp_path / "demo")
+    shutil.rmtree(folder / "dft")
+    path = folder / "screening/selected.csv"
+    table = read_table(path)
+    write_table(path, table.assign(expected_core_min=20.0))
+    write_json(folder / "dft/slot_0/candidate.json", {"stack_id": "of another"})
+    write_json(folder / "dft/slot_0/relax/result.json", {})
+    stages = read_status(folder, {"dft": {"verify_candidates": len(table)}})
+    text = status_text(Campaign(folder, TARGETS), stages)
+    assert f"rest: about {20 * len(table)} min of computing" in text
+    assert "slot 0 MoS2 / WS2: begun, no step finished" in text
+    own = table.set_index("slot").at[0, "stack_id"]
+    write_json(folder / "dft/slot_0/candidate.json", {"stack_id": own})
+    text = status_text(Campaign(folder, TARGETS), stages)
+    assert "slot 0 MoS2 / WS2: finished steps: relax" in text
 
 
 def test_nothing_begun(tmp_path):

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 import pandas as pd
 
-from heteroforge.io import is_being_written
-from heteroforge.report.campaign import Campaign
+from heteroforge.io import InputError, is_being_written, read_json
+from heteroforge.report.campaign import Campaign, Candidate
 from heteroforge.report.words import number_text, quantity, value_text, window_text
 
 __all__ = ["Job", "StageStatus", "read_status", "status_text"]
@@ -120,20 +121,26 @@ def _seconds(benchmark: Path) -> float | None:
 
 
 def seconds_left(
-    stages: Sequence[StageStatus], elsewhere: Sequence[Path] = ()
+    stages: Sequence[StageStatus],
+    elsewhere: Sequence[Path] = (),
+    expected: Mapping[str, float] = MappingProxyType({}),
 ) -> tuple[float, list[str]]:
     """Computing time of the jobs that are left, and the rules that were never timed.
 
     Args:
         stages: as read.
         elsewhere: folders of other campaigns, whose times count where this one has none.
+        expected: seconds that are left of rules of which that is known otherwise.
     """
     total, untimed = 0.0, []
     for status in stages:
-        for rule, expected in status.expected.items():
+        for rule, number in status.expected.items():
             jobs = [job for job in status.jobs if job.rule == rule]
-            left = expected - sum(job.state == "done" for job in jobs)
+            left = number - sum(job.state == "done" for job in jobs)
             if left <= 0:
+                continue
+            if rule in expected:
+                total += expected[rule]
                 continue
             known = [job.seconds for job in jobs if job.seconds is not None]
             for folder in [] if known else elsewhere:
@@ -167,7 +174,7 @@ def status_text(
     if all(status.state == "done" for status in stages):
         lines.append(f"finished: {campaign.folder}/report/index.html")
         return "\n".join(lines)
-    total, untimed = seconds_left(stages, elsewhere)
+    total, untimed = seconds_left(stages, elsewhere, _dft_left(campaign))
     rest = f"about {_duration(total)} of computing, jobs one after another" if total else "unknown"
     if untimed:
         rest += f"; never timed: {', '.join(untimed)}"
@@ -201,6 +208,17 @@ def _between_jobs(folder: Path) -> str:
     return "nothing is running; `make campaign` goes on from what is there"
 
 
+def _dft_left(campaign: Campaign) -> dict[str, float]:
+    """Seconds of the candidates that are pending, as the screen expects; {} where it does not."""
+    left = [c.predicted.get("expected_core_min") for c in campaign.candidates]
+    pending = [c.status == "pending" for c in campaign.candidates]
+    core_min = [minutes for minutes, is_left in zip(left, pending, strict=True) if is_left]
+    if not core_min or any(minutes is None or pd.isna(minutes) for minutes in core_min):
+        return {}
+    ranks = (campaign.configuration.get("dft") or {}).get("ranks", 1)
+    return {"verify_candidates": 60.0 * float(sum(core_min)) / ranks}
+
+
 def _slots_words(campaign: Campaign) -> list[str]:
     """One line per candidate: outcome, or the steps that are finished."""
     lines = []
@@ -216,10 +234,20 @@ def _slots_words(campaign: Campaign) -> list[str]:
         else:
             folder = campaign.folder / "dft" / f"slot_{candidate.slot}"
             steps = [path.parent.name for path in sorted(folder.glob("*/result.json"))]
+            if not _is_of(folder, candidate):
+                steps = []  # those of a candidate of an earlier selection
             begun = "begun, no step finished" if folder.is_dir() else "not begun"
             text = f"finished steps: {', '.join(steps)}" if steps else begun
         lines.append(f"slot {candidate.slot} {candidate.title}: {text}")
     return lines
+
+
+def _is_of(folder: Path, candidate: Candidate) -> bool:
+    try:
+        begun = read_json(folder / "candidate.json")
+    except InputError:
+        return False
+    return begun.get("stack_id") == candidate.predicted.get("stack_id")
 
 
 def _best_words(campaign: Campaign) -> str:
