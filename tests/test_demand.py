@@ -2,7 +2,7 @@
 
 import pytest
 
-from heteroforge.demand import expected_core_min, largest_stack, memory_mb, walltime_min
+from heteroforge.demand import core_min_of_slots, largest_stack, memory_mb, walltime_min
 
 DFT = {"protocol": "quick", "mobility": False}
 
@@ -21,18 +21,18 @@ def test_what_the_screen_expects_is_asked_for(tmp_path):
     selected.write_text(
         "slot,number_of_atoms,expected_core_min\n0,4,7.5\n1,6,20.25\n2,8,\n3,4,30\n"
     )
-    assert expected_core_min(selected, 0, 1, {"maximum_atoms": 9}, DFT) == 27.75
+    assert core_min_of_slots(selected, 0, 1, {"maximum_atoms": 9}, DFT) == 27.75
     # An element without a pseudopotential has no cost: guessed from the atoms.
-    eight = expected_core_min(selected, 2, 2, {"maximum_atoms": 9}, DFT)
-    assert eight > expected_core_min(selected, 0, 0, {"maximum_atoms": 9}, DFT)
-    assert expected_core_min(selected, 2, 3, {"maximum_atoms": 9}, DFT) == eight + 30.0
-    assert expected_core_min(selected, 4, 9, {"maximum_atoms": 9}, DFT) == 0.0
+    eight = core_min_of_slots(selected, 2, 2, {"maximum_atoms": 9}, DFT)
+    assert eight > core_min_of_slots(selected, 0, 0, {"maximum_atoms": 9}, DFT)
+    assert core_min_of_slots(selected, 2, 3, {"maximum_atoms": 9}, DFT) == eight + 30.0
+    assert core_min_of_slots(selected, 4, 9, {"maximum_atoms": 9}, DFT) == 0.0
 
 
 def test_before_the_screen_has_chosen_the_largest_is_guessed(tmp_path):
     def guess(last=0, atoms=8, **dft):
         missing = tmp_path / "none.csv"
-        return expected_core_min(missing, 0, last, {"maximum_atoms": atoms}, DFT | dft)
+        return core_min_of_slots(missing, 0, last, {"maximum_atoms": atoms}, DFT | dft)
 
     assert guess(atoms=4) < guess() == guess(last=9) / 10
     assert guess(protocol="standard") > guess() < guess(mobility=True)

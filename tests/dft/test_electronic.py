@@ -144,13 +144,17 @@ def free_electrons_but(hole, monkeypatch, gap_ev=1.0):
     return run.masses(atoms, SimpleNamespace(edges=edges, k_fractional=np.zeros((1, 3))))
 
 
-@pytest.mark.parametrize("gap_ev", [0.06, 0.28, 0.8, 1.5])
-def test_bands_that_repel_across_a_small_gap_have_their_mass(gap_ev, monkeypatch):
+@pytest.mark.parametrize(
+    ("gap_ev", "beside"),
+    [(0.06, 0.0), (0.1, 0.02), (0.28, 0.0), (0.28, 0.04), (0.8, 0.0), (0.8, 0.04), (1.5, 0.0)],
+)
+def test_bands_that_repel_across_a_small_gap_have_their_mass(gap_ev, beside, monkeypatch):
     """Massive Dirac electrons as fast as graphene's: m = gap / (2 v²)."""
     velocity_ev_a = 5.5
 
     def band(k):
-        return -np.sqrt((gap_ev / 2) ** 2 + velocity_ev_a**2 * (k**2).sum(axis=1))
+        k2 = ((k - [0.0, beside]) ** 2).sum(axis=1)
+        return -np.sqrt((gap_ev / 2) ** 2 + velocity_ev_a**2 * k2)
 
     found = free_electrons_but(band, monkeypatch, gap_ev)
     mass = HBAR2_OVER_M0_EV_A2 * (gap_ev / 2) / velocity_ev_a**2

@@ -169,8 +169,10 @@ def test_a_valley_of_a_layer_is_looked_at_in_a_larger_cell(tmp_path):
     assert len(more) == len(run.folded_points(atoms)) + 1
     # In its own cell the path of the stack has it.
     small = cell_for_truncation(layer.to_atoms())
-    (path,) = run.own_paths(small)
-    assert len(run.folded_points(small, path, run.edge_points(small, [alone]))) == 0
+    of_stack = small.cell.bandpath(pbc=(True, True, False), density=protocol.path_density_per_a)
+    (valley,) = run.edge_points(small, [alone])
+    assert len(run.folded_points(small, of_stack.kpts, [valley])) == 0
+    assert len(run.folded_points(small, [], [valley])) > len(run.folded_points(small))
 
 
 def test_a_stack_is_polarised_where_a_layer_of_it_is(tmp_path):

@@ -14,7 +14,7 @@ from heteroforge.dft.collection import read_results, results_table
 from heteroforge.dft.running import CalculationFailed, Launcher, OutOfTime
 from heteroforge.dft.scratch import place_save, remove_save
 from heteroforge.dft.verification import UNITS, Density
-from heteroforge.io import InputError, read_frames
+from heteroforge.io import InputError, read_frames, read_json
 from heteroforge.labels import campaign_labels
 from heteroforge.structures import Stack
 from heteroforge.structures.matching import find_matches, stack_from_match, stack_layers
@@ -71,7 +71,10 @@ def fakes(monkeypatch):
         "compute_density": lambda calculator, atoms: Density(
             {"energy_ev": -1.0}, np.zeros((2, 2)), np.zeros((2, 3))
         ),
-        "compute_bands": lambda calculator, atoms, density, layers: (bands(), {}),
+        "compute_bands": lambda calculator, atoms, density, layers: (
+            bands(),
+            {"of_layers": [layer["layer"] for layer in layers]},
+        ),
         "relax_layer": lambda calculator, atoms, layer, stack, shared: {"layer": layer},
         "assemble": lambda *_: dict.fromkeys(UNITS) | {"gap_ev": 1.2},
     }
@@ -120,8 +123,9 @@ def test_finished_steps_are_taken_as_they_are(verify, fakes, tmp_path):
     assert first["status"] == "verified" and first["meets_target"]
     assert first["properties"]["gap_ev"] == {"value": 1.2, "unit": "eV"}
     assert Stack.from_dict(first["specification"]).number_of_layers == 2
-    everything = ["relax_stack", "compute_density", *["relax_layer"] * 2, "compute_bands"]
+    everything = ["relax_stack", *["relax_layer"] * 2, "compute_density", "compute_bands"]
     assert fakes.ran == [*everything, "assemble"]
+    assert read_json(tmp_path / "slot_0/bands.json")["masses"] == {"of_layers": [0, 1]}
     assert not (tmp_path / "slot_0" / "scf" / "save").exists()
 
     fakes.ran.clear()
@@ -244,6 +248,15 @@ def test_a_candidate_that_ends_every_job_is_given_up(verify, fakes, tmp_path):
     fakes.raises.clear()
     assert verify(1)["status"] == "verified"
     assert [r["ended"] for r in submissions.history(folder)][-1] == "verified"
+
+
+def test_a_candidate_is_given_up_in_the_step_it_was_in(verify, fakes):
+    fakes.raises["relax_layer"] = OutOfTime("relax: stopped itself")
+    for attempt in (1, 2, 3):
+        with pytest.raises(OutOfTime):
+            verify(attempt)
+    result = verify(4)
+    assert (result["status"], result["step"]) == ("failed", "layer_0")
 
 
 def test_a_broken_machine_gives_no_candidate_up(verify, fakes, tmp_path):

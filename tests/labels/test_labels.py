@@ -189,6 +189,18 @@ def test_of_several_protocols_of_a_stack_one_is_learned_from(tmp_path):
         assert dft_labels([own], [], LAYERS, 0.0, protocol)["value"].tolist() == values
 
 
+def test_a_finer_label_counts_before_rougher_ones_however_many(tmp_path):
+    own = tmp_path / "labels.csv"
+    others = [stack("BN", "BN").to_json(), stack("C", "C").to_json()]
+    rows = [row("gap_ev", 1.9) | {"protocol": "quick"}]
+    rows += [row("gap_ev", 2.1) | {"protocol": "precise"}]
+    rows += [row("gap_ev", 5.0, other) | {"protocol": "quick"} for other in others]
+    write_table(own, pd.DataFrame(rows))
+    for protocol, first in (("quick", 1.9), ("standard", 2.1), ("precise", 2.1)):
+        found = dft_labels([own], [], LAYERS, 0.0, protocol)
+        assert found["value"].tolist() == [first, 5.0, 5.0]
+
+
 def test_stacks_that_bond_in_dft_are_marked_whatever_gap_they_were_specified_with():
     """C–B at 1.9 Å is 1.19 of the sum of covalent radii (1.60 Å); at 2.0 Å it is 1.25."""
     rows = []

@@ -1,6 +1,7 @@
 """The configuration is checked before any job, with one line per fault."""
 
 import copy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from heteroforge.configuration import (
     library_files,
     read_schema,
 )
+from heteroforge.dft.protocols import Pseudopotentials
 from heteroforge.screening.selection import OBJECTIVES
 
 ROOT = Path(__file__).parents[2]
@@ -55,6 +57,17 @@ def test_shipped_configurations_are_right(path, tmp_path):
     if "path" in changes.get("library", {}):
         changes["library"]["path"] = str(tmp_path)  # downloads are each user's own
     check_configuration(interpret_configuration(merged(changes), SCHEMA), SCHEMA, ROOT)
+
+
+def test_the_limit_of_dft_counts_by_quick(tmp_path):
+    family = tmp_path / "my_family"
+    family.mkdir()
+    for element in ("Mo", "S"):
+        shutil.copy(Pseudopotentials("pseudodojo").file(element), family)
+    dft = {"pseudopotentials": str(family), "protocol": "standard"}
+    assert "screening.maximum_dft_core_min" in fault_of({"dft": dft})
+    free = {"dft": dft, "screening": {"maximum_dft_core_min": None}}
+    check_configuration(merged(free), SCHEMA, ROOT)
 
 
 def test_photocatalyst_straddles_both_redox_levels_of_water_from_ph_0_to_7():

@@ -16,7 +16,7 @@ import yaml
 from ase.data import chemical_symbols
 from jsonschema import Draft202012Validator, ValidationError, validators
 
-from heteroforge.dft.protocols import Pseudopotentials
+from heteroforge.dft.protocols import Protocol, Pseudopotentials
 
 __all__ = [
     "ANSWERS",
@@ -475,6 +475,14 @@ def elements_covered(family: str, root: str | Path = ".") -> set[str]:
 def _check_pseudopotentials(config: Mapping, root: Path) -> None:
     family = config["dft"]["pseudopotentials"]
     covered = elements_covered(family, root)
+    if (limit := config["screening"]["maximum_dft_core_min"]) is not None and covered:
+        try:
+            Protocol.named("quick", Pseudopotentials(family))
+        except ValueError as error:
+            raise ConfigurationError(
+                f"screening.maximum_dft_core_min = {limit}: expected null, or what it counts by: "
+                f"{error}"
+            ) from None
     if "materials_project" in dict(library_sources(config["library"])):
         for element in config["library"]["materials_project"]["elements"]:
             if element not in covered:

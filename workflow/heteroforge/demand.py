@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-__all__ = ["expected_core_min", "largest_stack", "memory_mb", "walltime_min"]
+__all__ = ["core_min_of_slots", "largest_stack", "memory_mb", "walltime_min"]
 
 # Core minutes of a candidate of four atoms, for what the screen has not chosen yet; the cost grows
 # with the square of the atoms (bands × plane waves grow with their square, k-points fall with their
@@ -32,7 +32,7 @@ def largest_stack(selected: str | Path, first: int | str, last: int | str) -> in
     return max((atoms for atoms, _ in known), default=None)
 
 
-def expected_core_min(
+def core_min_of_slots(
     selected: str | Path, first: int | str, last: int | str, screening: Mapping, dft: Mapping
 ) -> float:
     """Core minutes of the candidates in the slots `first` to `last`.

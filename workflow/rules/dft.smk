@@ -3,7 +3,7 @@
 # selected. What a job has finished stays in the folders of the slots, which no rule declares:
 # Snakemake removes declared files of a job that is killed.
 from heteroforge.demand import (
-    expected_core_min,
+    core_min_of_slots,
     largest_stack,
     memory_mb,
     walltime_min,
@@ -44,7 +44,7 @@ rule verify_candidates:
     threads: config["dft"]["ranks"]
     resources:
         runtime=lambda wildcards, input, attempt: walltime_min(
-            expected_core_min(
+            core_min_of_slots(
                 input.selected,
                 wildcards.first,
                 wildcards.last,

@@ -501,7 +501,7 @@ class Calculator:
         found = []
         for path, layer in zip(self.own_paths(atoms) if layers else [], layers, strict=True):
             for name in ("vbm_on_path", "cbm_on_path"):
-                if layer[name] is not None:
+                if layer.get(name) is not None:  # of an earlier version nothing is told
                     found.append(path[round(layer[name] * (len(path) - 1))])
         return found
 
@@ -543,22 +543,11 @@ class Calculator:
             "hole": (bands.k_fractional[edges.vbm_k], edges.spin_vbm, edges.vbm_band),
             "electron": (bands.k_fractional[edges.cbm_k], edges.spin_cbm, edges.cbm_band),
         }
-        gap = edges.cbm_ev - edges.vbm_ev
-        range_per_a = min(MASS_RANGE_PER_A, MASS_RANGE_PER_A_EV * gap)
-        fits: dict[str, EdgeFit] = {}
-        left = states
         # Between points of the path an edge lies up to half their distance beside one.
-        for name in ("masses", "masses_beside", "masses_beside_again"):
-            fits |= self._edge_fits(atoms, left, name, range_per_a)
-            left = {
-                carrier: (k + step, spin, band)
-                for carrier, (k, spin, band) in left.items()
-                if (step := _to_extremum(atoms, fits[carrier], carrier, range_per_a)) is not None
-            }
-            if not left:
-                break
-        # What is still on its way after two steps is flat.
-        fits = {carrier: fit for carrier, fit in fits.items() if carrier not in left}
+        fits, places = self._at_extremum(atoms, states, "masses", MASS_RANGE_PER_A)
+        smaller = MASS_RANGE_PER_A_EV * (edges.cbm_ev - edges.vbm_ev)
+        if places and smaller < MASS_RANGE_PER_A:
+            fits, _ = self._at_extremum(atoms, places, "masses_near", smaller)
         found = {
             f"{carrier}_mass{suffix}_m0": mass
             for carrier, fit in fits.items()
@@ -567,6 +556,34 @@ class Calculator:
         return found | {
             "mass_fit_residual_ev": max((fit.residual_ev for fit in fits.values()), default=None)
         }
+
+    def _at_extremum(
+        self,
+        atoms: Atoms,
+        states: Mapping[str, tuple[np.ndarray, int, int]],
+        name: str,
+        range_per_a: float,
+    ) -> tuple[dict[str, EdgeFit], dict[str, tuple[np.ndarray, int, int]]]:
+        """Fits at the extrema beside points, and these extrema, as `states` has the points.
+
+        Newton's steps, two at most; without carriers that are still on their way then: flat bands.
+        """
+        fits: dict[str, EdgeFit] = {}
+        places: dict[str, tuple[np.ndarray, int, int]] = {}
+        left = dict(states)
+        for again in ("", "_beside", "_beside_again"):
+            fits |= self._edge_fits(atoms, left, f"{name}{again}", range_per_a)
+            places |= left
+            left = {
+                carrier: (k + step, spin, band)
+                for carrier, (k, spin, band) in left.items()
+                if (step := _to_extremum(atoms, fits[carrier], carrier, range_per_a)) is not None
+            }
+            if not left:
+                break
+        for carrier in left:
+            del fits[carrier], places[carrier]
+        return fits, places
 
     def _edge_fits(
         self,

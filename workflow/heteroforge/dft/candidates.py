@@ -165,11 +165,11 @@ class Verification:
             self.lattice()
             self.registries()
             self.relax()
+            self.layers()
             self.density()
-            layers = self.layers()
-            self.bands(len(layers))
+            self.bands()
             self.response()
-            result = self.collect(layers)
+            result = self.collect()
         except BaseException:
             # What lies on this node's disk is of no use to a job on another.
             if self.settings["scratch"] is not None:
@@ -339,26 +339,26 @@ class Verification:
         self.file(_COMPLETE).touch()
         return found, calculator.attempts
 
-    def bands(self, number_of_layers: int) -> None:
+    def bands(self) -> None:
         """Bands along the path, layer weights and effective masses."""
-        layers = [f"layer_{layer}" for layer in range(number_of_layers)]
 
-        def bands(scf: dict, **alone: dict) -> dict:
+        def bands(scf: dict, **layers: dict) -> dict:
+            again: list[dict] = []
             if not self.file(_COMPLETE).is_file():  # on the disk of another node, or cut short
-                self._settle_density()
+                _, again = self._settle_density()
             calculator = self.calculator("bands")
             # A copy: the density stays as its step left it, should this one be repeated.
             shutil.copytree(self.file("scf/save"), self.file("bands/save"), dirs_exist_ok=True)
-            found, masses = compute_bands(
-                calculator, self.relaxed(), scf, [alone[name] for name in layers]
-            )
+            alone = list(layers.values())
+            found, masses = compute_bands(calculator, self.relaxed(), scf, alone)
             calculator.clean()
             write_json(self.file("bands.json"), {**found.to_dict(), "masses": masses})
-            return {"masses": masses, "attempts": calculator.attempts}
+            return {"masses": masses, "attempts": again + calculator.attempts}
 
         # What was kept with masses of another point or range is no such.
         how = "masses at the extremum, range by the gap"
-        self._step("bands", ["scf", *layers], bands, writes=["bands.json"], basis=how)
+        needs = ["scf", *self._layer_names()]
+        self._step("bands", needs, bands, writes=["bands.json"], basis=how)
 
     def response(self) -> None:
         """Stiffness, deformation potentials and mobilities, where the campaign asks for them."""
@@ -373,8 +373,8 @@ class Verification:
             # What was kept before deformation potentials were central differences is no such.
             self._step("strain", ["bands"], response, basis="central differences")
 
-    def layers(self) -> list[dict]:
-        """Each layer alone: in the stack's cell and free; [] where an earlier step failed."""
+    def layers(self) -> None:
+        """Each layer alone: in the stack's cell and free."""
 
         def relax(registries: dict, relax: dict, layer: int) -> dict:
             stack = Stack.from_dict(registries["specification"])
@@ -385,20 +385,10 @@ class Verification:
             shared = self.folder.parent / "layers"
             return relax_layer(calculator, self.relaxed(), layer, stack, shared)
 
-        candidate = read_json(self.file("candidate.json"))
-        if candidate["status"] != "done":
-            return []
-        return [
-            self._step(
-                f"layer_{layer}",
-                ["registries", "relax"],
-                partial(relax, layer=layer),
-                basis=EDGES,
-            )
-            for layer in range(len(candidate["specification"]["layers"]))
-        ]
+        for layer, name in enumerate(self._layer_names()):
+            self._step(name, ["registries", "relax"], partial(relax, layer=layer), basis=EDGES)
 
-    def collect(self, layers: list[dict]) -> dict:
+    def collect(self) -> dict:
         """All numbers, and whether they meet the targets."""
 
         def collect(
@@ -409,7 +399,9 @@ class Verification:
             bands: dict,
             strain: dict | None = None,
             lattice: dict | None = None,
+            **alone: dict,
         ) -> dict:
+            layers = list(alone.values())
             stack = Stack.from_dict(registries["specification"])
             atoms = self.relaxed()
             found = read_json(self.file("bands.json"))
@@ -501,11 +493,21 @@ class Verification:
         """Result files of the steps that this candidate has, in order."""
         asked = {name for name, key in _OPTIONAL.items() if self.settings[key]}
         asked.add(self._settled_by())
-        return {
-            name: file
-            for name, file in _STEPS.items()
-            if name in asked or name not in {*_OPTIONAL, "lattice"}
-        }
+        steps: dict[str, str] = {}
+        for name, file in _STEPS.items():
+            if name in asked or name not in {*_OPTIONAL, "lattice"}:
+                steps[name] = file
+            if name == "relax":
+                steps |= {layer: f"{layer}/result.json" for layer in self._layer_names()}
+        return steps
+
+    def _layer_names(self) -> list[str]:
+        """Steps of the layers alone, from the bottom; none of a candidate that cannot be built."""
+        try:
+            layers = read_json(self.file("candidate.json"))["specification"]["layers"]
+        except (InputError, KeyError):
+            return []
+        return [f"layer_{i}" for i in range(len(layers))]
 
     def _attempts(self) -> list[dict]:
         """All runs of pw.x so far: those that steps tell of, and those of steps cut short."""
@@ -526,7 +528,7 @@ class Verification:
                     return name
             except InputError:
                 return name
-        return "layers"
+        return "collect"
 
 
 def _gained_by_registries(registries: Sequence[Mapping], verified: Mapping) -> float:
@@ -548,8 +550,9 @@ def _gained_by_registries(registries: Sequence[Mapping], verified: Mapping) -> f
 
 # Steps that a campaign may ask for, by the setting that does.
 _OPTIONAL = {"strain": "mobility"}
-# Result files of the steps, in order; of `lattice` where no library knows a layer.
 _COMPLETE = "scf/save/complete"  # written when the density beside it is
+# Result files of the steps, in order; of `lattice` where no library knows a layer. Those of the
+# layers alone come after `relax`.
 _STEPS = {
     "candidate": "candidate.json",
     "lattice": "lattice/result.json",

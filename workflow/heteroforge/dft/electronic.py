@@ -256,8 +256,8 @@ def tensor_masses(tensor: np.ndarray, carrier: str) -> dict[str, float]:
         `_y`: masses for transport along the axes, 1 / (M⁻¹)_xx and 1 / (M⁻¹)_yy; all positive.
         Empty where the band bends by less than a mass of `LARGEST_MASS_M0` does, or the other way
         along some direction: a saddle, a ring or a flat band has no mass. One that bends the other
-        way by less than a mass of `FLAT_M0` does, 3 meV where masses are fitted, counts by its
-        magnitude: the valence band of black phosphorus along zigzag.
+        way by less than a mass of `FLAT_M0` does, 3 meV at 0.06 1/Å, counts by its magnitude: the
+        valence band of black phosphorus along zigzag.
     """
     tensor = -tensor if carrier == "hole" else tensor
     curvatures = np.linalg.eigvalsh(tensor)

@@ -185,9 +185,19 @@ def dft_labels(
 
 
 def _one_protocol(labels: pd.DataFrame, preferred: str) -> pd.DataFrame:
-    """Labels of one protocol per stack and property, as means over several are of none."""
+    """Labels of one protocol per stack and property, as means over several are of none.
+
+    Of the one preferred, else of one that is not rougher, by number of labels.
+    """
     counts = labels["protocol"].value_counts()
-    order = sorted(counts.index, key=lambda name: (name != preferred, -counts[name], name))
+    rougher = _rougher(preferred)
+
+    def worth(name: str) -> tuple:
+        # The finest of the rougher ones last: a list has those before it.
+        place = -rougher.index(name) if name in rougher else 0
+        return (name != preferred, name in rougher, place, -counts[name], name)
+
+    order = sorted(counts.index, key=worth)
     place = labels["protocol"].map({name: i for i, name in enumerate(order)})
     best = place.groupby([labels["stack_id"], labels["property"]]).transform("min")
     if len(order) > 1:
@@ -230,6 +240,12 @@ def mark_bonded(
     return labels[COLUMNS]
 
 
+def _rougher(protocol: str) -> list[str]:
+    """Protocols of the project that are rougher than this one, the roughest first."""
+    names = protocol_names()
+    return names[: names.index(protocol)] if protocol in names else []
+
+
 def verified_stacks(
     labels: pd.DataFrame, monolayers: Mapping[str, Monolayer], protocol: str
 ) -> set[str]:
@@ -246,9 +262,7 @@ def verified_stacks(
     Returns:
         `Stack.prototype_key` of each.
     """
-    names = protocol_names()
-    rougher = names[: names.index(protocol)] if protocol in names else []
-    known = labels["fidelity"].eq("dft") & ~labels["protocol"].isin(rougher)
+    known = labels["fidelity"].eq("dft") & ~labels["protocol"].isin(_rougher(protocol))
     known |= labels["fidelity"].eq(BONDED)
     texts = labels.loc[known, "specification"].unique()
     return {Stack.from_json(text, monolayers).prototype_key() for text in texts}

@@ -466,7 +466,7 @@ _NOT_RANKED = ("pair", "formula", "split", "is_trained", "is_high_symmetry", "ga
 _RANKING_HEADS = {
     "layers": "stack, bottom to top",
     "is_novel": "new",
-    "is_labelled": "DFT label",
+    "is_labelled": "verified before",
     "pareto_rank": "Pareto front",
 }
 

@@ -210,9 +210,8 @@ def _between_jobs(folder: Path) -> str:
 
 def _dft_left(campaign: Campaign) -> dict[str, float]:
     """Seconds of the candidates that are pending, as the screen expects; {} where it does not."""
-    left = [c.predicted.get("expected_core_min") for c in campaign.candidates]
-    pending = [c.status == "pending" for c in campaign.candidates]
-    core_min = [minutes for minutes, is_left in zip(left, pending, strict=True) if is_left]
+    left = [c.predicted for c in campaign.candidates if c.status == "pending"]
+    core_min = [predicted.get("expected_core_min") for predicted in left]
     if not core_min or any(minutes is None or pd.isna(minutes) for minutes in core_min):
         return {}
     ranks = (campaign.configuration.get("dft") or {}).get("ranks", 1)

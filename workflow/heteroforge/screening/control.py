@@ -40,13 +40,13 @@ def draw_control(
     does the force field. Where layers slide before DFT, those that slide into each other are one
     candidate: their DFT result is one, and would count as often as it is drawn. Then each family
     has the same chance, however many registries it has, and one of them is drawn; a family in
-    which DFT has labelled any registry is not drawn from.
+    which DFT has verified any registry is not drawn from.
 
     Args:
         enumerated: `stacks/training_stacks.parquet`.
         monolayers: the library.
         number: how many are wanted; fewer come where there are no more.
-        labelled: keys of stacks with DFT labels.
+        labelled: of `verified_stacks`.
         limits: of the screen.
         alone: see `HardLimits.faults`.
         elements: that samples were asked to hold.

@@ -112,7 +112,7 @@ def select_candidates(
 ) -> pd.DataFrame:
     """Candidates for the DFT slots, at most `slots` rows, with `slot` and `role`.
 
-    Rank decides, with these exceptions. A stack that DFT has labelled is never selected. Among
+    Rank decides, with these exceptions. A stack that DFT has verified is never selected. Among
     candidates about as probable as the best that is left (`NEAR`), those come first of a
     kind whose errors were measured (`is_measured`); among these, those that are predicted to stay
     where they are: registries of high symmetry, and of those that layers may slide into the one
