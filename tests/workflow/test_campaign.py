@@ -98,6 +98,7 @@ def kill_early(project: Path, rules: set[str]) -> tuple[set[str], str]:
             time.sleep(0.05)
         if "verify_candidates" in hit():
             while not (results / "dft" / "slot_0" / "relax").is_dir():
+                assert campaign.poll() is None, "the campaign ended without a relaxation"
                 time.sleep(0.1)
             time.sleep(3.0)  # into a run of pw.x
         struck = hit()
