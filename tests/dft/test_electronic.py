@@ -86,6 +86,14 @@ def luttinger(points, spin_orbit_ev):
     return np.stack([top - coupling, top + coupling], axis=-1)
 
 
+def bands_at_gamma(vbm_band: int, gap_ev: float):
+    """Bands whose edges lie at Γ, one band above the other."""
+    valence = {"vbm_k": 0, "spin_vbm": 0, "vbm_band": vbm_band, "vbm_ev": 0.0}
+    conduction = {"cbm_k": 0, "spin_cbm": 0, "cbm_band": vbm_band + 1, "cbm_ev": gap_ev}
+    edges = SimpleNamespace(is_metal=False, **valence, **conduction)
+    return SimpleNamespace(edges=edges, k_fractional=np.zeros((1, 3)))
+
+
 def test_two_branches_that_meet_have_one_mass_once_they_are_split(monkeypatch):
     q = np.linspace(-0.06, 0.06, 7)
     split = luttinger([[x, 0.0] for x in q], spin_orbit_ev=0.1)
@@ -101,18 +109,7 @@ def test_two_branches_that_meet_have_one_mass_once_they_are_split(monkeypatch):
         return np.concatenate([pair - 5.0, pair, alone], axis=1)[None]
 
     monkeypatch.setattr(run, "energies_at", energies_at)
-    edges = SimpleNamespace(
-        is_metal=False,
-        vbm_k=0,
-        spin_vbm=0,
-        vbm_band=3,
-        cbm_k=0,
-        spin_cbm=0,
-        cbm_band=4,
-        vbm_ev=0.0,
-        cbm_ev=1.0,
-    )
-    found = run.masses(atoms, SimpleNamespace(edges=edges, k_fractional=np.zeros((1, 3))))
+    found = run.masses(atoms, bands_at_gamma(3, 1.0))
     assert found["hole_mass_m0"] == pytest.approx(0.7)
     assert found["hole_mass_split_m0"] == pytest.approx(0.42)
     assert found["electron_mass_m0"] == pytest.approx(1.0)
@@ -130,18 +127,7 @@ def free_electrons_but(hole, monkeypatch, gap_ev=1.0):
         return np.stack([hole(cartesian), electron], axis=-1)[None]
 
     monkeypatch.setattr(run, "energies_at", energies_at)
-    edges = SimpleNamespace(
-        is_metal=False,
-        vbm_k=0,
-        spin_vbm=0,
-        vbm_band=0,
-        cbm_k=0,
-        spin_cbm=0,
-        cbm_band=1,
-        vbm_ev=0.0,
-        cbm_ev=gap_ev,
-    )
-    return run.masses(atoms, SimpleNamespace(edges=edges, k_fractional=np.zeros((1, 3))))
+    return run.masses(atoms, bands_at_gamma(0, gap_ev))
 
 
 @pytest.mark.parametrize(
