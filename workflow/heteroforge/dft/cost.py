@@ -65,8 +65,8 @@ def expected_core_min(
     costs = [_of_one_registry(one, protocol, pseudopotentials) for one in family]
     compared = OF_A_REGISTRY * sum(costs) if len(costs) > 1 else 0.0
     verified = min(costs) * (WITH_MOBILITY if mobility else 1.0) + compared
-    # The search for the lattice constants of layers that no library knows: as much as of the layer
-    # alone (WS2 4.7 core-minutes so, and measured 3.6).
+    # The search for the lattice constants of layers that no library knows: taken for as much as a
+    # verification of the layer alone.
     unknown = {layer.monolayer for layer in stack.layers if not layer.monolayer.name}
     lattices = [
         _of_one_registry(stack_layers([own]), protocol, pseudopotentials) for own in unknown
