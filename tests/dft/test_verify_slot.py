@@ -16,6 +16,8 @@ from heteroforge.dft.scratch import place_save, remove_save
 from heteroforge.dft.verification import UNITS, Density
 from heteroforge.io import InputError, read_frames, read_json
 from heteroforge.labels import campaign_labels
+from heteroforge.sources import Library
+from heteroforge.sources.library import table_of
 from heteroforge.structures import Stack
 from heteroforge.structures.matching import find_matches, stack_from_match, stack_layers
 
@@ -85,6 +87,19 @@ def fakes(monkeypatch):
     return found
 
 
+def library_of(monolayers: dict, relaxed: bool = True) -> Library:
+    """A library, its lattice constants by this project's DFT or by another."""
+    known = {"protocol": "quick" if relaxed else "C2DB PBE"}
+    stiffness = {"MoSS": 120.0, "WSS": 140.0}
+    return Library(
+        monolayers,
+        table_of(
+            monolayers,
+            {name: known | {"stiffness_n_m": stiffness.get(name)} for name in monolayers},
+        ),
+    )
+
+
 @pytest.fixture
 def verify(fakes, small_monolayers, tmp_path):
     """Verify slot 0 of a table with one candidate; keywords change settings."""
@@ -99,6 +114,7 @@ def verify(fakes, small_monolayers, tmp_path):
         if_slid: str = "{}",
         stack: Stack = stack,
         also: dict | None = None,
+        relaxed: bool = True,
         **changes,
     ) -> dict:
         row = {"slot": 0, "stack_id": stack.key(), "specification": stack.to_json()}
@@ -107,7 +123,7 @@ def verify(fakes, small_monolayers, tmp_path):
             pd.DataFrame(
                 [row | {"gap_ev": predicted, "predicted_if_slid": if_slid} | dict(also or {})]
             ),
-            small_monolayers,
+            library_of(small_monolayers, relaxed),
             tmp_path / "slot_0",
             settings=SETTINGS | changes,
             targets={"gap_ev": [1.0, None]},
@@ -205,7 +221,7 @@ def test_a_failed_step_fails_the_candidate_and_is_tried_again(verify, fakes):
 def test_a_broken_specification_names_its_slot(verify, fakes, small_monolayers, tmp_path):
     broken = pd.DataFrame([{"slot": 0, "stack_id": "abc", "specification": "{"}])
     result = verify_slot(
-        0, broken, small_monolayers, tmp_path / "slot_0", settings=SETTINGS, targets={},
+        0, broken, library_of(small_monolayers), tmp_path / "slot_0", settings=SETTINGS, targets={},
         launcher=Launcher(), submission=Submission(),
     )  # fmt: skip
     assert (result["status"], result["slot"], result["stack_id"]) == ("failed", 0, "abc")
@@ -406,6 +422,54 @@ def test_a_stack_of_known_layers_has_no_such_step(verify, fakes, monkeypatch, tm
     monkeypatch.setattr(candidates, "free_monolayer", finds(fakes, 3.3))
     assert verify()["lattices"] == []
     assert "free_monolayer" not in fakes.ran and not (tmp_path / "slot_0" / "lattice").exists()
+
+
+def test_layers_of_another_library_are_verified_on_lattices_of_this_dft(
+    verify, fakes, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(candidates, "free_monolayer", finds(fakes, 3.2))
+    result = verify(relaxed=False)
+    assert fakes.ran[:3] == ["free_monolayer", "free_monolayer", "relax_stack"]
+    assert [lattice["in_library"] for lattice in result["lattices"]] == [True, True]
+    atoms = read_frames(tmp_path / "slot_0" / "relaxed.extxyz")[0]
+    assert atoms.cell.lengths()[0] == pytest.approx(3.2)
+    # What learns from it knows the layers as their library has them.
+    stack = Stack.from_dict(result["specification"])
+    assert stack.a == pytest.approx(3.187, abs=0.004)
+    assert result["verified_stack_id"] == result["stack_id"] == stack.key()
+    assert result["predicted"] == {"gap_ev": 1.0}
+    fakes.ran.clear()
+    assert verify(relaxed=False) == result and fakes.ran == ["assemble"]
+    # Known to be of this DFT after all: the cell is another, so everything is computed anew.
+    fakes.ran.clear()
+    assert verify()["lattices"] == []
+    assert "relax_stack" in fakes.ran and "free_monolayer" not in fakes.ran
+
+
+def test_beside_a_proposed_layer_another_library_s_keeps_its_words(
+    verify, fakes, proposed, small_monolayers, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(candidates, "free_monolayer", finds(fakes, 3.3))
+    stack = Stack.from_dict(verify(stack=proposed, relaxed=False)["specification"])
+    atoms = read_frames(tmp_path / "slot_0" / "relaxed.extxyz")[0]
+    assert atoms.cell.lengths()[0] == pytest.approx(3.3)
+    assert stack.layers[0].monolayer.a == 3.3
+    assert stack.layers[1].monolayer.a == pytest.approx(small_monolayers["WSS"].a)
+    assert stack.a == pytest.approx((3.3 + small_monolayers["WSS"].a) / 2, abs=1e-4)
+
+
+def test_strain_on_new_lattices_is_shared_by_stiffness(
+    verify, fakes, small_monolayers, monkeypatch, tmp_path
+):
+    def fit(run, layer, shared):
+        found = replace(layer, a=3.1, b=3.1) if "Mo" in layer.species else layer
+        return {"monolayer": found.to_dict(), "scan": [], "attempts": []}
+
+    monkeypatch.setattr(candidates, "free_monolayer", fakes.step("free_monolayer", fit))
+    verify(relaxed=False)
+    atoms = read_frames(tmp_path / "slot_0" / "relaxed.extxyz")[0]
+    expected = (120.0 * 3.1 + 140.0 * small_monolayers["WSS"].a) / 260.0
+    assert atoms.cell.lengths()[0] == pytest.approx(expected, abs=1e-4)
 
 
 def test_layers_that_do_not_fit_once_their_lattice_is_known(verify, fakes, proposed, monkeypatch):

@@ -140,3 +140,17 @@ def test_a_layer_that_the_library_does_not_know_is_a_doubt():
     made.result = {"lattices": [{"formula": "MoSe2", "proposed": [3.2, 3.2], "found": [3.3, 3.3]}]}
     (words,) = doubts(made)
     assert "does not know MoSe₂" in words and "3.30\u202fÅ (proposed with 3.20\u202fÅ)" in words
+
+
+@pytest.mark.parametrize(("a", "told"), [(3.19, False), (3.13, True)])
+def test_a_lattice_constant_far_from_the_library_s_is_a_doubt(a, told):
+    made = candidate()
+    made.result = {
+        "lattices": [
+            {"formula": "MoS2", "in_library": True, "proposed": [3.2, 3.2], "found": [a, a]}
+        ]
+    }
+    words = doubts(made)
+    assert bool(words) == told
+    if told:
+        assert "3.13\u202fÅ, its library has 3.20\u202fÅ" in words[0]

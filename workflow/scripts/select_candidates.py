@@ -25,7 +25,7 @@ slides, cost = snakemake.params.slides, snakemake.params.cost
 
 def cost_of(table):
     stacks = [Stack.from_json(text, library.monolayers) for text in table["specification"]]
-    return [expected_core_min(stack, **cost) for stack in stacks]
+    return [expected_core_min(stack, **cost, relaxed=library.relaxed) for stack in stacks]
 
 
 selected, relaxed = fill_slots(

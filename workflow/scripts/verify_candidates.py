@@ -25,7 +25,7 @@ for slot in range(first, last + 1):
     result = verify_slot(
         slot,
         selected,
-        library.monolayers,
+        library,
         folder,
         settings=settings,
         targets=snakemake.params.targets,

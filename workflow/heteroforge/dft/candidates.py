@@ -16,7 +16,7 @@ from ase import Atoms
 
 from heteroforge.dft import submissions
 from heteroforge.dft.calculations import Calculator
-from heteroforge.dft.lattices import free_monolayer, on_free_lattices
+from heteroforge.dft.lattices import described, free_monolayer, on_free_lattices
 from heteroforge.dft.protocols import Pseudopotentials
 from heteroforge.dft.registries import compare_registries, preferred
 from heteroforge.dft.running import CalculationFailed, Launcher, OutOfTime, unrecorded_runs
@@ -53,6 +53,7 @@ from heteroforge.io import (
 )
 from heteroforge.labels import LABELLED
 from heteroforge.models.windows import UNCLIPPED
+from heteroforge.sources import Library
 from heteroforge.structures import Monolayer, Stack
 
 __all__ = ["Submission", "Verification", "verify_slot"]
@@ -76,7 +77,7 @@ class Submission:
 def verify_slot(
     slot: int,
     selected: pd.DataFrame,
-    monolayers: Mapping[str, Monolayer],
+    library: Library,
     folder: Path,
     *,
     settings: Mapping,
@@ -92,7 +93,7 @@ def verify_slot(
     Args:
         slot: number of the slot.
         selected: `slot`, `stack_id`, `specification` and predictions, as the screen wrote them.
-        monolayers: of the campaign's library.
+        library: of the campaign.
         folder: of the slot; claimed by this process until it ends.
         settings: the `dft` section of the configuration, and `maximum_mismatch_percent`, the
             largest strain of a layer that the screen admits.
@@ -112,14 +113,14 @@ def verify_slot(
         result = {"status": "empty", "slot": slot}
         write_json(folder / "result.json", result)
         return result
-    work = Verification(folder, chosen.iloc[0], settings, targets, launcher)
+    work = Verification(folder, chosen.iloc[0], library, settings, targets, launcher)
     before = submissions.cut_short(folder)
     if submission.attempt > 1 and len(before) >= settings["maximum_submissions"]:
         return work.give_up(before)
     limits = {"walltime_min": submission.walltime_min, "memory_mb": submission.memory_mb}
     submissions.begin(folder, submission.attempt, limits)
     try:
-        result = work.run(monolayers)
+        result = work.run()
     except BaseException as error:
         reason = submissions.OUT_OF_TIME if isinstance(error, OutOfTime) else repr(error)
         submissions.end(folder, reason)
@@ -134,6 +135,7 @@ class Verification:
 
     folder: Path
     row: pd.Series
+    library: Library
     settings: Mapping
     targets: Mapping
     launcher: Launcher
@@ -158,10 +160,10 @@ class Verification:
         unknown = {name: None for name in values if name.removesuffix("_std") in told}
         return values | unknown | if_slid.get(verified, {})
 
-    def run(self, monolayers: Mapping[str, Monolayer]) -> dict:
+    def run(self) -> dict:
         """All steps in order; returns the result, which is written too."""
         try:
-            self.prepare(monolayers)
+            self.prepare()
             self.lattice()
             self.registries()
             self.relax()
@@ -197,7 +199,7 @@ class Verification:
 
     # --- steps --------------------------------------------------------------------------------
 
-    def prepare(self, monolayers: Mapping[str, Monolayer]) -> None:
+    def prepare(self) -> None:
         """Structure and identity of the candidate; fails where it cannot be computed at all."""
         family = Pseudopotentials(self.settings["pseudopotentials"])
         if self.file("structure.extxyz").exists():
@@ -210,7 +212,7 @@ class Verification:
         def prepare() -> dict:
             # Of a candidate that was here before: later steps must not rest on its elements.
             self.file("structure.extxyz").unlink(missing_ok=True)
-            stack = Stack.from_json(self.row["specification"], monolayers)
+            stack = Stack.from_json(self.row["specification"], self.library.monolayers)
             atoms = start_structure(stack)
             family.verify(atoms.get_chemical_symbols())
             write_frames(self.file("structure.extxyz"), atoms)
@@ -228,8 +230,9 @@ class Verification:
         )
 
     def lattice(self) -> None:
-        """The cell of a stack with layers that no library knows: their lattices by DFT."""
+        """The cell of a stack with layers whose lattice constants are not of this DFT."""
         limit = self.settings["maximum_mismatch_percent"]
+        stiffness = self._stiffness_n_m()
 
         def settle(candidate: dict) -> dict:
             attempts: list[dict] = []
@@ -243,7 +246,9 @@ class Verification:
                 return outcome
 
             stack = Stack.from_dict(candidate["specification"])
-            settled, lattices = on_free_lattices(stack, find, limit)
+            settled, lattices = on_free_lattices(
+                stack, find, limit, self.library.relaxed, stiffness
+            )
             return {
                 "specification": settled.to_dict(),
                 "lattices": lattices,
@@ -251,15 +256,26 @@ class Verification:
             }
 
         if self._settled_by() == "lattice":
-            self._step("lattice", ["candidate"], settle, basis=limit)
+            basis = [limit, *stiffness] if stiffness else limit
+            self._step("lattice", ["candidate"], settle, basis=basis)
 
     def _settled_by(self) -> str:
-        """The step that tells the cell: of known layers the candidate has it."""
-        with contextlib.suppress(InputError, KeyError):
+        """The step that tells the cell: of layers relaxed by this DFT the candidate has it."""
+        return "candidate" if self.library.relaxed.issuperset(self._layers()) else "lattice"
+
+    def _layers(self) -> list[str]:
+        """Names of the layers, from the bottom; none of a candidate that cannot be built."""
+        try:
             layers = read_json(self.file("candidate.json"))["specification"]["layers"]
-            if not all(layer["monolayer"]["name"] for layer in layers):
-                return "lattice"
-        return "candidate"
+        except (InputError, KeyError):
+            return []
+        return [layer["monolayer"]["name"] for layer in layers]
+
+    def _stiffness_n_m(self) -> list[float]:
+        """Of every layer, as the library has it; empty where that of one is unknown."""
+        known = self.library.table["stiffness_n_m"].dropna()
+        layers = self._layers()
+        return [float(known[name]) for name in layers] if {*layers} <= {*known.index} else []
 
     def _free_layer(self, name: str, layer: Monolayer) -> dict:
         """Lattice of a layer alone; kept, so that a job that ends does not lose it."""
@@ -412,14 +428,16 @@ class Verification:
                 atoms.write(path, format="cif")
             steps = [*filter(None, [lattice]), registries, relax, scf, bands]
             steps += [*filter(None, [strain]), *layers]
+            asked = Stack.from_dict(candidate["specification"])
+            told = described(asked, stack)
             return {
                 "status": "verified",
                 "properties": {k: {"value": v, "unit": UNITS[k]} for k, v in numbers.items()},
                 "target": target,
                 "meets_target": all(t["inside"] for t in target.values()),
                 "layers": layers,
-                "specification": stack.to_dict(),
-                "verified_stack_id": stack.key(),
+                "specification": told.to_dict(),
+                "verified_stack_id": told.key(),
                 "lattices": lattice["lattices"] if lattice else [],
                 "registries": compared,
                 "attempts": [a for step in steps for a in step.get("attempts", [])],
@@ -502,12 +520,8 @@ class Verification:
         return steps
 
     def _layer_names(self) -> list[str]:
-        """Steps of the layers alone, from the bottom; none of a candidate that cannot be built."""
-        try:
-            layers = read_json(self.file("candidate.json"))["specification"]["layers"]
-        except (InputError, KeyError):
-            return []
-        return [f"layer_{i}" for i in range(len(layers))]
+        """Steps of the layers alone, from the bottom."""
+        return [f"layer_{i}" for i in range(len(self._layers()))]
 
     def _attempts(self) -> list[dict]:
         """All runs of pw.x so far: those that steps tell of, and those of steps cut short."""
@@ -551,8 +565,8 @@ def _gained_by_registries(registries: Sequence[Mapping], verified: Mapping) -> f
 # Steps that a campaign may ask for, by the setting that does.
 _OPTIONAL = {"strain": "mobility"}
 _COMPLETE = "scf/save/complete"  # written when the density beside it is
-# Result files of the steps, in order; of `lattice` where no library knows a layer. Those of the
-# layers alone come after `relax`.
+# Result files of the steps, in order; of `lattice` where the lattice constants of a layer are
+# not of this DFT. Those of the layers alone come after `relax`.
 _STEPS = {
     "candidate": "candidate.json",
     "lattice": "lattice/result.json",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Collection
 from functools import cache
 
 import numpy as np
@@ -39,6 +40,7 @@ def expected_core_min(
     protocol: str = "quick",
     registries: bool = False,
     mobility: bool = False,
+    relaxed: Collection[str] | None = None,
 ) -> float:
     """Core-minutes of pw.x that verify a stack, on cores like those that computed the library.
 
@@ -52,6 +54,8 @@ def expected_core_min(
         pseudopotentials: the family.
         protocol, registries, mobility: of the configuration's section `dft`. With registries,
             the one that the layers slide into is taken to be the cheapest, of most symmetry.
+        relaxed: names of the layers whose lattice constants need not be looked for; None: all that
+            have a name.
 
     Returns:
         NaN where the family lacks a pseudopotential for one of the elements.
@@ -65,9 +69,11 @@ def expected_core_min(
     costs = [_of_one_registry(one, protocol, pseudopotentials) for one in family]
     compared = OF_A_REGISTRY * sum(costs) if len(costs) > 1 else 0.0
     verified = min(costs) * (WITH_MOBILITY if mobility else 1.0) + compared
-    # The search for the lattice constants of layers that no library knows: taken for as much as a
-    # verification of the layer alone.
-    unknown = {layer.monolayer for layer in stack.layers if not layer.monolayer.name}
+    # The search for lattice constants is taken for as much as a verification of the layer alone.
+    layers = {layer.monolayer for layer in stack.layers}
+    unknown = [
+        own for own in layers if not own.name or (relaxed is not None and own.name not in relaxed)
+    ]
     lattices = [
         _of_one_registry(stack_layers([own]), protocol, pseudopotentials) for own in unknown
     ]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from heteroforge.dft.protocols import protocol_names
 from heteroforge.io import InputError, read_frames, read_table, write_frames, write_table
 from heteroforge.structures import Monolayer
 
@@ -125,6 +126,11 @@ class Library:
 
     def __len__(self) -> int:
         return len(self.monolayers)
+
+    @property
+    def relaxed(self) -> frozenset[str]:
+        """Names of the layers whose lattice constants are of this project's DFT."""
+        return frozenset(self.table.index[self.table["protocol"].isin(protocol_names())])
 
 
 def table_of(monolayers: Mapping[str, Monolayer], known: Mapping[str, Mapping]) -> pd.DataFrame:
