@@ -28,10 +28,11 @@ def test_the_library_took_as_long_as_expected():
     ]
     ratio = measured / expected
     assert len(ratio) > 30 and 0.8 < ratio.median() < 1.25
-    # But silicene on AlP, whose layers bond: 29 ionic steps.
+    # But silicene on AlP, whose layers bond: 23 and 29 ionic steps.
     assert ratio.between(1 / 3, 3).mean() > 0.95, ratio
-    # It tells light stacks from heavy ones, not just their mean.
-    assert np.corrcoef(np.log(measured), np.log(expected))[0, 1] > 0.85
+    # It tells light stacks from heavy ones, not just their mean; two thirds are of four atoms, and
+    # differ by their ionic steps alone.
+    assert np.corrcoef(np.log(measured), np.log(expected))[0, 1] > 0.8
 
 
 @pytest.fixture
