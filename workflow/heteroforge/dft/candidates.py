@@ -256,7 +256,8 @@ class Verification:
             }
 
         if self._settled_by() == "lattice":
-            basis = [limit, *stiffness] if stiffness else limit
+            foreign = sorted({*self._layers()} - self.library.relaxed - {""})
+            basis = [limit, foreign, stiffness] if foreign else limit
             self._step("lattice", ["candidate"], settle, basis=basis)
 
     def _settled_by(self) -> str:

@@ -25,7 +25,8 @@ __all__ = ["described", "free_monolayer", "on_free_lattices"]
 def free_monolayer(run: Calculator, proposed: Monolayer, shared: Path | None = None) -> dict:
     """A layer alone, its cell and positions those of lowest energy.
 
-    The angle of the cell and the symmetry stay as they were proposed.
+    The symmetry stays as it was proposed, and so does the angle of cells with a = b and rectangular
+    ones. Of oblique ones no shear is looked for.
 
     Args:
         run: of a folder of its own.

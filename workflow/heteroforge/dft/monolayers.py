@@ -147,9 +147,10 @@ def fit_lattice(run: Calculator, atoms: Atoms) -> tuple[Atoms, list]:
 
     A relaxation of the cell keeps the plane waves it started with and so follows a stress that the
     cutoff falsifies, most of all for oxygen and fluorine; energies at one cutoff have their minimum
-    where later energies of strained cells have it. Hexagonal cells are scaled, rectangular ones
-    along both axes: the parabola through the lowest cell and its neighbours gives the minimum.
-    Atoms start where they would be if they moved linearly with the strain of the cells computed.
+    where later energies of strained cells have it. Cells with a = b (hexagonal, square, and centred
+    rectangular ones) are scaled, others along x and y: the parabola through the lowest cell and its
+    neighbours gives the minimum. Atoms start where they would be if they moved linearly with the
+    strain of the cells computed.
 
     Args:
         run: relaxes; one file per cell stays in its folder.

@@ -80,6 +80,14 @@ class Candidate:
         return self.formula
 
     @property
+    def mismatch_percent(self) -> float | None:
+        """Largest strain of a layer, of what was verified where something was."""
+        verified = [layer.get("strain_percent") for layer in self.result.get("layers") or []]
+        if verified and None not in verified:
+            return max(verified)
+        return None if self.stack is None else self.stack.mismatch_percent
+
+    @property
     def only_drawn(self) -> bool:
         """Whether it is there for the draw at random alone, and was not selected."""
         return self.predicted.get("role") == "control"

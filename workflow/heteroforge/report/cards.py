@@ -157,7 +157,7 @@ def make_card(
 def _summary(candidate: Candidate) -> str:
     stack, parts = candidate.stack, []
     if stack is not None:
-        parts.append(f"mismatch {value_text('mismatch_percent', stack.mismatch_percent)}")
+        parts.append(f"mismatch {value_text('mismatch_percent', candidate.mismatch_percent)}")
         layers = [
             layer.monolayer.name + (" (flipped)" if layer.flipped else "") for layer in stack.layers
         ]

@@ -29,7 +29,7 @@ def comparison_table(candidates: Sequence[Candidate], targets: Sequence[str]) ->
         _row(
             "mismatch (%)",
             "structure",
-            [make_cell("mismatch_percent", _mismatch(c)) for c in candidates],
+            [make_cell("mismatch_percent", c.mismatch_percent) for c in candidates],
         ),
         _row(
             "atoms in the cell", "structure", [_computed(c, "number_of_atoms") for c in candidates]
@@ -61,10 +61,6 @@ def _row(label: str, source: str, cells: list[tuple[str, str]]) -> list[tuple[st
 def _stacking(candidate: Candidate) -> tuple[str, str]:
     text = stacking_text(candidate.stack).replace("stacking ", "")
     return (text or "–", text)
-
-
-def _mismatch(candidate: Candidate) -> float | None:
-    return None if candidate.stack is None else candidate.stack.mismatch_percent
 
 
 def _computed(candidate: Candidate, name: str) -> tuple[str, str]:

@@ -188,7 +188,7 @@ def reasons(candidate, verified: Sequence = ()) -> list[str]:
         if gain > CLOSE["meV/Å²"]:
             words += f" ({value_text('registry_gain_mev_a2', gain)} below the one selected)"
         found.append(words)
-    strain = candidate.stack.mismatch_percent if candidate.stack is not None else None
+    strain = candidate.mismatch_percent
     if strain is not None:
         found.append(
             "the layers share one cell without strain"
@@ -244,7 +244,7 @@ def doubts(candidate, verified: Sequence = ()) -> list[str]:
     if strain is not None and strain < NEGATIVE_STRAIN_MEV_A2:
         found.append(
             f"its strain energy is negative ({value_text('strain_energy_mev_a2', strain)}): the "
-            "library's lattice constants of the layers are not those of this protocol"
+            "layers alone have other lattice constants by this protocol"
         )
     slide = known_number(candidate, "registry_shift_a")
     if slide is not None and slide > LARGE_SLIDE_A:
@@ -252,14 +252,15 @@ def doubts(candidate, verified: Sequence = ()) -> list[str]:
             f"a layer slid by {number_text(slide, 2)}\u202fÅ: the registry asked for is not stable"
         )
     for lattice in candidate.result.get("lattices") or []:
-        ratio = lattice["found"][0] / lattice["proposed"][0]
         if lattice.get("in_library"):
-            if abs(ratio - 1) > LARGE_LATTICE_SHIFT:
+            pairs = zip(lattice["found"], lattice["proposed"], strict=True)
+            ours, theirs = max(pairs, key=lambda pair: abs(pair[0] / pair[1] - 1))
+            if abs(ours / theirs - 1) > LARGE_LATTICE_SHIFT:
                 found.append(
                     f"DFT of this protocol gives {formula_text(lattice['formula'])} a lattice "
-                    f"constant of {number_text(lattice['found'][0], 2)}\u202fÅ, its library has "
-                    f"{number_text(lattice['proposed'][0], 2)}\u202fÅ: it was verified on the "
-                    "former and predicted on the latter"
+                    f"constant of {number_text(ours, 2)}\u202fÅ, its library has "
+                    f"{number_text(theirs, 2)}\u202fÅ: it was verified on the former and predicted "
+                    "on the latter"
                 )
             continue
         found.append(
