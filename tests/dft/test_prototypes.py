@@ -39,6 +39,23 @@ def _shortest(atoms, prototype):
     return 1.55 if prototype == "hydrogenated" else distances.min()
 
 
+@pytest.mark.parametrize(
+    ("prototype", "elements", "a", "thickness"),
+    [
+        # Å between the outer planes by PBE (C2DB), whose lattice constants these are.
+        ("2H", ["Mo", "S"], 3.184, 3.13),
+        ("2H", ["W", "Se"], 3.319, 3.36),
+        ("1T", ["Hf", "S"], 3.652, 2.90),
+        ("1T", ["Mg", "Cl"], 3.673, 2.75),
+        ("1T", ["Pt", "S"], 3.574, 2.46),  # no bond valence is known of platinum
+        ("monochalcogenide", ["Ga", "Se"], 3.824, 4.83),
+    ],
+)
+def test_layers_of_shared_anions_begin_near_their_thickness(prototype, elements, a, thickness):
+    heights = starting_structure(prototype, elements, a).positions[:, 2]
+    assert heights.max() - heights.min() == pytest.approx(thickness, abs=0.35)
+
+
 def test_every_prototype_is_tested():
     assert {row[0] for row in KNOWN} == set(PROTOTYPES)
 

@@ -8,7 +8,7 @@ import pytest
 from ase import Atoms
 from ase.build import make_supercell
 
-from heteroforge.dft import running
+from heteroforge.dft import check_espresso, running
 from heteroforge.dft.calculations import Calculator, cell_for_truncation, with_height
 from heteroforge.dft.lattices import free_monolayer
 from heteroforge.dft.protocols import Protocol, Pseudopotentials
@@ -22,6 +22,7 @@ from heteroforge.dft.running import (
 )
 from heteroforge.dft.verification import compute_density
 from heteroforge.structures import Monolayer, build
+from heteroforge.structures.dispersion import dispersion_ev
 from heteroforge.structures.matching import other_registries, stack_layers
 
 pytestmark = [
@@ -56,6 +57,25 @@ def cheap_calculator(calculator):
         return replace(run, protocol=replace(run.protocol, cutoff_ry=40.0, k_spacing_per_a=1.0))
 
     return make
+
+
+def test_this_espresso_gives_the_numbers_of_the_library(capsys):
+    assert check_espresso.main([]) == 0
+    assert "hole_mass_m0" in capsys.readouterr().out
+
+
+def test_a_wrong_dispersion_energy_is_no_result(cheap_calculator):
+    """Versions 6.2.1 to 7.1 give barium a D3 energy several times too large."""
+    run = cheap_calculator("oxide")
+    atoms = honeycomb("Ba", "O", 4.0)
+    try:
+        result = run.scf(atoms)
+    except CalculationFailed as error:
+        assert "D3 energy" in str(error)
+        assert len(error.attempts) == 1
+        assert run.provenance(["Ba", "O"])["quantum_espresso"] < "7.2"
+    else:
+        assert result.dispersion_ev == pytest.approx(dispersion_ev(atoms), rel=0.005)
 
 
 def test_boron_nitride_and_graphene(calculator):

@@ -21,11 +21,19 @@ from heteroforge.dft.electronic import (
 )
 from heteroforge.dft.outputs import PwResult, planar_average, read_projections
 from heteroforge.dft.protocols import Protocol, Pseudopotentials, k_mesh
-from heteroforge.dft.running import PREFIX, Launcher, fingerprint, run_program, run_pw
+from heteroforge.dft.running import (
+    PREFIX,
+    CalculationFailed,
+    Launcher,
+    fingerprint,
+    run_program,
+    run_pw,
+)
 from heteroforge.dft.scan import next_shift
 from heteroforge.dft.scratch import remove_save
 from heteroforge.io import InputError, read_json, write_json
 from heteroforge.structures.build import cell_height_for_truncation_a
+from heteroforge.structures.dispersion import dispersion_ev
 
 __all__ = ["Bands", "Calculator", "cell_for_truncation"]
 
@@ -49,6 +57,8 @@ _VACUUM_WINDOW_A = 4.0  # beyond the least height, to read the vacuum level wher
 # (docs/dft.md), in a quarter less time than what a relaxation asks for.
 _SCAN_CONVERGENCE_RY_ATOM = 1e-7
 _HEIGHT_STEP_A = 2.0  # few heights, so that stacks share energies of layers alone
+# pw.x and the reference implementation of D3 differ by up to 0.05 %, for their cutoffs.
+_DISPERSION_WITHIN = 0.005
 
 
 def cell_for_truncation(atoms: Atoms) -> Atoms:
@@ -282,7 +292,23 @@ class Calculator:
             maximum_attempts=self.maximum_attempts,
         )
         self.attempts += attempts
+        if calculation != "bands":
+            self._check_dispersion(result, name)
         return result
+
+    def _check_dispersion(self, result: PwResult, name: str) -> None:
+        """Raise where this pw.x computes a D3 energy that is not that of the reference."""
+        atoms = result.atoms.copy()
+        atoms.pbc = True  # pw.x cuts off the Coulomb interaction alone
+        expected = dispersion_ev(atoms)
+        found = result.dispersion_ev or 0.0
+        if abs(found - expected) > _DISPERSION_WITHIN * abs(expected):
+            raise CalculationFailed(
+                f"{name}: this pw.x gives {atoms.get_chemical_formula()} a D3 energy of "
+                f"{found:.4f} eV, the reference implementation gives {expected:.4f} eV. Versions "
+                "6.2.1 to 7.1 have a wrong coefficient of barium: use 7.2 or later",
+                self.attempts,
+            )
 
     def mesh(self, atoms: Atoms) -> tuple[int, int, int]:
         return k_mesh(atoms.cell.array[:2, :2], self.protocol.k_spacing_per_a)

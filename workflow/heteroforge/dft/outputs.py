@@ -32,6 +32,7 @@ class PwResult:
         atoms: final structure, periodic in x and y.
         energy_ev: total energy in eV, dispersion included.
         first_energy_ev: total energy at the first geometry in eV.
+        dispersion_ev: what D3 adds to the energy in eV, None where not computed.
         ionic_steps: geometries computed.
         forces_ev_a: (n, 3) or None where not computed.
         stress_ev_a3: (3, 3) of the cell, positive when it pulls, or None where not computed.
@@ -47,6 +48,7 @@ class PwResult:
     atoms: Atoms
     energy_ev: float
     first_energy_ev: float
+    dispersion_ev: float | None
     ionic_steps: int
     forces_ev_a: np.ndarray | None
     stress_ev_a3: np.ndarray | None
@@ -92,6 +94,7 @@ def read_pw(path: Path) -> PwResult:
     steps = root.findall("step")
     energy = float(output.findtext("total_energy/etot", "nan")) * Hartree
     first = float(steps[0].findtext("total_energy/etot")) * Hartree if steps else energy
+    dispersion = float(output.findtext("total_energy/vdW_term", "0")) * Hartree
     forces, stress = output.find("forces"), output.find("stress")
     fermi = bands.findtext("fermi_energy") or bands.findtext("highestOccupiedLevel")
     scf = output.findtext("convergence_info/scf_conv/convergence_achieved", "true")
@@ -100,6 +103,7 @@ def read_pw(path: Path) -> PwResult:
         atoms=atoms,
         energy_ev=energy,
         first_energy_ev=first,
+        dispersion_ev=dispersion or None,  # bands have a zero
         ionic_steps=max(1, len(steps)),
         forces_ev_a=None if forces is None else _numbers(forces).reshape(-1, 3) * Hartree / Bohr,
         # pw.x counts pressure as positive; mechanics counts tension.

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
-from ase import Atoms, units
+from ase import units
 
 from heteroforge.features import facing_levels
 from heteroforge.structures import Monolayer, Stack, build
+from heteroforge.structures.dispersion import dispersion_ev
 from heteroforge.structures.matching import contact_gap_a
 
 __all__ = [
@@ -87,20 +87,18 @@ def layer_edges(stack: Stack, table: pd.DataFrame) -> np.ndarray | None:
 def dispersion_binding_mev_a2(stack: Stack, zero_damping: bool = False) -> float:
     """Interlayer D3 energy per area at the stack's own geometry, meV/Å², positive when bound.
 
-    For PBE. By default with Becke–Johnson damping and pairwise terms only, as in this project's DFT
-    (S. Grimme et al., J. Comput. Chem. 32, 1456 (2011)). Without the Pauli repulsion, so an upper
-    bound at this distance; molecules of layers are taken as periodic in the plane only.
+    Without the Pauli repulsion, so an upper bound at this distance; layers are taken as periodic in
+    the plane only.
 
     Args:
         stack: any stack.
-        zero_damping: as D3 was published first, with three-body terms (S. Grimme et al., J. Chem.
-            Phys. 132, 154104 (2010)).
+        zero_damping: as `dispersion_ev` takes it.
     """
     atoms = build(stack)
     layers = atoms.arrays["layer"]
-    energy = _dispersion_ev(atoms, zero_damping)
+    energy = dispersion_ev(atoms, zero_damping)
     alone = sum(
-        _dispersion_ev(atoms[layers == i], zero_damping) for i in range(stack.number_of_layers)
+        dispersion_ev(atoms[layers == i], zero_damping) for i in range(stack.number_of_layers)
     )
     return 1e3 * (alone - energy) / stack.area_a2
 
@@ -118,26 +116,6 @@ def dispersion_stress_n_m(monolayer: Monolayer) -> np.ndarray:
             cell = atoms.cell.array.copy()
             cell[:, axis] *= 1 + strain
             atoms.set_cell(cell, scale_atoms=True)
-            energies.append(_dispersion_ev(atoms, zero_damping=False))
+            energies.append(dispersion_ev(atoms, zero_damping=False))
         stress.append((energies[1] - energies[0]) / 2e-3 / monolayer.area_a2)
     return np.array(stress) * units.m**2 / units.J
-
-
-def _dispersion_ev(atoms: Atoms, zero_damping: bool) -> float:
-    # One thread: these are thousands of tiny calculations, and processes already fill the cores.
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    from ase.units import Bohr, Hartree
-    from dftd3.interface import DispersionModel, RationalDampingParam, ZeroDampingParam
-
-    model = DispersionModel(
-        atoms.numbers,
-        atoms.positions / Bohr,
-        atoms.cell.array / Bohr,
-        np.array(atoms.pbc),
-    )
-    damping = (
-        ZeroDampingParam(method="pbe", atm=True)
-        if zero_damping
-        else RationalDampingParam(method="pbe", atm=False)
-    )
-    return model.get_dispersion(damping, grad=False)["energy"] * Hartree
