@@ -57,7 +57,7 @@ _VACUUM_WINDOW_A = 4.0  # beyond the least height, to read the vacuum level wher
 # (docs/dft.md), in a quarter less time than what a relaxation asks for.
 _SCAN_CONVERGENCE_RY_ATOM = 1e-7
 _HEIGHT_STEP_A = 2.0  # few heights, so that stacks share energies of layers alone
-# pw.x and the reference implementation of D3 differ by up to 0.05 %, for their cutoffs.
+# For their cutoffs pw.x and the reference implementation of D3 differ by up to 0.2 %.
 _DISPERSION_WITHIN = 0.005
 
 
