@@ -67,6 +67,8 @@ def test_this_espresso_gives_the_numbers_of_the_library(capsys):
 def test_a_wrong_dispersion_energy_is_no_result(cheap_calculator):
     """Versions 6.2.1 to 7.1 give barium a D3 energy several times too large."""
     run = cheap_calculator("oxide")
+    # D3 takes positions alone: any density does.
+    run.protocol = replace(run.protocol, cutoff_ry=20.0, density_convergence_ry_atom=1.0)
     atoms = honeycomb("Ba", "O", 4.0)
     try:
         result = run.scf(atoms)
@@ -213,6 +215,67 @@ def test_too_few_bands_are_cured(calculator):
     assert result.energies_ev.shape[-1] > 4
 
 
+# Settings with which pw.x fails, and what the attempts come to: the last one ends well.
+PROVOKED = {
+    "more steps than there are": (
+        {"control": {"nstep": 2}},
+        [("steps_exhausted", "continued from the last geometry"), (None, None)],
+    ),
+    "a history of steps that leads nowhere": (
+        {"ions": {"trust_radius_ini": 0.7, "trust_radius_min": 0.6}},
+        [
+            ("bfgs", "positions rattled by 0.01 Å"),
+            ("bfgs", "ion_dynamics damp"),
+            (None, None),
+        ],
+    ),
+    "states to more digits than there are": (
+        {"electrons": {"diago_thr_init": 1e-40}},
+        [
+            ("diagonalisation", "diagonalization david -> paro"),
+            ("diagonalisation", "diagonalization paro -> cg"),
+            (None, None),
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("cause", PROVOKED)
+def test_what_fails_is_recognised_and_cured(cheap_calculator, cause):
+    changes, expected = PROVOKED[cause]
+    run = cheap_calculator("provoked")
+    bent = honeycomb("B", "N", 2.51)
+    bent.positions[1, 2] += 0.3
+    namelists = run.namelists(bent, "relax")
+    for section, values in changes.items():
+        namelists[section] |= values
+    result, attempts = run_pw(
+        bent, namelists, (2, 2, 1), run.pseudopotentials, run.folder, Launcher()
+    )
+    assert [(a.get("symptom"), a.get("remedy")) for a in attempts] == expected
+    assert result.converged
+    assert np.ptp(result.atoms.positions[:, 2]) < 0.05
+
+
+def test_a_charge_that_is_wrong_is_told(cheap_calculator):
+    """Fixed occupations of an odd number of electrons, which no calculation here has."""
+    run = cheap_calculator("odd")
+    atoms = honeycomb("B", "N", 2.51)[:1]
+    namelists = run.namelists(atoms, "scf")
+    kept = {k: v for k, v in namelists["system"].items() if k not in ("smearing", "degauss")}
+    namelists["system"] = kept | {"occupations": "fixed", "nspin": 1}
+    with pytest.raises(CalculationFailed, match="charge_wrong"):
+        run_pw(
+            atoms,
+            namelists,
+            (2, 2, 1),
+            run.pseudopotentials,
+            run.folder,
+            Launcher(),
+            maximum_attempts=1,
+        )
+
+
 def test_out_of_walltime_is_for_the_next_job(calculator, monkeypatch):
     run = calculator("hurried")
     atoms = honeycomb("B", "N", 2.51)
@@ -233,6 +296,7 @@ def test_out_of_walltime_is_for_the_next_job(calculator, monkeypatch):
 # Stand between the launcher and pw.x, and spoil its first run.
 SABOTAGE = {
     "killed": 'exec timeout --signal KILL 0.6 "$@"',
+    "crashed": 'exec timeout --signal SEGV 0.6 "$@"',
     "unreadable_result": '"$@"; truncate --size 3000 save/heteroforge.xml',
 }
 
