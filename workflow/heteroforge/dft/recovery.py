@@ -110,15 +110,15 @@ def _fewer_pools(settings: Settings, attempt: int) -> str:
 # Order matters: the first pattern that is found decides.
 SYMPTOMS = (
     Symptom(
-        "last_band_occupied",
-        r"occupation of the last band|last band.*occupied|too few bands",
-        "too few bands for the smearing",
+        "too_few_bands",
+        r"too few (spin (up|dw) )?bands",
+        "too few bands for the electrons",
         _more_bands,
     ),
     Symptom("charge_wrong", r"charge is wrong", "integrated charge is off", _smearing),
     Symptom(
         "fermi_energy",
-        r"internal error, cannot bracket Ef|cannot find Fermi",
+        r"internal error, cannot bracket Ef",
         "no Fermi energy found: too few bands, or too narrow a smearing",
         _bands_then_smearing,
     ),
@@ -139,14 +139,14 @@ SYMPTOMS = (
     ),
     Symptom(
         "symmetry",
-        r"not orthogonal operation|lone vector|symmetry operation is non orthogonal",
+        r"not orthogonal operation|lone vector",
         "symmetry of the cell changed",
         _no_symmetry,
     ),
     Symptom(
         "pools",
-        r"some nodes have no k-points|invalid number of pools|npools? .*(too|larger|incorrect)|"
-        r"divide_et_impera",
+        # That some nodes have none is a warning, of a run that goes on.
+        r"invalid number of pools|Error in routine +divide_et_impera",
         "more pools than k-points",
         _fewer_pools,
     ),
@@ -173,6 +173,12 @@ SYMPTOMS = (
     # tried five times.
     Symptom("stopped", r"Error in routine", "pw.x stopped itself", _once_more),
     Symptom(
+        "runtime_error",
+        r"Fortran runtime error|forrtl: severe",
+        "stopped by its Fortran library",
+        _once_more,
+    ),
+    Symptom(
         "killed", r"^(?!.*JOB DONE).*\Z", "ended without a word: killed or out of memory", _continue
     ),
 )
@@ -184,16 +190,19 @@ SMEARED = Symptom(
 )
 
 _ERROR = re.compile(r"Error in routine +(\S+) +\(.*?\):[ \t]*\n\s*(\S.*)")
+_RUNTIME_ERROR = re.compile(r"Fortran runtime error:?[^\n]*|forrtl: severe[^\n]*")
 
 
 def diagnose(log: str) -> Symptom | None:
     """The first symptom found in a log, None when the run ended well (JOB DONE, converged).
 
-    Of an error that is not in the table the meaning is what pw.x said.
+    Of an error that is not in the table the meaning is what pw.x, or its library, said.
     """
     for symptom in SYMPTOMS[:-1]:
         if re.search(symptom.pattern, log):
             if symptom.name == "stopped" and (said := _ERROR.search(log)):
                 return replace(symptom, meaning=f"{said[1]}: {said[2].strip()}")
+            if symptom.name == "runtime_error":
+                return replace(symptom, meaning=_RUNTIME_ERROR.search(log)[0].strip())
             return symptom
     return None if "JOB DONE" in log else SYMPTOMS[-1]

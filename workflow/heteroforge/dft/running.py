@@ -96,11 +96,12 @@ class Launcher:
             raise FileNotFoundError(
                 f"{program} is not on PATH: run `make setup` or load its module"
             )
-        pooled = ["-nk", str(pools)] if pools > 1 else []
+        # Left to itself pw.x 7.1 and later may choose another number than one.
+        pooled = ["-nk", str(pools)] if self.ranks > 1 else []
         if self.template != "auto":
             return [*shlex.split(self.template.format(ranks=self.ranks)), program, *pooled]
         if self.ranks == 1:
-            return [program, *pooled]
+            return [program]
         return ["mpirun", "-np", str(self.ranks), program, *pooled]
 
     def environment(self) -> dict[str, str]:
