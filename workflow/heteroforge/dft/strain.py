@@ -61,19 +61,13 @@ def strained(
         bands: `vbm_k_fractional`, `vbm_band` and the same for the CBM, without strain.
         axis: 0 or 1, along x or y.
         sign: +1 stretched, −1 compressed by STRAIN.
-        opposite: what this gave for the other sign. To first order in the strain atoms move by the
-            opposite of what they moved there, which is where the relaxation starts.
+        opposite: what this gave for the other sign, if it was computed.
 
     Returns:
         `stress_n_m` along the axis (positive when it pulls), `vbm_ev`, `cbm_ev`,
         `displacements_a` (n, 3) on relaxation, beyond the uniform strain, and `attempts`.
     """
-    deformed = _deformed(atoms, axis, sign)
-    uniform = deformed.positions.copy()
-    if opposite is not None and "displacements_a" in opposite:
-        deformed.positions -= opposite["displacements_a"]
-    # The mesh of the unstrained cell: strain breaks the symmetry that K on the mesh relies on.
-    result = run.relax(deformed, mesh=run.mesh(atoms), stress=True)
+    result, displacements = _relaxed_under_strain(run, atoms, axis, sign, opposite)
     levels, _ = run.vacuum(result.atoms)
     # The same valley and band as without strain; the lowest of all might be another one.
     places = {
@@ -91,9 +85,26 @@ def strained(
         "cbm_ev": cbm[0],
         "vbm_turned_ev": vbm[1:],
         "cbm_turned_ev": cbm[1:],
-        "displacements_a": (result.atoms.positions - uniform).tolist(),
+        "displacements_a": displacements,
         "attempts": run.attempts,
     }
+
+
+def _relaxed_under_strain(
+    run: Calculator, atoms: Atoms, axis: int, sign: int, opposite: Mapping | None
+) -> tuple[PwResult, list]:
+    """A strained cell with relaxed positions, and their displacements beyond the uniform strain.
+
+    To first order in the strain atoms move by the opposite of what they moved under the opposite
+    one, which is where the relaxation starts.
+    """
+    deformed = _deformed(atoms, axis, sign)
+    uniform = deformed.positions.copy()
+    if opposite is not None and "displacements_a" in opposite:
+        deformed.positions -= opposite["displacements_a"]
+    # The mesh of the unstrained cell: strain breaks the symmetry that K on the mesh relies on.
+    result = run.relax(deformed, mesh=run.mesh(atoms), stress=True)
+    return result, (result.atoms.positions - uniform).tolist()
 
 
 def _deformed(atoms: Atoms, axis: int, sign: int) -> Atoms:
@@ -132,18 +143,22 @@ def stiffness_of_metal(
         `stiffness_n_m`, where not hexagonal `stiffness_y_n_m`, and `attempts`.
     """
 
-    def stress(axis: int, sign: int) -> dict:
+    def stress(axis: int, sign: int, opposite: Mapping | None = None) -> dict:
         run = calculator(f"stress_{'xy'[axis]}_{sign:+d}")
         run.protocol = replace(run.protocol, smearing_ry=METAL_SMEARING_RY)
-        result = run.relax(_deformed(atoms, axis, sign), mesh=run.mesh(atoms), stress=True)
+        result, displacements = _relaxed_under_strain(run, atoms, axis, sign, opposite)
         run.clean()
-        return {"stress_n_m": _stress_n_m(result, axis), "attempts": run.attempts}
+        return {
+            "stress_n_m": _stress_n_m(result, axis),
+            "displacements_a": displacements,
+            "attempts": run.attempts,
+        }
 
     found: dict = {"attempts": []}
     for axis in (0,) if hexagonal else (0, 1):
-        low, high = (
-            keep(f"stress_{'xy'[axis]}_{sign:+d}", partial(stress, axis, sign)) for sign in (-1, 1)
-        )
+        name = f"stress_{'xy'[axis]}"
+        low = keep(f"{name}_-1", partial(stress, axis, -1))
+        high = keep(f"{name}_+1", partial(stress, axis, 1, low))
         key = "stiffness_y_n_m" if axis == 1 else "stiffness_n_m"
         found[key] = (high["stress_n_m"] - low["stress_n_m"]) / (2 * STRAIN)
         found["attempts"] += low["attempts"] + high["attempts"]

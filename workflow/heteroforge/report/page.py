@@ -428,9 +428,9 @@ def _reproduction(campaign: Campaign) -> dict:
     if here["revision"] and here["revision"] != versions["revision"]:
         versions["revision that wrote this page"] = here["revision"]
     versions |= {"Python": made_by["python"], **made_by["packages"]}
-    for candidate in campaign.verified:
-        if candidate.result.get("quantum_espresso"):
-            versions["Quantum ESPRESSO"] = str(candidate.result["quantum_espresso"])
+    espresso = {str(c.result.get("quantum_espresso") or "") for c in campaign.verified} - {""}
+    if espresso:
+        versions["Quantum ESPRESSO"] = ", ".join(sorted(espresso))
     checksums = {}
     for candidate in campaign.verified:
         checksums |= dict(candidate.result.get("pseudopotentials_sha256") or {})
