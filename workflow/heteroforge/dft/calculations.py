@@ -281,9 +281,10 @@ class Calculator:
             atoms.set_initial_magnetic_moments(
                 [0.5 if s in HIGHEST_MOMENT else 0.1 for s in symbols]
             )
+        namelists = self.namelists(atoms, calculation, stress)
         result, attempts = run_pw(
             atoms,
-            self.namelists(atoms, calculation, stress),
+            namelists,
             k_points,
             self.pseudopotentials,
             self.folder,
@@ -292,7 +293,7 @@ class Calculator:
             maximum_attempts=self.maximum_attempts,
         )
         self.attempts += attempts
-        if calculation != "bands":
+        if calculation != "bands" and "vdw_corr" in namelists["system"]:
             self._check_dispersion(result, name)
         return result
 
