@@ -18,9 +18,8 @@ from ase.data import atomic_numbers, covalent_radii
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "workflow"))
 
-from heteroforge.dft.outputs import read_pw
 from heteroforge.dft.protocols import Pseudopotentials
-from heteroforge.dft.running import PREFIX, Launcher, run_pw
+from heteroforge.dft.running import Launcher, run_pw
 from heteroforge.structures.dispersion import dispersion_ev
 
 FAMILY = Pseudopotentials("pseudodojo")
@@ -49,8 +48,7 @@ def by_pw(atoms: Atoms, folder: Path) -> float:
         # Any density does.
         "electrons": {"conv_thr": 1e9, "electron_maxstep": 1, "diago_thr_init": 0.1},
     }
-    run_pw(atoms, namelists, (1, 1, 1), FAMILY, folder, Launcher())
-    return read_pw(folder / "save" / f"{PREFIX}.xml").dispersion_ev
+    return run_pw(atoms, namelists, (1, 1, 1), FAMILY, folder, Launcher())[0].dispersion_ev or 0.0
 
 
 def main() -> None:

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 from ase.neighborlist import neighbor_list
 
@@ -54,6 +55,11 @@ def _shortest(atoms, prototype):
 def test_layers_of_shared_anions_begin_near_their_thickness(prototype, elements, a, thickness):
     heights = starting_structure(prototype, elements, a).positions[:, 2]
     assert heights.max() - heights.min() == pytest.approx(thickness, abs=0.35)
+
+
+def test_elements_that_are_no_anions_have_bonds():
+    assert np.isfinite(starting_structure("2H", ["Ti", "B"], 3.0).positions).all()
+    assert np.isfinite(starting_structure("1T", ["Ar", "Kr"], 3.0).positions).all()
 
 
 def test_every_prototype_is_tested():

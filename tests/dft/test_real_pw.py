@@ -59,9 +59,15 @@ def cheap_calculator(calculator):
     return make
 
 
-def test_this_espresso_gives_the_numbers_of_the_library(capsys):
-    assert check_espresso.main([]) == 0
-    assert "hole_mass_m0" in capsys.readouterr().out
+def test_this_espresso_gives_the_numbers_of_the_library(tmp_path, capsys):
+    assert check_espresso.main(["--work", str(tmp_path)]) == 0
+    told = capsys.readouterr().out
+    assert "hole_mass_m0" in told and "deviates" not in told
+
+
+def test_an_espresso_that_fails_says_where_its_logs_are(tmp_path, capsys):
+    assert check_espresso.main(["--work", str(tmp_path), "--launcher", "false"]) == 1
+    assert f"logs are in {tmp_path}" in capsys.readouterr().err
 
 
 def test_a_wrong_dispersion_energy_is_no_result(cheap_calculator):

@@ -20,7 +20,7 @@ def fresh():
 
 # What pw.x 6.7 and 7.2 print.
 TEXTS = {
-    "too_few_bands": ["too few bands"],
+    "too_few_bands": ["too few bands"],  # and with two spin channels since 7.0
     "charge_wrong": ["charge is wrong"],
     "fermi_energy": ["internal error, cannot bracket Ef"],
     "diagonalisation": [
@@ -59,6 +59,20 @@ def test_the_table_has_what_this_pw_says():
         pytest.skip("pw.x keeps its texts in libraries or is a script")
     absent = [x for found in TEXTS.values() for x in found if x.encode() not in program]
     assert not absent
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("too_few_bands", "Error in routine setup (1):\n     too few spin up bands"),
+        ("diagonalisation", "Error in routine  cdiaghg (12):\n     some other words"),
+        ("bfgs", "bfgs failed after   4 scf cycles and   3 bfgs steps, convergence not achieved"),
+        ("pools", "Error in routine divide_et_impera (1):\n     some other words"),
+        ("runtime_error", "forrtl: severe (24): end-of-file during read"),
+    ],
+)
+def test_other_words_of_the_same(name, text):
+    assert diagnose(f"     Program PWSCF\n     {text}\n").name == name
 
 
 def test_nodes_without_k_points_are_a_warning_alone():

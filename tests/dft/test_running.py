@@ -110,6 +110,18 @@ def test_a_program_that_does_not_start_is_no_fault_of_the_calculation(tmp_path):
     assert "PWSCF" in running.run_program(begun, "pw.x", "", tmp_path, "scf")
 
 
+def test_a_full_disk_is_no_fault_of_the_calculation(tmp_path):
+    text = "echo Program PWSCF; echo Fortran runtime error: No space left on device; exit 2"
+    with pytest.raises(OSError, match="No space left on device.*dft.scratch"):
+        running.run_program(Launcher(f"sh -c '{text}' --"), "pw.x", "", tmp_path, "scf")
+
+
+def test_one_pool_is_asked_for_where_a_launcher_starts_several_processes():
+    assert Launcher(ranks=1).command("pw.x") == ["pw.x"]
+    for launcher in (Launcher(ranks=4), Launcher("srun -n 4"), Launcher("srun -n {ranks}", 4)):
+        assert launcher.command("pw.x")[-3:] == ["pw.x", "-nk", "1"]
+
+
 def test_programs_do_not_see_that_a_scheduler_started_their_job(monkeypatch):
     monkeypatch.setenv("SLURM_STEP_ID", "0")
     monkeypatch.setenv("PMI_RANK", "0")

@@ -171,7 +171,7 @@ def test_the_second_strain_starts_where_the_first_says_atoms_move():
 @pytest.mark.parametrize("hexagonal", [True, False])
 def test_a_metal_has_the_stiffness_of_its_stress_at_a_wide_smearing(hexagonal):
     atoms = Atoms("C", cell=[3.0, 4.0, 20.0], pbc=(True, True, False))
-    smearings = []
+    smearings, starts = [], []
 
     class Run:
         protocol = Protocol("any", *[1e-3] * 7)
@@ -184,7 +184,10 @@ def test_a_metal_has_the_stiffness_of_its_stress_at_a_wide_smearing(hexagonal):
             smearings.append(self.protocol.smearing_ry)
             strain = strained.cell.lengths()[:2] / atoms.cell.lengths()[:2] - 1
             along = np.array([340.0, 30.0]) * strain / units.m**2 * units.J / 20.0
-            return SimpleNamespace(atoms=strained, stress_ev_a3=np.diag([*along, 0.0]))
+            relaxed = strained.copy()
+            relaxed.positions[:, 2] = -5.0 * strain.sum()
+            starts.append(abs(strained.positions[0, 2] - relaxed.positions[0, 2]))
+            return SimpleNamespace(atoms=relaxed, stress_ev_a3=np.diag([*along, 0.0]))
 
         def clean(self):
             pass
@@ -196,6 +199,9 @@ def test_a_metal_has_the_stiffness_of_its_stress_at_a_wide_smearing(hexagonal):
     assert found.get("stiffness_y_n_m") == (None if hexagonal else pytest.approx(30.0))
     assert len(found["attempts"]) == len(smearings) == (2 if hexagonal else 4)
     assert set(smearings) == {METAL_SMEARING_RY}
+    # Stretched cells start where those compressed leave their atoms.
+    assert starts[::2] == pytest.approx([5.0 * STRAIN] * (len(starts) // 2))
+    assert starts[1::2] == pytest.approx([0.0] * (len(starts) // 2), abs=1e-9)
 
 
 def test_branches_that_meet_without_a_known_mass_have_no_mobility():

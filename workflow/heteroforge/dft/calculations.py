@@ -57,8 +57,10 @@ _VACUUM_WINDOW_A = 4.0  # beyond the least height, to read the vacuum level wher
 # (docs/dft.md), in a quarter less time than what a relaxation asks for.
 _SCAN_CONVERGENCE_RY_ATOM = 1e-7
 _HEIGHT_STEP_A = 2.0  # few heights, so that stacks share energies of layers alone
-# For their cutoffs pw.x and the reference implementation of D3 differ by up to 0.2 %.
+# For their cutoffs pw.x and the reference implementation of D3 differ by up to 0.2 %, and where
+# atoms are far apart by 0.05 meV per atom.
 _DISPERSION_WITHIN = 0.005
+_DISPERSION_WITHIN_EV_ATOM = 1e-4
 
 
 def cell_for_truncation(atoms: Atoms) -> Atoms:
@@ -303,11 +305,14 @@ class Calculator:
         atoms.pbc = True  # pw.x cuts off the Coulomb interaction alone
         expected = dispersion_ev(atoms)
         found = result.dispersion_ev or 0.0
-        if not abs(found - expected) <= _DISPERSION_WITHIN * abs(expected):  # nor if it is NaN
+        allowed = _DISPERSION_WITHIN * abs(expected) + _DISPERSION_WITHIN_EV_ATOM * len(atoms)
+        if not abs(found - expected) <= allowed:  # nor if it is NaN
+            known = ""
+            if "Ba" in atoms.get_chemical_symbols():
+                known = ". Versions 6.2.1 to 7.1 have a wrong coefficient of Ba: use 7.2 or later"
             raise CalculationFailed(
                 f"{name}: this pw.x gives {atoms.get_chemical_formula()} a D3 energy of "
-                f"{found:.4f} eV, the reference implementation gives {expected:.4f} eV. Versions "
-                "6.2.1 to 7.1 have a wrong coefficient of barium: use 7.2 or later",
+                f"{found:.4f} eV, the reference implementation gives {expected:.4f} eV{known}",
                 self.attempts,
             )
 

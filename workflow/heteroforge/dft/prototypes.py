@@ -36,14 +36,14 @@ def _shared_bond_a(cation: str, anion: str) -> float:
 
     Each of the three has a third of the anion's valence; radii are those of M. O'Keeffe and N. E.
     Brese, J. Am. Chem. Soc. 113, 3226 (1991). Within 5 % of the bonds of this project's DFT, where
-    sums of covalent radii are up to 11 % off (transition metals). These sums for an element that
-    they do not tell (platinum).
+    sums of covalent radii are up to 11 % off (transition metals). These sums where an element has
+    no such radius (platinum) or is no anion.
     """
-    if not {Element(cation), Element(anion)} <= BV_PARAMS.keys():
+    valence = -min(Element(anion).common_oxidation_states, default=0)
+    if valence <= 0 or not {Element(cation), Element(anion)} <= BV_PARAMS.keys():
         return _bond_a(cation, anion)
     (r1, c1), (r2, c2) = ([BV_PARAMS[Element(e)][k] for k in "rc"] for e in (cation, anion))
     single = r1 + r2 - r1 * r2 * (c1**0.5 - c2**0.5) ** 2 / (c1 * r1 + c2 * r2)
-    valence = -min(Element(anion).common_oxidation_states)
     return float(single - _SOFTNESS_A * np.log(valence / 3))
 
 

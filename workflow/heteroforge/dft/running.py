@@ -91,17 +91,17 @@ class Launcher:
     started: float = field(default_factory=time.monotonic)
 
     def command(self, program: str, pools: int = 1) -> list[str]:
-        """Command line of a program; raises CalculationFailed where it is not installed."""
+        """Command line of a program; raises FileNotFoundError where it is not installed."""
         if shutil.which(program) is None:
             raise FileNotFoundError(
                 f"{program} is not on PATH: run `make setup` or load its module"
             )
+        if self.template == "auto" and self.ranks == 1:
+            return [program]
         # Left to itself pw.x 7.1 and later may choose another number than one.
-        pooled = ["-nk", str(pools)] if self.ranks > 1 else []
+        pooled = ["-nk", str(pools)]
         if self.template != "auto":
             return [*shlex.split(self.template.format(ranks=self.ranks)), program, *pooled]
-        if self.ranks == 1:
-            return [program]
         return ["mpirun", "-np", str(self.ranks), program, *pooled]
 
     def environment(self) -> dict[str, str]:
@@ -134,6 +134,9 @@ def _end_with_parent() -> None:
         ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)
 
 
+_DISK_IS_FULL = re.compile("no space left on device|disk quota exceeded", re.IGNORECASE)
+
+
 def run_program(
     launcher: Launcher, program: str, text: str, folder: Path, name: str, pools: int = 1
 ) -> str:
@@ -144,6 +147,7 @@ def run_program(
     Raises:
         CannotStart: the program, or what launches it, ended with an error before it had printed its
             first line; repeating the calculation is of no use.
+        OSError: its disk is full, which is no fault of the calculation, either.
     """
     folder.mkdir(parents=True, exist_ok=True)
     source = folder / f"{name}.in"
@@ -169,6 +173,8 @@ def run_program(
             raise
     crash = folder / "CRASH"
     told = log.read_text(errors="replace")
+    if full := _DISK_IS_FULL.search(told):
+        raise OSError(f"{program}: {full[0]}; see {log}, dft.scratch")
     killed = process.returncode <= 0 or "on signal" in told
     # Wrong numbers of pools are told before the first line.
     began = re.search(r"^\s*Program \w|Error in routine", told, re.MULTILINE)
