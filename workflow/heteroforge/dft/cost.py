@@ -25,8 +25,8 @@ __all__ = ["expected_core_min"]
 # Core-minutes per 10⁶ bands × plane waves × irreducible k-points: scan, relaxation, density, bands
 # and layers alone of the median stack of the bundled library (`tests/benchmarks/library_cost.py`).
 CORE_MIN_PER_MILLION = 4.5
-# Scans of one registry beside that: three took 0.8 times what the rest of AlN/WS2 and of MoS2/LiF
-# did (docs/dft.md).
+# Scans of one registry beside that: three took 0.8 times what the rest of two stacks did
+# (docs/dft.md).
 OF_A_REGISTRY = 0.27
 WITH_MOBILITY = 2.0  # strained cells
 # Looser than what pw.x finds symmetry within: offsets are kept with six digits.
