@@ -269,7 +269,10 @@ class Calculator:
             "electrons": electrons,
             # By default pw.x converges densities a hundred times further near the end: the forces
             # of `conv_thr` are right to a tenth of `forc_conv_thr` already (docs/dft.md).
-            "ions": {"upscale": 1.0},
+            # Its steps begin with as many bohr as a force has Ry/bohr, a tenth of what soft layers
+            # need, and grow threefold only after one that took the slope along it to `w_2` of what
+            # it was, else by half; the default of 0.5 takes more steps (docs/dft.md).
+            "ions": {"upscale": 1.0, "w_2": 2.0},
             "cell": {},
         }
 
