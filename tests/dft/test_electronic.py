@@ -24,7 +24,7 @@ from heteroforge.dft.electronic import (
     tensor_masses,
     vacuum_levels,
 )
-from heteroforge.dft.running import Launcher
+from heteroforge.dft.running import CalculationFailed, Launcher
 
 
 def bands(*lines):
@@ -91,7 +91,7 @@ def bands_at_gamma(vbm_band: int, gap_ev: float):
     valence = {"vbm_k": 0, "spin_vbm": 0, "vbm_band": vbm_band, "vbm_ev": 0.0}
     conduction = {"cbm_k": 0, "spin_cbm": 0, "cbm_band": vbm_band + 1, "cbm_ev": gap_ev}
     edges = SimpleNamespace(is_metal=False, **valence, **conduction)
-    return SimpleNamespace(edges=edges, k_fractional=np.zeros((1, 3)))
+    return SimpleNamespace(edges=edges, k_fractional=np.zeros((1, 3)), vacuum_ev=3.0)
 
 
 def test_two_branches_that_meet_have_one_mass_once_they_are_split(monkeypatch):
@@ -156,6 +156,11 @@ def test_masses_are_those_of_the_extremum_beside_the_path(monkeypatch):
     assert found["hole_mass_light_m0"] == pytest.approx(0.3, rel=1e-3)
     assert found["hole_mass_heavy_m0"] == pytest.approx(0.9, rel=1e-3)
     assert found["electron_mass_m0"] == pytest.approx(1.0)
+    # Strained cells are looked at where that is; cell of 3 Å, vacuum at 3 eV.
+    place = np.array(found["hole_k_fractional"]) * 2 * np.pi / 3
+    assert place[:2] == pytest.approx([0.025, -0.03], abs=calculations.MISPLACED * 0.06)
+    assert found["hole_edge_ev"] == pytest.approx(-3.0, abs=1e-3)
+    assert found["electron_edge_ev"] == pytest.approx(1.0 - 3.0)
 
 
 @pytest.mark.parametrize("beside", [-0.04, -0.01, 0.0, 0.02, 0.04])
@@ -347,7 +352,8 @@ def test_density_of_states_counts_electrons_and_splits_them_among_layers():
 def test_a_state_beside_the_atoms_belongs_to_no_layer(tmp_path, monkeypatch):
     """Nearly free electrons: a tenth on the orbitals of one layer is not that layer's state."""
     by_atom = np.array([[[[0.45, 0.45], [0.1, 0.0]]]])  # (spins, nk, bands, atoms)
-    monkeypatch.setattr(calculations, "run_program", lambda *_, **__: "")
+    logs = iter(["", "JOB DONE", "", ""])  # killed once
+    monkeypatch.setattr(calculations, "run_program", lambda *_: next(logs))
     monkeypatch.setattr(calculations, "read_projections", lambda *_: by_atom)
     run = Calculator(tmp_path, None, None, Launcher(ranks=1))
     atoms = Atoms("CC")
@@ -356,3 +362,21 @@ def test_a_state_beside_the_atoms_belongs_to_no_layer(tmp_path, monkeypatch):
     assert weights[:, 0] == pytest.approx([0.5, 0.5]) and weights[:, 1] == pytest.approx([0.1, 0.0])
     bound = np.array([1.0, 0.0])
     assert alignment_from_weights(bound, weights[:, 1], False, None, None) == "undetermined"
+    with pytest.raises(CalculationFailed, match="projwfc.x did not end well"):
+        run._layer_weights(atoms, 1)
+
+
+def test_valleys_that_a_supercell_folds_onto_one_point_have_no_mass():
+    """The envelope of three ellipses at 120° is no band, however well it is fitted."""
+    q = np.linspace(-0.06, 0.06, 7)
+    lines = np.zeros((3, 7, 4))
+    lines[..., 0] = -3.0
+    for line, direction in enumerate((0.0, 90.0, 45.0)):
+        for valley, axis in enumerate((0.0, 120.0, 240.0)):
+            angle = np.radians(direction - axis)
+            inverse_mass = np.cos(angle) ** 2 / 0.28 + np.sin(angle) ** 2 / 1.87
+            lines[line, :, 1 + valley] = HBAR2_OVER_M0_EV_A2 / 2 * q**2 * inverse_mass
+    fit = EdgeFit.of(q, np.sort(lines, axis=-1), 1, "electron")
+    assert fit.residual_ev < 1e-9 and fit.masses("electron") == {}
+    alone = EdgeFit.of(q, lines[..., :2], 1, "electron")
+    assert alone.masses("electron")[""] == pytest.approx((0.28 * 1.87) ** 0.5)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from ase.build import make_supercell
 
+from heteroforge.dft import lattices, verification
 from heteroforge.dft.calculations import Calculator, cell_for_truncation, with_height
 from heteroforge.dft.protocols import Protocol, Pseudopotentials, k_mesh, unfolded_mesh
 from heteroforge.dft.prototypes import starting_structure
@@ -330,3 +331,45 @@ def test_strain_energy_compares_equal_meshes_where_no_primitive_mesh_has_them(tm
     assert in_stack.cell.lengths()[0] == pytest.approx(1.02 * 3**0.5 * 3.18, abs=1e-6)
     assert runs["free"].meshes == runs["in_stack"].meshes
     assert found["energy_free_ev"] == -9.0
+
+
+def test_edges_of_layers_are_told_apart_one_by_one():
+    """Of a layer whose conduction band lies beyond the bands computed the VBM is known."""
+    bands = {
+        "energies_ev": [[-5.05, -5.0, -3.5]], "vbm_ev": -5.0, "cbm_ev": -3.5,
+        "layer_weights": [[[0.1, 0.9, 0.9]], [[0.9, 0.1, 0.1]]],
+    }  # fmt: skip
+    tops, bottoms = zip(*verification.layer_edges(bands), strict=True)
+    assert tops == (-5.0, -5.05) and bottoms == (-3.5, None)
+    assert verification._nearest_apart(tops) == pytest.approx(0.05)
+    assert verification._nearest_apart(bottoms) is None
+
+
+@pytest.mark.parametrize(
+    ("supercell", "direct"), [(((1, 0), (0, 1)), True), (((2, 0), (0, 2)), None)]
+)
+def test_a_gap_at_one_point_of_a_larger_cell_may_be_indirect(supercell, direct):
+    stack = stack_layers([_layer(), _layer()], [supercell, ((1, 0), (0, 1))])
+    assert verification._is_direct(stack, {"gap_is_direct": True}, False) is direct
+    assert verification._is_direct(stack, {"gap_is_direct": False}, False) is False
+
+
+def test_a_layer_that_lies_turned_gets_no_lattice_of_another(tmp_path, monkeypatch):
+    """Energies do not tell a layer from its mirror image, but its place in a stack does."""
+    fitted = []
+
+    def fit(run, atoms):
+        fitted.append(atoms)
+        return atoms, []
+
+    monkeypatch.setattr(lattices, "fit_lattice", fit)
+    here = _layer()
+    # Sulphur in the other half of the hexagon.
+    there = replace(here, positions=tuple((1 - x, 1 - y) for x, y in here.positions))
+    for proposed in (here, there, here):
+        found = lattices.free_monolayer(_Calculator([]), proposed, tmp_path)
+        layer = Monolayer.from_dict(found["monolayer"])
+        shifts = np.subtract(layer.positions, proposed.positions)
+        shifts -= shifts[0]
+        assert np.abs(shifts - np.round(shifts)).max() < 1e-6
+    assert len(fitted) == 2

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from heteroforge.dft.compute_library import LibraryFiles, entry_name, stack_of, start_folder
-from heteroforge.dft.monolayers import fit_lattice
+from heteroforge.dft.monolayers import fit_lattice, thickening_of
 from heteroforge.dft.prototypes import starting_structure
 from heteroforge.labels import user_labels
 from heteroforge.sources.library import read_library
@@ -191,3 +191,15 @@ def test_a_stack_on_larger_cells_is_the_one_with_these_cells():
     assert entry_name(entry) == "SiC-honeycomb__BeO-honeycomb__3_on_4_30deg"
     with pytest.raises(ValueError, match="no match"):
         stack_of(entry | {"twist_deg": 12.0}, library.monolayers, {})
+
+
+def test_how_thick_a_strained_layer_will_be_is_known_from_its_lattice():
+    scan = [[[0.01 * n], 4.0 * n**2, 3.0 * np.exp(-0.6 * 0.01 * n)] for n in (-1, 0, 1, 2)]
+    assert thickening_of(scan) == pytest.approx((-0.3, -0.3))
+    rectangular = [
+        [[x, y], x**2 + y**2, 5.0 * np.exp(-0.2 * x - 0.5 * y)]
+        for x, y in ((0, 0), (0.01, 0), (-0.01, 0), (0, 0.01), (0, -0.01))
+    ]
+    assert thickening_of(rectangular) == pytest.approx((-0.2, -0.5))
+    assert thickening_of([]) == (0.0, 0.0)
+    assert thickening_of([[[0.01 * n], n**2, 0.0] for n in (-1, 0, 1)]) == (0.0, 0.0)  # planar

@@ -21,6 +21,7 @@ LOG = """
         ("", "running"),
         (LOG, "ionic step 2, SCF iteration 7, accuracy 8.1e-05 Ry"),
         (LOG[:60], "SCF iteration 1"),
+        (LOG.replace("8.1E-05", "*******"), "ionic step 2, SCF iteration 7"),
         ("Computing kpt #:    14  of    37\n", "k-point 14 of 37"),
         ("x" * 50_000 + LOG, "ionic step 2, SCF iteration 7, accuracy 8.1e-05 Ry"),
     ],

@@ -1,5 +1,6 @@
 """Walltime: pw.x is told to stop in time, goes on in the next job, and is not started without."""
 
+import contextlib
 import json
 import os
 import re
@@ -10,7 +11,7 @@ from ase import Atoms
 
 from heteroforge.dft import running
 from heteroforge.dft.calculations import Calculator, cell_for_truncation
-from heteroforge.dft.outputs import processor_seconds
+from heteroforge.dft.outputs import PwResult, processor_seconds
 from heteroforge.dft.protocols import Protocol, Pseudopotentials
 from heteroforge.dft.running import CannotStart, Launcher, OutOfTime
 
@@ -70,7 +71,7 @@ def test_runs_that_were_cut_short_with_their_job_are_recorded(relax, tmp_path, m
     relax(600.0)
     relax(600.0)
     relax(600.0)
-    kept = json.loads((tmp_path / "relax.before.json").read_text())
+    kept = json.loads((tmp_path / "relax.before.json").read_text())["runs"]
     assert [(run["symptom"], run["core_seconds"]) for run in kept] == [("out_of_time", 33.1)] * 2
 
 
@@ -110,9 +111,13 @@ def test_a_program_that_does_not_start_is_no_fault_of_the_calculation(tmp_path):
     assert "PWSCF" in running.run_program(begun, "pw.x", "", tmp_path, "scf")
 
 
-def test_a_full_disk_is_no_fault_of_the_calculation(tmp_path):
-    text = "echo Program PWSCF; echo Fortran runtime error: No space left on device; exit 2"
-    with pytest.raises(OSError, match="No space left on device.*dft.scratch"):
+@pytest.mark.parametrize(
+    "said",
+    ["Fortran runtime error: No space left on device", "error writing file charge-density"],
+)
+def test_a_full_disk_is_no_fault_of_the_calculation(tmp_path, said):
+    text = f"echo Program PWSCF; echo {said}; exit 2"
+    with pytest.raises(OSError, match=f"{said.split(': ')[-1]}.*dft.scratch"):
         running.run_program(Launcher(f"sh -c '{text}' --"), "pw.x", "", tmp_path, "scf")
 
 
@@ -158,3 +163,73 @@ def test_runs_of_steps_that_were_cut_short_are_found(tmp_path):
     (tmp_path / "result.json").write_text("{}")  # the candidate's own tells of no step
     (found,) = running.unrecorded_runs(tmp_path, 2)
     assert (found["step"], found["symptom"], found["core_seconds"]) == ("scan_+0.00", "killed", 24)
+
+
+STEP = """
+!    total energy              =     {energy} Ry
+ATOMIC_POSITIONS (angstrom)
+B    0.000    0.000    7.500
+N    0.111    1.222    {height}
+"""
+BEGUN = "     Program PWSCF v.6.7MaX starts\n"
+
+
+@pytest.fixture
+def resumed(tmp_path, monkeypatch):
+    """Relax in a folder that stays the same, with the logs given one after another.
+
+    Gives the result of the last one, the inputs, and what was left of an earlier result each time.
+    """
+    family = Pseudopotentials("pseudodojo")
+    run = Calculator(tmp_path, Protocol.named("quick", family), family, Launcher("auto", 1, 600.0))
+    atoms = cell_for_truncation(Atoms("BN", positions=[(0, 0, 0), (0, 1.4, 0)], cell=[2.5, 2.5, 9]))
+    xml = tmp_path / "save" / "heteroforge.xml"
+    xml.parent.mkdir()
+    inputs, stale = [], []
+
+    def relax(*logs: str):
+        def run_program(launcher, program, text, folder, name, pools=1, **_):
+            stale.append(xml.exists())
+            xml.write_text("")
+            inputs.append(text)
+            log = left.pop(0)
+            (folder / f"{name}.out").write_text(log)
+            return log
+
+        left = list(logs)
+        monkeypatch.setattr(running, "run_program", run_program)
+        unknown = dict.fromkeys(PwResult.__dataclass_fields__)
+        last = PwResult(**unknown | {"ionic_steps": 2, "first_energy_ev": -1.0})
+        monkeypatch.setattr(running, "read_pw", lambda path: last)
+        namelists = run.namelists(atoms, "relax")
+        found = None
+        while left:
+            with contextlib.suppress(OutOfTime):
+                found = running.run_pw(
+                    atoms, namelists, (2, 2, 1), family, tmp_path, run.launcher, "relax"
+                )
+        return found, inputs, stale
+
+    return relax
+
+
+def test_a_relaxation_that_went_on_tells_of_all_its_steps(resumed):
+    clock = "     PWSCF        :     {}s CPU     50.00s WALL\n"
+    first = BEGUN + STEP.format(energy=-20.0, height=7.7) + STEP.format(energy=-20.5, height=7.8)
+    stopped = "Maximum CPU time exceeded\n" + clock.format(30)
+    (result, attempts), inputs, stale = resumed(
+        first + stopped, BEGUN + stopped, BEGUN + clock.format(12) + "JOB DONE."
+    )
+    assert result.first_energy_ev == pytest.approx(-20.0 * 13.605693, rel=1e-6)
+    assert result.ionic_steps == 4
+    assert [run["core_seconds"] for run in attempts] == [30.0, 30.0, 12.0]
+    # The second job ended before its first step, and the third one knew where it began.
+    assert "7.800" in inputs[1] and "7.800" in inputs[2]
+    assert stale == [False, False, False]
+
+
+def test_a_result_that_was_counted_is_not_counted_again(resumed):
+    done = BEGUN + STEP.format(energy=-20.0, height=7.7) + "JOB DONE."
+    (result, attempts), inputs, _ = resumed(done, done)
+    assert len(attempts) == 1 and attempts[0]["attempt"] == 1
+    assert "7.700" in inputs[1]

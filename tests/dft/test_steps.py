@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 
+from heteroforge.dft import steps
 from heteroforge.dft.calculations import Calculator
 from heteroforge.dft.protocols import Protocol
 from heteroforge.dft.running import CalculationFailed
@@ -24,6 +25,12 @@ def test_a_failed_calculation_is_a_result_and_a_broken_machine_is_not(tmp_path):
     def breaks() -> dict:
         raise FileNotFoundError("pw.x is not on PATH")
 
+    def stumbles() -> dict:
+        raise RuntimeError("no lattice of this kind")
+
+    assert run_step(tmp_path / "c.json", {}, stumbles)["reason"] == (
+        "RuntimeError: no lattice of this kind"
+    )
     outcome = run_step(tmp_path / "a.json", {}, fails)
     assert outcome["status"] == "failed" and outcome["attempts"] == [{"attempt": 1}]
     assert read_json(tmp_path / "a.json") == outcome
@@ -109,3 +116,12 @@ def test_a_calculation_ends_with_the_process_that_started_it(tmp_path):
     while process.exists() and "Z" not in (process / "stat").read_text().split()[2]:
         assert time.monotonic() - started < 40
         time.sleep(0.05)
+
+
+def test_a_file_system_without_locks_stops_nobody(tmp_path, monkeypatch, capsys):
+    def no_locks(handle, operation):
+        raise OSError(steps.errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(steps.fcntl, "flock", no_locks)
+    steps.claim_folder(tmp_path)
+    assert "no locks" in capsys.readouterr().out

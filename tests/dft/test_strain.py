@@ -166,6 +166,53 @@ def test_the_second_strain_starts_where_the_first_says_atoms_move():
     strained(Run(), atoms, bands, 0, 1, low)
     assert starts[-STRAIN] == pytest.approx(2.0 * STRAIN)
     assert starts[STRAIN] < 1e-9
+    # Of a thickness of 1.5 Å that grows by 3.5 Å per strain atoms are left to move along the plane,
+    # and together.
+    strained(Run(), atoms, bands, 0, -1, thickening=3.5 / 1.5)
+    assert starts[-STRAIN] == pytest.approx(0.4 * STRAIN)
+
+
+def test_edges_of_a_spin_channel_are_followed_in_it():
+    looked_at = []
+    atoms = Atoms("SnS", positions=[[0, 0, 9.0], [1.0, 0.5, 10.5]], cell=[3.0, 3.0, 20.0])
+
+    class Run:
+        attempts = ()
+
+        def mesh(self, atoms):
+            return (3, 3, 1)
+
+        def relax(self, atoms, mesh, stress):
+            return SimpleNamespace(atoms=atoms, stress_ev_a3=np.eye(3))
+
+        def vacuum(self, atoms):
+            return {"vacuum_ev": 1.0}, None
+
+        def energies_at(self, atoms, points, name):
+            looked_at.append(points)
+            return np.arange(2 * len(points) * 3.0).reshape(2, len(points), 3)
+
+        def clean(self):
+            pass
+
+    bands = {"vbm_k_fractional": (0, 0, 0), "cbm_k_fractional": (0, 0, 0)}
+    bands |= {"vbm_band": 1, "vbm_spin": 0, "cbm_band": 1, "cbm_spin": 1}
+    found = strained(Run(), atoms, bands, 0, 1)
+    assert (found["vbm_ev"], found["cbm_ev"]) == (1.0 - 1.0, 10.0 - 1.0)
+    # At the extremum, where that was looked for.
+    strained(Run(), atoms, bands | {"electron_k_fractional": [0.3, 0.0, 0.0]}, 0, 1)
+    assert looked_at[-1] == [(0, 0, 0), [0.3, 0.0, 0.0]]
+
+
+def test_splitting_is_told_from_the_edge_that_is_strained():
+    """An extremum 4 meV off the edge of the path, which would seem 0.4 eV of splitting."""
+    masses = MASSES | {"hole_edge_ev": -5.996}
+
+    def strain(axis, sign, opposite=None):
+        return _solid([130.0], [-2.5], [-8.0])(axis, sign) | {"vbm_ev": -5.996 - sign * 0.025}
+
+    found = strain_response(strain, BANDS, masses, hexagonal=True)
+    assert found["deformation_potential_vbm_ev"] == pytest.approx(-2.5)
 
 
 @pytest.mark.parametrize("hexagonal", [True, False])

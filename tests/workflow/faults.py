@@ -56,7 +56,6 @@ READ_LATER = (
 TOLERANCE = {"_ev": 0.05, "_mev_a2": 8.0, "_a": 0.05}
 DEPENDS_ON_INTERRUPTION = (
     "ionic_steps",
-    "energy_drop_ev",
     "mass_fit_residual_ev",
     "wasted_core_seconds",
 )

@@ -93,6 +93,7 @@ class Bands:
         energies_ev: (spins, nk, bands) against the mean vacuum level.
         layer_weights: (layers, spins, nk, bands), of `Calculator._layer_weights`.
         edges: band edges over all these points.
+        vacuum_ev: the mean vacuum level, in the energies of pw.x.
     """
 
     k_distance: np.ndarray
@@ -101,6 +102,7 @@ class Bands:
     energies_ev: np.ndarray
     layer_weights: np.ndarray
     edges: BandEdges
+    vacuum_ev: float
 
     @property
     def is_direct(self) -> bool:
@@ -130,6 +132,8 @@ class Bands:
             "gap_is_direct": self.is_direct,
             "vbm_band": self.edges.vbm_band,
             "cbm_band": self.edges.cbm_band,
+            "vbm_spin": self.edges.spin_vbm,
+            "cbm_spin": self.edges.spin_cbm,
             "vbm_k_fractional": self.k_fractional[self.edges.vbm_k].round(5).tolist(),
             "cbm_k_fractional": self.k_fractional[self.edges.cbm_k].round(5).tolist(),
         }
@@ -408,12 +412,9 @@ class Calculator:
             f"&inputpp\n prefix='{PREFIX}', outdir='./save', filplot='potential', plot_num=11\n/\n"
             "&plot\n iflag=3, output_format=6, fileout='potential.cube'\n/\n"
         )
-        log = run_program(self.launcher, "pp.x", text, self.folder, "potential")
         cube = self.folder / "potential.cube"
-        if "JOB DONE" not in log or not cube.exists():
-            raise ValueError(
-                f"pp.x did not write the potential: see {self.folder.name}/potential.out"
-            )
+        cube.unlink(missing_ok=True)
+        self._companion("pp.x", text, "potential")
         z, potential = planar_average(cube)
         cube.unlink()
         (self.folder / "potential").unlink(missing_ok=True)
@@ -458,6 +459,17 @@ class Calculator:
             energies_ev=energies,
             layer_weights=weights,
             edges=band_edges(energies, result.electrons, magnetisation),
+            vacuum_ev=vacuum_ev,
+        )
+
+    def _companion(self, program: str, text: str, name: str, pools: int = 1) -> str:
+        """Log of a program that reads what pw.x left; one that is killed is given another try."""
+        for _ in range(2):
+            log = run_program(self.launcher, program, text, self.folder, name, pools)
+            if "JOB DONE" in log:
+                return log
+        raise CalculationFailed(
+            f"{program} did not end well: see {self.folder.name}/{name}.out", self.attempts
         )
 
     def _layer_weights(self, atoms: Atoms, points: int) -> np.ndarray:
@@ -470,14 +482,7 @@ class Calculator:
             f"&projwfc\n prefix='{PREFIX}', outdir='./save', filproj='projections',"
             " lsym=.false.\n/\n"
         )
-        log = run_program(
-            self.launcher,
-            "projwfc.x",
-            text,
-            self.folder,
-            "projections",
-            pools=self._pools_for(points),
-        )
+        log = self._companion("projwfc.x", text, "projections", self._pools_for(points))
         path = self.folder / "save" / f"{PREFIX}.save" / "atomic_proj.xml"
         by_atom = read_projections(path, log, len(atoms))
         for spare in self.folder.glob("*projections.p*"):
@@ -558,8 +563,8 @@ class Calculator:
         """Eigenvalues (spins, nk, bands) in eV at given k-points, from the last density."""
         return self._run(atoms, "bands", np.asarray(k_fractional, float), name).energies_ev
 
-    def masses(self, atoms: Atoms, bands: Bands) -> dict[str, float]:
-        """Effective masses at both band edges in m₀; {} for a metal.
+    def masses(self, atoms: Atoms, bands: Bands) -> dict[str, float | list[float]]:
+        """Effective masses at both band edges in m₀, and where these are; {} for a metal.
 
         From the tensor of curvatures, whose axes need not be x and y: lines of k-points along x, y
         and their diagonal, through the extremum that the band has near the path's edge. Per
@@ -569,7 +574,8 @@ class Calculator:
         density-of-states mass from the mean curvature of both: that of either where spin–orbit
         coupling, which is not in here, splits them by more than the energies of interest
         (`branch_at`). None of a carrier whose band has no mass (`tensor_masses`). The worst fit
-        residual is in eV.
+        residual is in eV. Of carriers with masses `_k_fractional` is the extremum, `_edge_ev` its
+        energy against vacuum.
         """
         if bands.edges.is_metal:
             return {}
@@ -582,12 +588,14 @@ class Calculator:
         fits, places = self._at_extremum(atoms, states, "masses", MASS_RANGE_PER_A)
         smaller = MASS_RANGE_PER_A_EV * (edges.cbm_ev - edges.vbm_ev)
         if places and smaller < MASS_RANGE_PER_A:
-            fits, _ = self._at_extremum(atoms, places, "masses_near", smaller)
-        found = {
-            f"{carrier}_mass{suffix}_m0": mass
-            for carrier, fit in fits.items()
-            for suffix, mass in fit.masses(carrier).items()
-        }
+            fits, places = self._at_extremum(atoms, places, "masses_near", smaller)
+        found: dict[str, float | list[float]] = {}
+        for carrier, fit in fits.items():
+            masses = fit.masses(carrier)
+            found |= {f"{carrier}_mass{suffix}_m0": mass for suffix, mass in masses.items()}
+            if masses:
+                found[f"{carrier}_k_fractional"] = places[carrier][0].tolist()
+                found[f"{carrier}_edge_ev"] = fit.energy_ev - bands.vacuum_ev
         return found | {
             "mass_fit_residual_ev": max((fit.residual_ev for fit in fits.values()), default=None)
         }
@@ -657,8 +665,10 @@ class Calculator:
     def provenance(self, elements) -> dict:
         """Protocol, cutoffs, checksums and the version of pw.x, for results."""
         version = "unknown"
-        for log in sorted(self.folder.glob("*.out")):
-            first = log.read_text(errors="replace")[:2000]
+        logs = self.folder.glob("*.out")
+        for log in sorted(logs, key=lambda log: log.stat().st_mtime, reverse=True):
+            with log.open(errors="replace") as handle:
+                first = handle.read(2000)
             if "Program PWSCF v." in first:
                 version = first.split("Program PWSCF v.")[1].split()[0]
                 break

@@ -373,7 +373,7 @@ class Verification:
             return {"masses": masses, "attempts": again + calculator.attempts}
 
         # What was kept with masses of another point or range is no such.
-        how = "masses at the extremum, range by the gap"
+        how = "masses at the extremum, which is told, range by the gap"
         needs = ["scf", *self._layer_names()]
         self._step("bands", needs, bands, writes=["bands.json"], basis=how)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import shutil
 import sys
 from pathlib import Path
 
@@ -58,7 +59,9 @@ def compare(folder: Path, launcher: Launcher) -> tuple[dict[str, tuple[float, fl
     origin = read_json(LIBRARY / "provenance.json")
     family = Pseudopotentials(origin["pseudopotential_family"])
     protocol = Protocol.named(origin["protocol"]["name"], family, layer.species)
-    run = Calculator(folder, protocol, family, launcher)
+    own = folder / LAYER
+    shutil.rmtree(own, ignore_errors=True)  # what another version left would be gone on from
+    run = Calculator(own, protocol, family, launcher)
     atoms = cell_for_truncation(layer.to_atoms())
     raised = atoms.copy()
     raised.positions[raised.numbers == 7, 2] += RAISED_A

@@ -231,11 +231,12 @@ def branch_at(energies_ev: np.ndarray, edge: int, carrier: str) -> int | None:
         carrier: hole or electron.
     """
     step = -1 if carrier == "hole" else 1
-    near = [
-        0 <= band < len(energies_ev) and abs(energies_ev[band] - energies_ev[edge]) < SAME_ENERGY_EV
-        for band in (edge + step, edge + 2 * step)
-    ]
-    return edge + step if near == [True, False] else None
+    return edge + step if bands_that_meet(energies_ev, edge) == 2 else None
+
+
+def bands_that_meet(energies_ev: np.ndarray, edge: int) -> int:
+    """How many bands (n energies at one k-point) have the energy of the edge, itself included."""
+    return int(np.sum(np.abs(energies_ev - energies_ev[edge]) < SAME_ENERGY_EV))
 
 
 def curvature_tensor(along_x: float, along_y: float, along_diagonal: float) -> np.ndarray:
@@ -276,19 +277,24 @@ class EdgeFit:
     """A band, and the branch it meets in its edge, near a point of reciprocal space.
 
     Attributes:
+        energy_ev: of the band at the point.
         tensor: (2, 2) curvatures of the band in eV Å².
         slope: (2) along x and y in eV Å, 0 where the point is the extremum.
         residual_ev: worst root mean square residual along the lines.
         branches_meet: whether another band meets this one at the point.
+        is_envelope: whether more than two meet there: this one is the envelope of them all, as
+            where a supercell folds three valleys onto one point, and its curvature that of none.
         split: (2, 2) mean curvatures of both branches in eV Å²; None where they do not meet, or
             where a third band crosses them.
     """
 
+    energy_ev: float
     tensor: np.ndarray
     slope: np.ndarray
     residual_ev: float
     branches_meet: bool
     split: np.ndarray | None
+    is_envelope: bool = False
 
     @classmethod
     def of(cls, steps: np.ndarray, lines: np.ndarray, band: int, carrier: str) -> EdgeFit:
@@ -302,7 +308,8 @@ class EdgeFit:
         """
         fits = [band_curvature(steps, line) for line in lines[..., band]]
         split = None
-        other = branch_at(lines[0, len(steps) // 2], band, carrier)
+        at_point = lines[0, len(steps) // 2]
+        other = branch_at(at_point, band, carrier)
         if other is not None:
             means = lines[..., [band, other]].mean(axis=-1)
             along = [band_curvature(steps, line) for line in means]
@@ -310,11 +317,13 @@ class EdgeFit:
             if all(fit[2] < CROSSED * np.ptp(mean) for fit, mean in zip(along, means, strict=True)):
                 split = curvature_tensor(*(curvature for curvature, *_ in along))
         return cls(
+            energy_ev=float(at_point[band]),
             tensor=curvature_tensor(*(curvature for curvature, *_ in fits)),
             slope=np.array([slope for _, slope, _ in fits[:2]]),
             residual_ev=max(residual for *_, residual in fits),
             branches_meet=other is not None,
             split=split,
+            is_envelope=bands_that_meet(at_point, band) > 2,
         )
 
     def to_extremum(self, carrier: str) -> np.ndarray:
@@ -330,7 +339,12 @@ class EdgeFit:
         return axes @ steps
 
     def masses(self, carrier: str) -> dict[str, float | None]:
-        """`tensor_masses`, and `_split` where branches meet, None where it is not known."""
+        """`tensor_masses`, and `_split` where branches meet, None where it is not known.
+
+        Of an envelope none.
+        """
+        if self.is_envelope:
+            return {}
         found: dict[str, float | None] = {**tensor_masses(self.tensor, carrier)}
         if self.branches_meet:
             split = {} if self.split is None else tensor_masses(self.split, carrier)

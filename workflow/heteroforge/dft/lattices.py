@@ -14,7 +14,7 @@ from pathlib import Path
 
 from heteroforge.dft.calculations import Calculator, cell_for_truncation
 from heteroforge.dft.monolayers import fit_lattice
-from heteroforge.dft.verification import layer_fingerprint
+from heteroforge.dft.running import fingerprint
 from heteroforge.io import read_json, write_json
 from heteroforge.structures import Layer, Monolayer, Stack
 from heteroforge.structures.matching import shared_cell
@@ -40,7 +40,9 @@ def free_monolayer(run: Calculator, proposed: Monolayer, shared: Path | None = N
         ValueError: no minimum of the energy within 8 % of the proposed cell.
     """
     start = cell_for_truncation(proposed.to_atoms())
-    file = shared and shared / f"{layer_fingerprint(start, run)}-lattice.json"
+    # As it lies: found geometries replace proposed ones, a turned or mirrored one would be another.
+    how = [run.protocol.to_dict(), run.pseudopotentials.checksums(proposed.species)]
+    file = shared and shared / f"{fingerprint(start, how)[:20]}-lattice.json"
     with contextlib.suppress(OSError, ValueError):
         if file is not None:
             return read_json(file) | {"attempts": []}

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from ase import Atoms
 
 from heteroforge.dft.calculations import Calculator, cell_for_truncation
+from heteroforge.dft.electronic import METAL_BELOW_EV
 from heteroforge.dft.prototypes import starting_structure
 from heteroforge.dft.strain import STRAIN, stiffness_of_metal, strain_response, strained
 from heteroforge.dft.verification import compute_bands, compute_density
 from heteroforge.io import write_json
 from heteroforge.structures import Monolayer
 
-__all__ = ["cached", "compute_monolayer", "fit_lattice"]
+__all__ = ["cached", "compute_monolayer", "fit_lattice", "thickening_of"]
 
 FLAT_BELOW_A = 0.05  # a buckling that forces of this size do not tell from none
 _FARTHEST = 8  # steps of STRAIN that a lattice constant may move from the seed's
@@ -86,10 +87,11 @@ def compute_monolayer(seed: Mapping, calculator: Callable[[str], Calculator], fo
         return found | summary
 
     states = cached(folder / "electronic.json", electronic)
+    thickening = thickening_of(relaxed["scan"])
     gap = min(states["cbm_ev"], states["mesh_cbm_ev"]) - max(
         states["vbm_ev"], states["mesh_vbm_ev"]
     )
-    is_metal = bool(states["is_metal"] or states["mesh_is_metal"] or gap <= 0)
+    is_metal = bool(states["is_metal"] or states["mesh_is_metal"] or gap < METAL_BELOW_EV)
     row = {
         "monolayer_id": seed["id"],
         "is_metal": is_metal,
@@ -100,7 +102,7 @@ def compute_monolayer(seed: Mapping, calculator: Callable[[str], Calculator], fo
         "work_function_ev": -states["fermi_ev"] if is_metal and states["fermi_ev"] else None,
         "vacuum_step_ev": states["vacuum_step_ev"],
         **{
-            f"{carrier}_mass{kind}_m0": states.get(f"{carrier}_mass{kind}_m0")
+            f"{carrier}_mass{kind}_m0": None if is_metal else states.get(f"{carrier}_mass{kind}_m0")
             for carrier in ("electron", "hole")
             for kind in ("", "_split", *(() if is_hexagonal(layer) else ("_x", "_y")))
         },
@@ -118,7 +120,9 @@ def compute_monolayer(seed: Mapping, calculator: Callable[[str], Calculator], fo
         runs.append(
             cached(
                 folder / f"{name}.json",
-                lambda: strained(calculator(name), atoms, states, axis, sign, opposite),
+                lambda: strained(
+                    calculator(name), atoms, states, axis, sign, opposite, thickening[axis]
+                ),
             )
         )
         return runs[-1]
@@ -129,6 +133,7 @@ def compute_monolayer(seed: Mapping, calculator: Callable[[str], Calculator], fo
             lambda name, compute: cached(folder / f"{name}.json", compute),
             atoms,
             is_hexagonal(layer),
+            thickening,
         )
         runs.append({"attempts": stiffness.pop("attempts")})
         row |= stiffness
@@ -157,7 +162,8 @@ def fit_lattice(run: Calculator, atoms: Atoms) -> tuple[Atoms, list]:
         atoms: start, in a cell of sufficient height; only multiples of `STRAIN` from it are tried.
 
     Returns:
-        The atoms in the cell of lowest energy, and (strains, energy in eV) per cell computed.
+        The atoms in the cell of lowest energy, and (strains, energy in eV, thickness in Å) per cell
+        computed.
 
     Raises:
         ValueError: no minimum within 8 % of the start.
@@ -203,8 +209,29 @@ def fit_lattice(run: Calculator, atoms: Atoms) -> tuple[Atoms, list]:
     # No cell around it is lower: further off than one of them a parabola only follows noise.
     lowest = _parabola(energy, middle)
     best = middle if lowest is None else middle + (lowest - middle).clip(-1.0, 1.0)
-    scan = [[[STRAIN * p for p in key], found[key][0]] for key in sorted(found)]
+    scan = [
+        [[STRAIN * p for p in key], energy_ev, float(np.ptp(relaxed.positions[:, 2]))]
+        for key, (energy_ev, relaxed) in sorted(found.items())
+    ]
     return start(best), scan
+
+
+def thickening_of(scan: Sequence) -> tuple[float, float]:
+    """Relative change of a layer's thickness per strain along x and y, from `fit_lattice`.
+
+    Of a layer that was strained along both at once half of it is due to either.
+
+    Args:
+        scan: strains, energy in eV and thickness in Å of cells; the three (with two axes five) of
+            lowest energy count. Without as many cells, or thickness, it is taken to stay.
+    """
+    axes = len(scan[0][0]) if scan else 0
+    lowest = sorted(scan, key=lambda cell: cell[1])[: 2 * axes + 1]
+    if len(lowest) <= axes or min(thickness for *_, thickness in lowest) < FLAT_BELOW_A:
+        return 0.0, 0.0
+    design = [[1.0, *strains] for strains, *_ in lowest]
+    _, *slopes = np.linalg.lstsq(design, np.log([t for *_, t in lowest]), rcond=None)[0]
+    return (slopes[0] / 2, slopes[0] / 2) if axes == 1 else tuple(slopes)
 
 
 def _parabola(energy: Callable[[np.ndarray], float], middle: np.ndarray) -> np.ndarray | None:

@@ -19,6 +19,7 @@ __all__ = [
     "progress_seconds",
     "read_projections",
     "read_pw",
+    "total_energies_ev",
 ]
 
 RYDBERG_EV = Hartree / 2
@@ -131,6 +132,14 @@ def processor_seconds(log: str) -> float | None:
         return None
     parts = re.findall(r"([\d.]+)\s*([dhms])", found["cpu"])
     return sum(float(number) * _CLOCK_S[unit] for number, unit in parts)
+
+
+_TOTAL_ENERGY = re.compile(r"^!\s+total energy\s+=\s+(-?[\d.]+) Ry", re.MULTILINE)
+
+
+def total_energies_ev(log: str) -> list[float]:
+    """Total energies in eV of the geometries whose density converged, in a log of pw.x."""
+    return [float(energy) * RYDBERG_EV for energy in _TOTAL_ENERGY.findall(log)]
 
 
 _SO_FAR = re.compile(r"total cpu time spent up to now is\s+([\d.]+) secs")

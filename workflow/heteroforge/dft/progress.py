@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from pathlib import Path
 
@@ -27,7 +28,8 @@ def pw_progress(log: Path) -> str:
     if found := _ITERATION.findall(text):
         parts.append(f"SCF iteration {found[-1]}")
     if found := _ACCURACY.findall(text):
-        parts.append(f"accuracy {float(found[-1].replace('D', 'E')):.1e} Ry")
+        with contextlib.suppress(ValueError):  # asterisks, where it diverges
+            parts.append(f"accuracy {float(found[-1].replace('D', 'E')):.1e} Ry")
     if found := _K_POINT.findall(text):
         parts.append("k-point {} of {}".format(*found[-1]))
     return ", ".join(parts) or "running"

@@ -14,14 +14,20 @@ import shutil
 import signal
 import subprocess
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from ase import Atoms
 from ase.io.espresso import write_espresso_in
 
-from heteroforge.dft.outputs import PwResult, processor_seconds, progress_seconds, read_pw
+from heteroforge.dft.outputs import (
+    PwResult,
+    processor_seconds,
+    progress_seconds,
+    read_pw,
+    total_energies_ev,
+)
 from heteroforge.dft.progress import pw_progress
 from heteroforge.dft.protocols import Pseudopotentials
 from heteroforge.dft.recovery import SMEARED, diagnose
@@ -40,7 +46,7 @@ __all__ = [
 ]
 
 PREFIX = "heteroforge"
-BEFORE = ".before.json"  # ends the names of records of runs that were cut short
+BEFORE = ".before.json"  # ends the names of files on runs that were cut short
 LEAST_S = 20.0  # walltime with which it makes sense to start pw.x
 PROGRESS_S = 15.0  # between two lines on how far a program is
 # By these a program that was not started by `srun` takes itself for one that was: a job's script
@@ -134,7 +140,10 @@ def _end_with_parent() -> None:
         ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)
 
 
-_DISK_IS_FULL = re.compile("no space left on device|disk quota exceeded", re.IGNORECASE)
+# pw.x itself says what it could not write, and not why.
+_DISK_IS_FULL = re.compile(
+    r"no space left on device|disk quota exceeded|error (?:while )?writing .*", re.IGNORECASE
+)
 
 
 def run_program(
@@ -213,9 +222,10 @@ def run_pw(
 ) -> tuple[PwResult, list[dict]]:
     """Run pw.x until it succeeds or its remedies are used up.
 
-    A relaxation that was killed goes on from the last geometry in its log. Every attempt is
-    recorded and its log kept (`name`.attempt-N.out); so are runs that were cut short with the job
-    they ran in (`name`.before.json). Where a remedy smears the occupations more than the protocol,
+    A relaxation that was killed goes on from the last geometry in its log, and tells of all its
+    steps from the structure asked for. Every attempt is recorded and its log kept
+    (`name`.attempt-N.out); so are runs that were cut short with the job they ran in
+    (`name`.before.json). Where a remedy smears the occupations more than the protocol,
     the calculation goes on from there with the protocol's own smearing: energies of two smearings
     are not compared.
 
@@ -249,11 +259,16 @@ def run_pw(
     start_file = folder / f"{name}.start"
     start = fingerprint(atoms, [settings["system"], np.asarray(k_points).tolist()])
     before_file = folder / f"{name}{BEFORE}"
-    before = ""
+    before = _Before()
     if log_file.exists() and start_file.exists() and start_file.read_text() == start:
-        before = log_file.read_text(errors="replace")
+        begun = before_file.exists()
+        before = _Before.read(before_file)
+        log = log_file.read_text(errors="replace")
+        before.add(log)
+        if begun:  # else it ended well, and whoever asked for it counted it
+            attempts += before.runs + _cut_short(log, name, launcher.ranks)
         if relaxing:
-            atoms = last_geometry(before, atoms)
+            atoms = last_geometry(log, before.at(atoms))
     else:
         log_file.unlink(missing_ok=True)
         before_file.unlink(missing_ok=True)
@@ -268,9 +283,10 @@ def run_pw(
             settings["control"]["max_seconds"] = int(0.95 * remaining)
         pools = pools or _pools(launcher.ranks, k_points)
         text = _input(atoms, settings, k_points, pseudopotentials)
-        if attempt == 1:  # the new run overwrites the log
-            attempts += _cut_short(before, name, launcher.ranks, before_file)
-            write_json(before_file, attempts)
+        before.runs, before.positions_a = attempts, atoms.positions.tolist()
+        write_json(before_file, asdict(before))  # the new run overwrites the log
+        xml = folder / "save" / f"{PREFIX}.xml"
+        xml.unlink(missing_ok=True)  # of an earlier run it would be taken for a result of this one
         clock = time.monotonic()
         log = run_program(launcher, "pw.x", text, folder, name, pools)
         seconds = time.monotonic() - clock
@@ -283,17 +299,22 @@ def run_pw(
             "core_seconds": round(core_seconds, 1),
         }
         symptom = diagnose(log)
+        of_protocol = settings["system"].get("degauss") == smearing_ry
+        result = None
         if symptom is None:
             try:
-                result = read_pw(folder / "save" / f"{PREFIX}.xml")
+                result = read_pw(xml)
             except ValueError as error:
                 record.update(symptom="unreadable_result", remedy="run again", detail=str(error))
+        if result is not None and of_protocol:
+            attempts.append(record)
+            before_file.unlink(missing_ok=True)
+            return before.completed(result) if relaxing else result, attempts
+        before.add(log, of_protocol)
+        if symptom is None:
+            if result is None:
                 attempts.append(record)
                 continue
-            if settings["system"].get("degauss") == smearing_ry:
-                attempts.append(record)
-                before_file.unlink(missing_ok=True)
-                return result, attempts
             wider = settings["system"]["degauss"]
             settings["system"]["degauss"] = smearing_ry
             settings["electrons"] |= {"startingpot": "file", "startingwfc": "file"}
@@ -327,30 +348,73 @@ def run_pw(
     raise CalculationFailed(f"{reason} after {len(attempts)} attempts", attempts)
 
 
-def _cut_short(log: str, name: str, ranks: int, before: Path) -> list[dict]:
-    """Records of runs of one calculation whose jobs ended before their result was kept.
+@dataclass
+class _Before:
+    """What earlier runs of a calculation came to: kept until one of them ends well.
+
+    Attributes:
+        runs: their records, but that of the last one, whose log tells.
+        positions_a: (n, 3), where the last one began.
+        first_energy_ev: total energy of the structure asked for, once it is known.
+        ionic_steps: geometries computed.
+    """
+
+    runs: list[dict] = field(default_factory=list)
+    positions_a: list | None = None
+    first_energy_ev: float | None = None
+    ionic_steps: int = 0
+
+    @classmethod
+    def read(cls, path: Path) -> _Before:
+        try:
+            return cls(**read_json(path))
+        except (InputError, TypeError):  # none, damaged, or of an earlier version
+            return cls()
+
+    def add(self, log: str, comparable: bool = True) -> None:
+        """Take in a run's log; `comparable`: its energies are those of the protocol."""
+        energies = total_energies_ev(log)
+        self.ionic_steps += len(energies)
+        if comparable and energies and self.first_energy_ev is None:
+            self.first_energy_ev = energies[0]
+
+    def at(self, atoms: Atoms) -> Atoms:
+        """The atoms where the last run began."""
+        moved = atoms.copy()
+        if self.positions_a is not None:
+            moved.positions = self.positions_a
+        return moved
+
+    def completed(self, result: PwResult) -> PwResult:
+        """The result of the last run as that of all."""
+        first = self.first_energy_ev
+        return replace(
+            result,
+            first_energy_ev=result.first_energy_ev if first is None else first,
+            ionic_steps=self.ionic_steps + result.ionic_steps,
+        )
+
+
+def _cut_short(log: str, name: str, ranks: int) -> list[dict]:
+    """Record of a run whose job ended before its result was kept; [] where pw.x had not begun.
 
     Args:
-        log: of the last of them; without effect where pw.x had not begun.
+        log: of the run.
         name: of the calculation.
         ranks: MPI processes.
-        before: file with the records of those before the last.
     """
-    records: list[dict] = []
-    with contextlib.suppress(InputError):
-        records += read_json(before)
-    if "Program PWSCF" in log:
-        symptom = diagnose(log)
-        seconds = processor_seconds(log) or progress_seconds(log) or 0.0
-        records.append(
-            {
-                "attempt": 0,
-                "step": name,
-                "symptom": symptom.name if symptom else "result_lost",
-                "core_seconds": round(ranks * seconds, 1),
-            }
-        )
-    return records
+    if "Program PWSCF" not in log:
+        return []
+    symptom = diagnose(log)
+    seconds = processor_seconds(log) or progress_seconds(log) or 0.0
+    return [
+        {
+            "attempt": 0,
+            "step": name,
+            "symptom": symptom.name if symptom else "result_lost",
+            "core_seconds": round(ranks * seconds, 1),
+        }
+    ]
 
 
 def unrecorded_runs(folder: Path, ranks: int) -> list[dict]:
@@ -367,8 +431,8 @@ def unrecorded_runs(folder: Path, ranks: int) -> list[dict]:
         log = start.with_name(f"{name}.out")
         if any((parent / "result.json").exists() for parent in above) or not log.exists():
             continue
-        text = log.read_text(errors="replace")
-        found += _cut_short(text, name, ranks, start.with_name(f"{name}{BEFORE}"))
+        found += _Before.read(start.with_name(f"{name}{BEFORE}")).runs
+        found += _cut_short(log.read_text(errors="replace"), name, ranks)
     return found
 
 

@@ -7,6 +7,7 @@ disk) raises.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -17,12 +18,13 @@ from typing import TextIO
 
 from heteroforge.dft.calculations import Calculator
 from heteroforge.dft.protocols import Protocol, Pseudopotentials
-from heteroforge.dft.running import CalculationFailed, Launcher
+from heteroforge.dft.running import CalculationFailed, Launcher, OutOfTime
 from heteroforge.dft.scratch import place_save
 from heteroforge.io import InputError, read_json, write_json
 
 __all__ = ["calculator_for", "claim_folder", "inside_targets", "protocol_for", "run_step"]
 
+NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 _CLAIMED: list[TextIO] = []  # open for as long as the process lives
 
 
@@ -30,7 +32,7 @@ def claim_folder(folder: str | Path) -> None:
     """Make this process the only one that works in a folder; waits for another to end.
 
     A campaign that was killed may leave a step running. The step that is started in its place
-    waits here, and finds the finished calculation.
+    waits here, and finds the finished calculation. On a file system without locks nothing waits.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -40,6 +42,10 @@ def claim_folder(folder: str | Path) -> None:
     except BlockingIOError:
         print(f"{folder}: waiting for a step that an earlier run left working here", flush=True)
         fcntl.flock(handle, fcntl.LOCK_EX)
+    except OSError as error:  # such as Lustre mounted without `flock`
+        if error.errno not in NO_LOCKS:
+            raise
+        print(f"{folder}: no locks on this file system; only one campaign may run here", flush=True)
     _CLAIMED.append(handle)
 
 
@@ -103,16 +109,18 @@ def run_step(
             return finished
         try:
             outcome = {"status": "done", **compute(**earlier)}
-        except (CalculationFailed, ValueError) as error:
-            # ValueError: structures and outputs that make no sense; programs that are missing or
-            # disks that are full raise other types and are for the workflow to retry.
+        except (OSError, MemoryError, OutOfTime):
+            raise  # a program that is missing, a disk that is full: for the workflow to retry
+        except Exception as error:
+            # Structures and outputs that make no sense, most of all: trying again is of no use.
+            told = isinstance(error, (CalculationFailed, ValueError))
             outcome = {
                 "status": "failed",
-                "reason": str(error),
+                "reason": str(error) if told else f"{type(error).__name__}: {error}",
                 "attempts": getattr(error, "attempts", []),
-                "detail": traceback.format_exc(limit=3),
+                "detail": traceback.format_exc(limit=-3),
             }
-            print(f"failed: {error}")
+            print(f"failed: {outcome['detail'] if not told else error}")
         else:
             if rests_on is not None:
                 outcome |= {"rests_on_sha256": rests_on, "files_sha256": _checksums(writes)}

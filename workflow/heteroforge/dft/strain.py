@@ -25,6 +25,7 @@ __all__ = [
 ]
 
 STRAIN = 0.01
+EDGE_OF = {"electron": "cbm", "hole": "vbm"}
 METAL_SMEARING_RY = 0.02
 RESOLVED_EV = 0.5  # deformation potentials below are not told from noise: no mobility
 DEGENERATE_EV = 0.025  # valleys nearer in energy are equal for carriers at room temperature
@@ -52,33 +53,40 @@ def strained(
     axis: int,
     sign: int,
     opposite: Mapping | None = None,
+    thickening: float = 0.0,
 ) -> dict:
     """One strained cell: its stress, and the unstrained band edges' valleys against vacuum.
+
+    At the extrema that `Calculator.masses` found, where it did: a band's shift differs from one
+    point to another, and the path meets some extrema beside them (Q of WSe2).
 
     Args:
         run: of a folder of its own.
         atoms: relaxed, in the cell without strain.
-        bands: `vbm_k_fractional`, `vbm_band` and the same for the CBM, without strain.
+        bands: `vbm_k_fractional`, `vbm_band`, `vbm_spin` and the same for the CBM, without strain;
+            `hole_k_fractional` and that of electrons where there are masses.
         axis: 0 or 1, along x or y.
         sign: +1 stretched, −1 compressed by STRAIN.
         opposite: what this gave for the other sign, if it was computed.
+        thickening: what is known before of the relative change of thickness per strain.
 
     Returns:
         `stress_n_m` along the axis (positive when it pulls), `vbm_ev`, `cbm_ev`,
         `displacements_a` (n, 3) on relaxation, beyond the uniform strain, and `attempts`.
     """
-    result, displacements = _relaxed_under_strain(run, atoms, axis, sign, opposite)
+    result, displacements = _relaxed_under_strain(run, atoms, axis, sign, opposite, thickening)
     levels, _ = run.vacuum(result.atoms)
     # The same valley and band as without strain; the lowest of all might be another one.
-    places = {
-        edge: [bands[f"{edge}_k_fractional"], *turned_valleys(atoms, bands[f"{edge}_k_fractional"])]
-        for edge in ("vbm", "cbm")
-    }
-    energies = run.energies_at(result.atoms, places["vbm"] + places["cbm"], "edges")[0]
+    places = {}
+    for carrier, edge in EDGE_OF.items():
+        k = bands.get(f"{carrier}_k_fractional", bands[f"{edge}_k_fractional"])
+        places[edge] = [k, *turned_valleys(atoms, k)]
+    energies = run.energies_at(result.atoms, places["vbm"] + places["cbm"], "edges")
     energies = energies - levels["vacuum_ev"]
     run.clean()
-    vbm = energies[: len(places["vbm"]), bands["vbm_band"]].tolist()
-    cbm = energies[len(places["vbm"]) :, bands["cbm_band"]].tolist()
+    at_vbm, at_cbm = np.split(energies, [len(places["vbm"])], axis=1)
+    vbm = at_vbm[bands.get("vbm_spin", 0), :, bands["vbm_band"]].tolist()
+    cbm = at_cbm[bands.get("cbm_spin", 0), :, bands["cbm_band"]].tolist()
     return {
         "stress_n_m": _stress_n_m(result, axis),
         "vbm_ev": vbm[0],
@@ -91,17 +99,27 @@ def strained(
 
 
 def _relaxed_under_strain(
-    run: Calculator, atoms: Atoms, axis: int, sign: int, opposite: Mapping | None
+    run: Calculator,
+    atoms: Atoms,
+    axis: int,
+    sign: int,
+    opposite: Mapping | None,
+    thickening: float,
 ) -> tuple[PwResult, list]:
     """A strained cell with relaxed positions, and their displacements beyond the uniform strain.
 
     To first order in the strain atoms move by the opposite of what they moved under the opposite
-    one, which is where the relaxation starts.
+    one, which is where the relaxation starts; the first one where the layer is as thick as it is
+    expected to be.
     """
     deformed = _deformed(atoms, axis, sign)
     uniform = deformed.positions.copy()
     if opposite is not None and "displacements_a" in opposite:
         deformed.positions -= opposite["displacements_a"]
+    else:
+        heights = deformed.positions[:, 2]
+        middle = (heights.max() + heights.min()) / 2
+        deformed.positions[:, 2] += thickening * sign * STRAIN * (heights - middle)
     # The mesh of the unstrained cell: strain breaks the symmetry that K on the mesh relies on.
     result = run.relax(deformed, mesh=run.mesh(atoms), stress=True)
     return result, (result.atoms.positions - uniform).tolist()
@@ -126,6 +144,7 @@ def stiffness_of_metal(
     keep: Callable[[str, Callable[[], dict]], dict],
     atoms: Atoms,
     hexagonal: bool,
+    thickening: Sequence[float] = (0.0, 0.0),
 ) -> dict:
     """Stiffness of a layer without a gap, from the stress at ±1 % strain.
 
@@ -138,6 +157,7 @@ def stiffness_of_metal(
         keep: gives what a function computes, from the file of that name where it is there.
         atoms: relaxed, in the cell without strain.
         hexagonal: one direction stands for all.
+        thickening: relative change of thickness per strain along x and y, as far as it is known.
 
     Returns:
         `stiffness_n_m`, where not hexagonal `stiffness_y_n_m`, and `attempts`.
@@ -146,7 +166,9 @@ def stiffness_of_metal(
     def stress(axis: int, sign: int, opposite: Mapping | None = None) -> dict:
         run = calculator(f"stress_{'xy'[axis]}_{sign:+d}")
         run.protocol = replace(run.protocol, smearing_ry=METAL_SMEARING_RY)
-        result, displacements = _relaxed_under_strain(run, atoms, axis, sign, opposite)
+        result, displacements = _relaxed_under_strain(
+            run, atoms, axis, sign, opposite, thickening[axis]
+        )
         run.clean()
         return {
             "stress_n_m": _stress_n_m(result, axis),
@@ -206,7 +228,7 @@ def strain_response(
     Args:
         strain: gives what `strained` does, for (axis, sign, opposite).
         bands: `vbm_ev`, `cbm_ev` at the valleys that `strain` follows.
-        masses: as `Calculator.masses` gives them.
+        masses: as `Calculator.masses` gives them, with the edges that they are of.
         hexagonal: one direction stands for all.
 
     Returns:
@@ -222,17 +244,18 @@ def strain_response(
         high = strain(axis, 1, low)
         stiffness = (high["stress_n_m"] - low["stress_n_m"]) / (2 * STRAIN)
         found[f"stiffness{along}_n_m"] = stiffness
-        for carrier, edge in (("electron", "cbm"), ("hole", "vbm")):
+        for carrier, edge in EDGE_OF.items():
             name = f"{edge}_ev"
+            unstrained = masses.get(f"{carrier}_edge_ev", bands[name])
             split = masses.get(f"{carrier}_mass_split_m0") if hexagonal else None
             potential = deformation_potential_ev(low[name], high[name])
             if split is None:
-                potential = deformation_potential_ev(low[name], high[name], bands[name])
+                potential = deformation_potential_ev(low[name], high[name], unstrained)
             if hexagonal:
                 turned = zip(
                     *(end.get(f"{edge}_turned_ev", []) for end in (low, high)), strict=True
                 )
-                potential = _over_valleys(potential, bands[name], list(turned))
+                potential = _over_valleys(potential, unstrained, list(turned))
             found[f"deformation_potential_{edge}{along}_ev"] = potential
             # Carriers of branches that meet are not those of the heavier one.
             unknown = hexagonal and f"{carrier}_mass_split_m0" in masses and split is None

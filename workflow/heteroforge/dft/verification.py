@@ -15,6 +15,7 @@ from ase.neighborlist import neighbor_list
 
 from heteroforge.dft.calculations import Bands, Calculator, cell_for_truncation, with_height
 from heteroforge.dft.electronic import (
+    METAL_BELOW_EV,
     BandEdges,
     alignment_from_weights,
     anderson_alignment,
@@ -230,7 +231,8 @@ def compute_strain_response(
     attempts: list[dict] = []
 
     def strain(axis: int, sign: int, opposite: Mapping | None) -> dict:
-        found = strained(calculator(f"{'xy'[axis]}_{sign:+d}"), atoms, bands, axis, sign, opposite)
+        run = calculator(f"{'xy'[axis]}_{sign:+d}")
+        found = strained(run, atoms, {**bands, **bands["masses"]}, axis, sign, opposite)
         attempts.extend(found["attempts"])
         return found
 
@@ -417,16 +419,22 @@ def _states(bands: dict) -> tuple[np.ndarray, np.ndarray]:
     )
 
 
-def layer_edges(bands: dict) -> list[tuple[float, float] | None]:
-    """(VBM, CBM) of each layer inside the stack: states with more than half their weight on it."""
+def layer_edges(bands: dict) -> list[tuple[float | None, float | None]]:
+    """(VBM, CBM) of each layer inside the stack: states with more than half their weight on it.
+
+    None of an edge beyond the bands that were computed, or shared with other layers.
+    """
     energies, weights = _states(bands)
     occupied = energies <= bands["vbm_ev"] + 1e-3
-    found: list[tuple[float, float] | None] = []
+    found = []
     for layer in weights:
         own = layer > 0.5
         below, above = energies[own & occupied], energies[own & ~occupied]
         found.append(
-            (float(below.max()), float(above.min())) if below.size and above.size else None
+            (
+                float(below.max()) if below.size else None,
+                float(above.min()) if above.size else None,
+            )
         )
     return found
 
@@ -463,7 +471,7 @@ def assemble(
     area = stack.area_a2
     vbm = max(bands["vbm_ev"], density["mesh_vbm_ev"])
     cbm = min(bands["cbm_ev"], density["mesh_cbm_ev"])
-    is_metal = bands["is_metal"] or density["mesh_is_metal"] or cbm <= vbm
+    is_metal = bool(bands["is_metal"] or density["mesh_is_metal"] or cbm - vbm < METAL_BELOW_EV)
     binding = (
         1e3 * (sum(la["energy_in_stack_cell_ev"] for la in layers) - density["energy_ev"]) / area
     )
@@ -475,13 +483,9 @@ def assemble(
         )
         strain /= area
     vbm_weights, cbm_weights = _edge_weights(bands)
-    inside = layer_edges(bands)
-    offsets: list[float | None] = [None, None]
-    if len(inside) > 1 and all(inside):
-        offsets = [
-            float(np.diff(np.sort([v for v, _ in inside]))[-1]),
-            float(np.diff(np.sort([c for _, c in inside]))[0]),
-        ]
+    masses = {} if is_metal else bands.get("masses", {})
+    tops, bottoms = zip(*layer_edges(bands), strict=True)
+    offsets = _nearest_apart([None if v is None else -v for v in tops]), _nearest_apart(bottoms)
     off_path = max(vbm - bands["vbm_ev"], bands["cbm_ev"] - cbm)
     shifts = facing_levels([la["vacuum_step_ev"] for la in layers])
     anderson, anderson_gap = anderson_alignment(
@@ -490,7 +494,7 @@ def assemble(
     gaps = interlayer_gaps_a(atoms)
     return {
         "gap_ev": 0.0 if is_metal else cbm - vbm,
-        "gap_is_direct": bool(bands["gap_is_direct"]) and not is_metal,
+        "gap_is_direct": _is_direct(stack, bands, is_metal),
         "vbm_ev": None if is_metal else vbm,
         "cbm_ev": None if is_metal else cbm,
         "vbm_k_fractional": None if is_metal else bands["vbm_k_fractional"],
@@ -517,15 +521,35 @@ def assemble(
         "closest_contact_ratio": closest_contact(atoms)[0],
         "interlayer_gap_a": float(np.mean(gaps)) if gaps else None,
         "interlayer_gaps_a": [round(g, 4) for g in gaps],
-        **{name: bands.get("masses", {}).get(name) for name in UNITS if "_mass" in name},
-        "mass_fit_residual_ev": bands.get("masses", {}).get("mass_fit_residual_ev"),
+        **{name: masses.get(name) for name in UNITS if "_mass" in name},
+        "mass_fit_residual_ev": masses.get("mass_fit_residual_ev"),
         "magnetisation_bohr": density["magnetisation_bohr"],
         "registry_shift_a": relaxation["registry_shift_a"],
         "layer_deformation_a": relaxation["layer_deformation_a"],
         "ionic_steps": relaxation["ionic_steps"],
         "energy_drop_ev": relaxation["energy_drop_ev"],
-        **{name: (response or {}).get(name) for name in STRAIN_UNITS},
+        **{
+            # Of what is a metal by the mesh alone the edges were strained as well.
+            name: None if is_metal and "stiffness" not in name else (response or {}).get(name)
+            for name in STRAIN_UNITS
+        },
     }
+
+
+def _is_direct(stack: Stack, bands: dict, is_metal: bool) -> bool | None:
+    """None where the edges lie at one k-point of a cell larger than that of a layer.
+
+    It folds valleys that the layer has apart onto one point, K onto Γ of √3 × √3 cells.
+    """
+    direct = bool(bands["gap_is_direct"]) and not is_metal
+    folds = any(abs(np.linalg.det(layer.supercell)) > 1.5 for layer in stack.layers)
+    return None if direct and folds else direct
+
+
+def _nearest_apart(edges_ev: Sequence[float | None]) -> float | None:
+    """From the lowest edge of a layer to the next, in eV; None where fewer than two are known."""
+    known = sorted(edge for edge in edges_ev if edge is not None)
+    return known[1] - known[0] if len(known) > 1 else None
 
 
 def _registry(stack: Stack, registries: list[dict] | None) -> dict:

@@ -392,11 +392,14 @@ def _near_edges(candidate, names: Sequence[str]) -> list[str]:
         edges = layer_edges(candidate.bands) if candidate.bands else []
     except (KeyError, TypeError, ValueError, IndexError):  # as above
         edges = []
-    if len(edges) != len(names) or not all(edges):
+    if len(edges) != len(names):
         return []
     found = []
     for column, (name, sign) in enumerate((("vbm_ev", -1), ("cbm_ev", 1))):
-        order = sorted(range(len(edges)), key=lambda i: sign * edges[i][column])[:2]
+        known = [i for i in range(len(edges)) if edges[i][column] is not None]
+        if len(known) < 2:
+            continue
+        order = sorted(known, key=lambda i: sign * edges[i][column])[:2]
         first, second = (edges[i][column] for i in order)
         if abs(first - second) < UNDETERMINED_BELOW_EV:
             parts = [
