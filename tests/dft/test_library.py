@@ -202,4 +202,6 @@ def test_how_thick_a_strained_layer_will_be_is_known_from_its_lattice():
     ]
     assert thickening_of(rectangular) == pytest.approx((-0.2, -0.5))
     assert thickening_of([]) == (0.0, 0.0)
+    buckles = [[[0.01 * n], 4.0 * n**2, thick] for n, thick in ((-1, 0.8), (0, 0.5), (1, 0.06))]
+    assert thickening_of(buckles) == (-1.5, -1.5)
     assert thickening_of([[[0.01 * n], n**2, 0.0] for n in (-1, 0, 1)]) == (0.0, 0.0)  # planar

@@ -228,8 +228,21 @@ def test_a_relaxation_that_went_on_tells_of_all_its_steps(resumed):
     assert stale == [False, False, False]
 
 
-def test_a_result_that_was_counted_is_not_counted_again(resumed):
-    done = BEGUN + STEP.format(energy=-20.0, height=7.7) + "JOB DONE."
-    (result, attempts), inputs, _ = resumed(done, done)
-    assert len(attempts) == 1 and attempts[0]["attempt"] == 1
+def test_a_relaxation_that_is_repeated_still_knows_where_it_began(resumed):
+    done = [BEGUN + STEP.format(energy=e, height=7.7) + "JOB DONE." for e in (-20.0, -21, -22)]
+    (result, attempts), inputs, _ = resumed(*done)
+    assert result.first_energy_ev == pytest.approx(-20.0 * 13.605693, rel=1e-6)
+    assert result.ionic_steps == 4
+    # Of those before only the last may be one whose result was lost with its job.
+    assert [run.get("symptom") for run in attempts] == ["result_lost", None]
     assert "7.700" in inputs[1]
+
+
+def test_energies_of_another_smearing_are_not_those_of_the_start(resumed):
+    """Stopped while it converged with a wider smearing, and gone on from there."""
+    wrong = BEGUN + "Error in routine electrons (1):\n charge is wrong: smearing is needed\n"
+    wide = BEGUN + STEP.format(energy=-30.0, height=7.7) + "Maximum CPU time exceeded\n"
+    (result, _), inputs, _ = resumed(wrong, wide, BEGUN + "JOB DONE.")
+    widths = [float(re.search(r"degauss\s*=\s*(\S+)", text)[1]) for text in inputs]
+    assert widths == [0.002, 0.004, 0.002]
+    assert result.first_energy_ev is None and result.ionic_steps == 3

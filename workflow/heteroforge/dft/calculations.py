@@ -356,7 +356,10 @@ class Calculator:
         file = self.folder / f"{name}.json"
         mesh = mesh or self.mesh(atoms)
         checksums = self.pseudopotentials.checksums(atoms.get_chemical_symbols())
-        how = [self.namelists(atoms, calculation), list(mesh), checksums]
+        namelists = self.namelists(atoms, calculation)
+        if calculation != "relax":
+            del namelists["ions"]  # of no effect
+        how = [namelists, list(mesh), checksums]
         rests_on = fingerprint(atoms, how)
         with contextlib.suppress(InputError, KeyError):
             found = read_json(file)
@@ -415,6 +418,8 @@ class Calculator:
         cube = self.folder / "potential.cube"
         cube.unlink(missing_ok=True)
         self._companion("pp.x", text, "potential")
+        if not cube.exists():
+            raise CalculationFailed("pp.x wrote no potential", self.attempts)
         z, potential = planar_average(cube)
         cube.unlink()
         (self.folder / "potential").unlink(missing_ok=True)

@@ -363,6 +363,8 @@ class Verification:
             again: list[dict] = []
             if not self.file(_COMPLETE).is_file():  # on the disk of another node, or cut short
                 _, again = self._settle_density()
+                # The record of the density that is gone is in the step `scf`.
+                again = [run for run in again if run.get("symptom") != "result_lost"]
             calculator = self.calculator("bands")
             # A copy: the density stays as its step left it, should this one be repeated.
             shutil.copytree(self.file("scf/save"), self.file("bands/save"), dirs_exist_ok=True)

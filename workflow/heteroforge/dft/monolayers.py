@@ -21,6 +21,7 @@ __all__ = ["cached", "compute_monolayer", "fit_lattice", "thickening_of"]
 
 FLAT_BELOW_A = 0.05  # a buckling that forces of this size do not tell from none
 _FARTHEST = 8  # steps of STRAIN that a lattice constant may move from the seed's
+_THICKENS_BY = 3.0  # per strain at most: bonds that keep their length make it 1 to 2
 _LONGEST_LEAP = 6  # steps of STRAIN at once: further off a parabola tells little
 
 
@@ -231,6 +232,8 @@ def thickening_of(scan: Sequence) -> tuple[float, float]:
         return 0.0, 0.0
     design = [[1.0, *strains] for strains, *_ in lowest]
     _, *slopes = np.linalg.lstsq(design, np.log([t for *_, t in lowest]), rcond=None)[0]
+    # A layer that begins to buckle thickens far from linearly.
+    slopes = np.clip(slopes, -_THICKENS_BY, _THICKENS_BY)
     return (slopes[0] / 2, slopes[0] / 2) if axes == 1 else tuple(slopes)
 
 

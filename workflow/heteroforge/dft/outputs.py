@@ -32,7 +32,8 @@ class PwResult:
     Attributes:
         atoms: final structure, periodic in x and y.
         energy_ev: total energy in eV, dispersion included.
-        first_energy_ev: total energy at the first geometry in eV.
+        first_energy_ev: total energy at the first geometry in eV; None where it converged with more
+            smearing than the protocol's alone.
         dispersion_ev: what D3 adds to the energy in eV, None where not computed.
         ionic_steps: geometries computed.
         forces_ev_a: (n, 3) or None where not computed.
@@ -48,7 +49,7 @@ class PwResult:
 
     atoms: Atoms
     energy_ev: float
-    first_energy_ev: float
+    first_energy_ev: float | None
     dispersion_ev: float | None
     ionic_steps: int
     forces_ev_a: np.ndarray | None

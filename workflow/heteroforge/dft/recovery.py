@@ -169,8 +169,8 @@ SYMPTOMS = (
         "pw.x or a library it uses crashed",
         _other_matrices,
     ),
-    # Errors without a remedy: a disk that hiccuped is given a second chance, a wrong input is not
-    # tried five times.
+    # Errors without a remedy: what a hiccup may have caused has a second chance, and a wrong input
+    # is not tried five times.
     Symptom("stopped", r"Error in routine", "pw.x stopped itself", _once_more),
     Symptom(
         "runtime_error",

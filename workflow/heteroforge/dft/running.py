@@ -257,16 +257,15 @@ def run_pw(
     # A log left in this folder is gone on from only if it began at the same structure: another
     # candidate may have been here before.
     start_file = folder / f"{name}.start"
-    start = fingerprint(atoms, [settings["system"], np.asarray(k_points).tolist()])
+    checksums = pseudopotentials.checksums(atoms.get_chemical_symbols())
+    start = fingerprint(atoms, [settings["system"], np.asarray(k_points).tolist(), checksums])
     before_file = folder / f"{name}{BEFORE}"
     before = _Before()
     if log_file.exists() and start_file.exists() and start_file.read_text() == start:
-        begun = before_file.exists()
         before = _Before.read(before_file)
         log = log_file.read_text(errors="replace")
+        attempts += before.runs + _cut_short(log, name, launcher.ranks)
         before.add(log)
-        if begun:  # else it ended well, and whoever asked for it counted it
-            attempts += before.runs + _cut_short(log, name, launcher.ranks)
         if relaxing:
             atoms = last_geometry(log, before.at(atoms))
     else:
@@ -283,7 +282,10 @@ def run_pw(
             settings["control"]["max_seconds"] = int(0.95 * remaining)
         pools = pools or _pools(launcher.ranks, k_points)
         text = _input(atoms, settings, k_points, pseudopotentials)
-        before.runs, before.positions_a = attempts, atoms.positions.tolist()
+        of_protocol = settings["system"].get("degauss") == smearing_ry
+        before = replace(
+            before, runs=attempts, positions_a=atoms.positions.tolist(), comparable=of_protocol
+        )
         write_json(before_file, asdict(before))  # the new run overwrites the log
         xml = folder / "save" / f"{PREFIX}.xml"
         xml.unlink(missing_ok=True)  # of an earlier run it would be taken for a result of this one
@@ -299,7 +301,6 @@ def run_pw(
             "core_seconds": round(core_seconds, 1),
         }
         symptom = diagnose(log)
-        of_protocol = settings["system"].get("degauss") == smearing_ry
         result = None
         if symptom is None:
             try:
@@ -307,11 +308,13 @@ def run_pw(
             except ValueError as error:
                 record.update(symptom="unreadable_result", remedy="run again", detail=str(error))
         if result is not None and of_protocol:
-            attempts.append(record)
-            before_file.unlink(missing_ok=True)
-            return before.completed(result) if relaxing else result, attempts
-        before.add(log, of_protocol)
+            # Who asked for it keeps these records; asked again it still knows where it began.
+            write_json(before_file, asdict(replace(before, runs=[])))
+            return before.completed(result) if relaxing else result, [*attempts, record]
+        before.add(log)
         if symptom is None:
+            if relaxing:
+                atoms = last_geometry(log, atoms)
             if result is None:
                 attempts.append(record)
                 continue
@@ -322,8 +325,6 @@ def run_pw(
             attempts.append(record)
             shutil.copy(log_file, folder / f"{name}.attempt-{attempt}.out")
             symptom, smeared = SMEARED, True
-            if relaxing:
-                atoms = last_geometry(log, atoms)
             continue
         remedy = symptom.remedy(settings, attempt)
         if smeared and settings["system"].get("degauss") != smearing_ry:
@@ -350,33 +351,36 @@ def run_pw(
 
 @dataclass
 class _Before:
-    """What earlier runs of a calculation came to: kept until one of them ends well.
+    """What earlier runs of a calculation came to, but the last one, whose log tells.
 
     Attributes:
-        runs: their records, but that of the last one, whose log tells.
+        runs: their records, until a run ends well.
         positions_a: (n, 3), where the last one began.
-        first_energy_ev: total energy of the structure asked for, once it is known.
+        comparable: whether the last one has the smearing of the protocol, and so its energies.
+        first_energy_ev: total energy of the structure asked for, where it is known.
         ionic_steps: geometries computed.
     """
 
     runs: list[dict] = field(default_factory=list)
     positions_a: list | None = None
+    comparable: bool = True
     first_energy_ev: float | None = None
     ionic_steps: int = 0
 
     @classmethod
     def read(cls, path: Path) -> _Before:
         try:
-            return cls(**read_json(path))
-        except (InputError, TypeError):  # none, damaged, or of an earlier version
+            content = read_json(path)
+            return cls(runs=content) if isinstance(content, list) else cls(**content)
+        except (InputError, TypeError):  # none, damaged, or of another version
             return cls()
 
-    def add(self, log: str, comparable: bool = True) -> None:
-        """Take in a run's log; `comparable`: its energies are those of the protocol."""
+    def add(self, log: str) -> None:
+        """Take in the last run's log."""
         energies = total_energies_ev(log)
-        self.ionic_steps += len(energies)
-        if comparable and energies and self.first_energy_ev is None:
+        if self.comparable and energies and not self.ionic_steps:
             self.first_energy_ev = energies[0]
+        self.ionic_steps += len(energies)
 
     def at(self, atoms: Atoms) -> Atoms:
         """The atoms where the last run began."""
@@ -387,12 +391,10 @@ class _Before:
 
     def completed(self, result: PwResult) -> PwResult:
         """The result of the last run as that of all."""
-        first = self.first_energy_ev
-        return replace(
-            result,
-            first_energy_ev=result.first_energy_ev if first is None else first,
-            ionic_steps=self.ionic_steps + result.ionic_steps,
-        )
+        if not self.ionic_steps:
+            return result
+        steps = self.ionic_steps + result.ionic_steps
+        return replace(result, first_energy_ev=self.first_energy_ev, ionic_steps=steps)
 
 
 def _cut_short(log: str, name: str, ranks: int) -> list[dict]:

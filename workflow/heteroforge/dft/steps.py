@@ -109,8 +109,8 @@ def run_step(
             return finished
         try:
             outcome = {"status": "done", **compute(**earlier)}
-        except (OSError, MemoryError, OutOfTime):
-            raise  # a program that is missing, a disk that is full: for the workflow to retry
+        except (OSError, ImportError, MemoryError, OutOfTime):
+            raise  # what is missing on this machine, a full disk: for the workflow to retry
         except Exception as error:
             # Structures and outputs that make no sense, most of all: trying again is of no use.
             told = isinstance(error, (CalculationFailed, ValueError))

@@ -139,7 +139,7 @@ def relax_stack(
         "registry_shift_a": registry_shift_a(start, result.atoms),
         "layer_deformation_a": layer_deformation_a(start, result.atoms),
         "ionic_steps": result.ionic_steps,
-        "energy_drop_ev": gained_ev + before - result.energy_ev,
+        "energy_drop_ev": None if before is None else gained_ev + before - result.energy_ev,
         "scan": points,
         "converged": result.converged,
     }
@@ -222,7 +222,7 @@ def compute_strain_response(
 
     Returns:
         The quantities of STRAIN_UNITS and `attempts`; no quantity for a metal, which has no edges,
-        and for two spin channels, whose edges are not followed.
+        and for two spin channels, of which nothing was compared with published values.
     """
     a, b, gamma = *atoms.cell.lengths()[:2], atoms.cell.angles()[2]
     hexagonal = abs(a / b - 1) < 1e-3 and abs(abs(gamma - 90) - 30) < 0.1
