@@ -161,7 +161,8 @@ def compare_monolayers(library: Library, folder: str | Path) -> pd.DataFrame:
                 mine = ours.get(quantity.column)
                 # An edge of two branches has no mass that published ones, which are split, tell of.
                 split = quantity.column.replace("mass_m0", "mass_split_m0")
-                if source != "HetML" and split != quantity.column and pd.notna(ours.get(split)):
+                coupled = values.get(key, {}).get(f"{quantity.column}_with_coupling", True)
+                if coupled and split != quantity.column and pd.notna(ours.get(split)):
                     continue
                 if pd.notna(theirs) and pd.notna(mine):
                     if source == MAGNITUDES:
@@ -278,6 +279,7 @@ def _hetml_layers(folder: Path) -> dict[tuple, dict]:
             for kind, coupling in (("", "_nosoc" if same else ""), ("_split", "")):
                 masses = [row[f"{letter}mass{i}{coupling}"] for i in (1, 2)]
                 found[key][f"{carrier}_mass{kind}_m0"] = (masses[0] * masses[1]) ** 0.5
+            found[key][f"{carrier}_mass_m0_with_coupling"] = not same
             found[key][f"deformation_potential_{edge}_ev"] = potentials[same]
     return found
 
