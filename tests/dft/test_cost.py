@@ -30,9 +30,11 @@ def test_the_library_took_as_long_as_expected():
     assert len(ratio) > 30 and 0.8 < ratio.median() < 1.25
     # But silicene on AlP, whose layers bond: 23 and 29 ionic steps.
     assert ratio.between(1 / 3, 3).mean() > 0.95, ratio
-    # It tells light stacks from heavy ones, not just their mean; two thirds are of four atoms, and
-    # differ by their ionic steps alone.
-    assert np.corrcoef(np.log(measured), np.log(expected))[0, 1] > 0.8
+    # It tells light stacks from heavy ones, not just their mean: of two that are expected to differ
+    # threefold the lighter one took less.
+    expected, measured = np.array(expected), measured.to_numpy()
+    heavy, light = np.nonzero(expected[:, None] > 3 * expected)
+    assert len(heavy) > 1000 and (measured[heavy] > measured[light]).mean() > 0.95
 
 
 @pytest.fixture
