@@ -77,8 +77,8 @@ def test_monolayers_are_judged_by_their_tolerances(library, published):
     # Dispersion pulls layers together, by percents and not more; the row explains, and judges not.
     assert 1.001 < found.at["a without dispersion", "ours"] / found.at["a", "ours"] < 1.02
     assert found.at["a without dispersion", "inside"] is None
-    # Electrons without spin–orbit coupling; without it holes would be in another valley, and with it
-    # two branches that meet are split.
+    # Electrons without spin–orbit coupling; without it holes would be in another valley, and two
+    # branches that meet are split with it.
     assert found.at["electron mass", "published"] == pytest.approx(0.4)
     assert found.at["D of the CBM", "published"] == -8.2
     assert found.at["hole mass, branches split", "difference"] == pytest.approx(-0.5)
