@@ -34,7 +34,8 @@ def free_monolayer(run: Calculator, proposed: Monolayer, shared: Path | None = N
         shared: folder of results that candidates share: a layer is computed once.
 
     Returns:
-        `monolayer` (of `Monolayer.to_dict`), `scan` (strains, energy in eV, thickness in Å), `attempts`.
+        `monolayer` (of `Monolayer.to_dict`), `scan` (strains, energy in eV, thickness in Å), and
+        `attempts`.
 
     Raises:
         ValueError: no minimum of the energy within 8 % of the proposed cell.
