@@ -21,7 +21,9 @@ __all__ = ["cached", "compute_monolayer", "fit_lattice", "thickening_of"]
 
 FLAT_BELOW_A = 0.05  # a buckling that forces of this size do not tell from none
 _FARTHEST = 8  # steps of STRAIN that a lattice constant may move from the seed's
-_THICKENS_BY = 3.0  # per strain at most: bonds that keep their length make it 1 to 2
+# Per strain at most, for a start: a strained cell begins within 1.5 % of the thickness. Buckled
+# layers of two atoms thicken more, and begin part of the way.
+_THICKENS_BY = 3.0
 _LONGEST_LEAP = 6  # steps of STRAIN at once: further off a parabola tells little
 
 
