@@ -260,3 +260,14 @@ def test_branches_that_meet_without_a_known_mass_have_no_mobility():
     assert known["hole_mobility_cm2_vs"] > 0
     assert "hole_mobility_cm2_vs" not in unknown and "hole_mobility_cm2_vs" not in none
     assert "electron_mobility_cm2_vs" in unknown and "stiffness_n_m" in none
+
+
+@pytest.mark.parametrize("hexagonal", [True, False])
+def test_carriers_that_another_valley_may_hold_have_no_mobility(hexagonal):
+    solid = _solid([130.0, 130.0], [-2.5, -2.5], [-8.0, -8.0])
+    valleys = {"electron_next_valley_ev": 0.02, "hole_next_valley_ev": 0.06}
+    found = strain_response(solid, BANDS, MASSES | valleys, hexagonal=hexagonal)
+    assert found["deformation_potential_cbm_ev"] == pytest.approx(-8.0)
+    assert [name for name in found if "mobility_cm2" in name] == ["hole_mobility_cm2_vs"]
+    alone = strain_response(solid, BANDS, MASSES | dict.fromkeys(valleys), hexagonal=hexagonal)
+    assert "electron_mobility_cm2_vs" in alone

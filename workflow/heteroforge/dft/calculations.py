@@ -17,6 +17,7 @@ from heteroforge.dft.electronic import (
     EdgeFit,
     band_edges,
     broadened,
+    next_valley_ev,
     vacuum_levels,
 )
 from heteroforge.dft.outputs import PwResult, planar_average, read_projections
@@ -35,7 +36,7 @@ from heteroforge.io import InputError, read_json, write_json
 from heteroforge.structures.build import cell_height_for_truncation_a
 from heteroforge.structures.dispersion import dispersion_ev
 
-__all__ = ["Bands", "Calculator", "cell_for_truncation"]
+__all__ = ["Bands", "Calculator", "cell_for_truncation", "next_valleys"]
 
 # Elements that order magnetically in layers, and open 4f shells: the largest moment of an atom in
 # Bohr magnetons, of half a shell.
@@ -50,7 +51,10 @@ ON_ATOMS = 0.5  # less of a state than this on atomic orbitals tells nothing abo
 MASS_RANGE_PER_A = 0.06
 MASS_RANGE_PER_A_EV = 0.07
 MISPLACED = 1 / 12  # of that range, from an edge: masses change by less than the fit is right to
+# Two extrema of a band nearer than this are one valley, which the fit of its masses sees whole.
+ONE_VALLEY_PER_A = 2 * MASS_RANGE_PER_A
 SAME_K = 1e-3  # fractional coordinates nearer than this are the same point
+SYMMETRIC_WITHIN_A = 0.01  # relaxed atoms lie on their places to this
 PRIMITIVE_WITHIN_A = 0.1  # more than layers deform in a stack, less than bonds differ
 _VACUUM_WINDOW_A = 4.0  # beyond the least height, to read the vacuum level where it is flat
 # Energies of a scan need 0.1 meV/Å²: this holds them to far less and their slopes to 0.5 meV/Å³
@@ -185,6 +189,35 @@ def high_symmetry_points(atoms: Atoms) -> list[np.ndarray]:
                 cartesian = image @ reciprocal
                 points.append(np.append(cartesian @ atoms.cell.array[:2, :2].T, 0.0))
     return points
+
+
+def next_valleys(atoms: Atoms, bands: Bands) -> dict[str, float | None]:
+    """How far in energy another kind of valley lies behind each edge of a semiconductor.
+
+    Returns:
+        `hole_next_valley_ev` and `electron_next_valley_ev`, of `electronic.next_valley_ev`.
+    """
+    edges = bands.edges
+    cell = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
+    symmetry = spglib.get_symmetry(cell, symprec=SYMMETRIC_WITHIN_A)
+    rotations = np.eye(3)[None] if symmetry is None else symmetry["rotations"]
+    where = {
+        "hole": (edges.spin_vbm, edges.vbm_k, edges.vbm_band),
+        "electron": (edges.spin_cbm, edges.cbm_k, edges.cbm_band),
+    }
+    return {
+        f"{carrier}_next_valley_ev": next_valley_ev(
+            bands.energies_ev[spin],
+            bands.k_fractional,
+            len(bands.k_distance),
+            (k, band),
+            carrier,
+            atoms.cell.reciprocal().array * 2 * np.pi,
+            rotations,
+            ONE_VALLEY_PER_A,
+        )
+        for carrier, (spin, k, band) in where.items()
+    }
 
 
 def _to_extremum(atoms: Atoms, fit: EdgeFit, carrier: str, range_per_a: float) -> np.ndarray | None:

@@ -374,8 +374,8 @@ class Verification:
             write_json(self.file("bands.json"), {**found.to_dict(), "masses": masses})
             return {"masses": masses, "attempts": again + calculator.attempts}
 
-        # What was kept with masses of another point or range is no such.
-        how = "masses at the extremum, which is told, range by the gap"
+        # What was kept with masses of another point or range, or before that was told, is no such.
+        how = "masses at the extremum, which is told, range by the gap; next valley"
         needs = ["scf", *self._layer_names()]
         self._step("bands", needs, bands, writes=["bands.json"], basis=how)
 

@@ -29,6 +29,9 @@ EDGE_OF = {"electron": "cbm", "hole": "vbm"}
 METAL_SMEARING_RY = 0.02
 RESOLVED_EV = 0.5  # deformation potentials below are not told from noise: no mobility
 DEGENERATE_EV = 0.025  # valleys nearer in energy are equal for carriers at room temperature
+# 2 kT at room temperature: as far behind the edge a kind of valley that there is three times as
+# often, twice as heavy, holds as many carriers.
+NEXT_VALLEY_EV = 0.05
 STRAIN_UNITS = {
     "stiffness_n_m": "N/m",
     "deformation_potential_cbm_ev": "eV",
@@ -235,7 +238,8 @@ def strain_response(
         The quantities of STRAIN_UNITS, those with a direction only where not `hexagonal`; the
         mobility without one is that of the better direction. Mobilities are missing along
         directions in which a deformation potential is below 0.5 eV, which numerical noise could
-        make, and of carriers without a mass, or of branches that meet without that of both.
+        make, of carriers without a mass, or of branches that meet without that of both, and of
+        those that another kind of valley may hold as many of.
     """
     found: dict[str, float] = {}
     for axis in (0,) if hexagonal else (0, 1):
@@ -259,6 +263,8 @@ def strain_response(
             found[f"deformation_potential_{edge}{along}_ev"] = potential
             # Carriers of branches that meet are not those of the heavier one.
             unknown = hexagonal and f"{carrier}_mass_split_m0" in masses and split is None
+            next_valley = masses.get(f"{carrier}_next_valley_ev")
+            unknown |= next_valley is not None and next_valley < NEXT_VALLEY_EV
             if unknown or abs(potential) < RESOLVED_EV:
                 continue
             mass, dos_mass = split, split

@@ -13,7 +13,13 @@ import numpy as np
 from ase import Atoms
 from ase.neighborlist import neighbor_list
 
-from heteroforge.dft.calculations import Bands, Calculator, cell_for_truncation, with_height
+from heteroforge.dft.calculations import (
+    Bands,
+    Calculator,
+    cell_for_truncation,
+    next_valleys,
+    with_height,
+)
 from heteroforge.dft.electronic import (
     METAL_BELOW_EV,
     BandEdges,
@@ -92,6 +98,8 @@ UNITS = {
         for kind in ("", "_light", "_heavy", "_split")
     },
     "mass_fit_residual_ev": "eV",
+    "electron_next_valley_ev": "eV",
+    "hole_next_valley_ev": "eV",
     "magnetisation_bohr": "μB",
     "registry_shift_a": "Å",
     "layer_deformation_a": "Å",
@@ -198,6 +206,8 @@ def compute_bands(
 ) -> tuple[Bands, dict]:
     """Bands, layer weights and effective masses from the density in the calculator's folder.
 
+    Beside the masses of a semiconductor's edges, how far behind them the next kind of valley lies.
+
     Args:
         calculator: of the folder.
         atoms: relaxed.
@@ -207,7 +217,9 @@ def compute_bands(
     """
     vacuum, moment = density["vacuum_ev"], density["magnetisation_bohr"]
     bands = calculator.bands(atoms, vacuum, moment, layers)
-    return bands, calculator.masses(atoms, bands) if with_masses else {}
+    if not with_masses or bands.edges.is_metal:
+        return bands, {}
+    return bands, calculator.masses(atoms, bands) | next_valleys(atoms, bands)
 
 
 def compute_strain_response(
@@ -521,8 +533,7 @@ def assemble(
         "closest_contact_ratio": closest_contact(atoms)[0],
         "interlayer_gap_a": float(np.mean(gaps)) if gaps else None,
         "interlayer_gaps_a": [round(g, 4) for g in gaps],
-        **{name: masses.get(name) for name in UNITS if "_mass" in name},
-        "mass_fit_residual_ev": masses.get("mass_fit_residual_ev"),
+        **{name: masses.get(name) for name in UNITS if "mass_" in name or "_valley_" in name},
         "magnetisation_bohr": density["magnetisation_bohr"],
         "registry_shift_a": relaxation["registry_shift_a"],
         "layer_deformation_a": relaxation["layer_deformation_a"],
