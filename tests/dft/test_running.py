@@ -13,7 +13,13 @@ from heteroforge.dft import running
 from heteroforge.dft.calculations import Calculator, cell_for_truncation
 from heteroforge.dft.outputs import PwResult, processor_seconds
 from heteroforge.dft.protocols import Protocol, Pseudopotentials
-from heteroforge.dft.running import CannotStart, Launcher, OutOfTime
+from heteroforge.dft.running import (
+    CalculationFailed,
+    CannotStart,
+    Launcher,
+    OutOfMemory,
+    OutOfTime,
+)
 
 STOPPED = """
 ATOMIC_POSITIONS (angstrom)
@@ -246,3 +252,26 @@ def test_energies_of_another_smearing_are_not_those_of_the_start(resumed):
     widths = [float(re.search(r"degauss\s*=\s*(\S+)", text)[1]) for text in inputs]
     assert widths == [0.002, 0.004, 0.002]
     assert result.first_energy_ev is None and result.ionic_steps == 3
+
+
+def test_what_is_killed_twice_at_one_place_wants_a_job_with_more_memory(resumed):
+    """Where steps lie between two kills, something else may kill it."""
+    step = BEGUN + STEP.format(energy=-20.0, height=7.7)
+    with pytest.raises(OutOfMemory, match="relax: pw.x was killed twice at one place"):
+        resumed(BEGUN, BEGUN, BEGUN + "JOB DONE.")
+    (_, attempts), inputs, _ = resumed(BEGUN, step, step, step, BEGUN + "JOB DONE.")
+    assert len(attempts) == 2 + 5 and "7.700" in inputs[-1]  # two of the job before
+
+
+def test_on_ones_own_machine_a_killed_run_is_tried_again(tmp_path, monkeypatch):
+    family = Pseudopotentials("pseudodojo")
+    run = Calculator(tmp_path, Protocol.named("quick", family), family, Launcher())
+
+    def run_program(launcher, program, text, folder, name, pools=1, **_):
+        (folder / f"{name}.out").write_text(BEGUN)
+        return BEGUN
+
+    monkeypatch.setattr(running, "run_program", run_program)
+    atoms = cell_for_truncation(Atoms("BN", positions=[(0, 0, 0), (0, 1.4, 0)], cell=[2.5, 2.5, 9]))
+    with pytest.raises(CalculationFailed, match="killed .* after 5 attempts"):
+        run.scf(atoms)

@@ -11,7 +11,7 @@ import pytest
 from heteroforge.dft import candidates, submissions
 from heteroforge.dft.candidates import Submission, verify_slot
 from heteroforge.dft.collection import read_results, results_table
-from heteroforge.dft.running import CalculationFailed, Launcher, OutOfTime
+from heteroforge.dft.running import CalculationFailed, Launcher, OutOfMemory, OutOfTime
 from heteroforge.dft.scratch import place_save, remove_save
 from heteroforge.dft.verification import UNITS, Density
 from heteroforge.io import InputError, read_frames, read_json
@@ -247,13 +247,13 @@ def test_a_slot_without_a_candidate_is_empty(verify, fakes, tmp_path):
 
 
 def test_a_candidate_that_ends_every_job_is_given_up(verify, fakes, tmp_path):
-    """Killed without a word, out of time, killed: the fourth submission records a failure."""
+    """Killed without a word, out of time, of memory: the fourth submission records a failure."""
     folder = tmp_path / "slot_0"
-    fakes.raises["compute_density"] = OutOfTime("scf: stopped itself")
-    for attempt in (1, 2, 3):
-        with pytest.raises(OutOfTime):
+    for attempt, error in ((1, OutOfTime), (2, OutOfTime), (3, OutOfMemory)):
+        fakes.raises["compute_density"] = error("scf: stopped itself")
+        with pytest.raises(error):
             verify(attempt)
-        if attempt != 2:  # a killed process cannot say how it ended
+        if attempt == 1:  # a killed process cannot say how it ended
             records = submissions.history(folder)
             records[-1]["ended"] = None
             (folder / "submissions.json").write_text(json.dumps(records))

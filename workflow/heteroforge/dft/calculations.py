@@ -22,10 +22,12 @@ from heteroforge.dft.electronic import (
 )
 from heteroforge.dft.outputs import PwResult, planar_average, read_projections
 from heteroforge.dft.protocols import Protocol, Pseudopotentials, k_mesh
+from heteroforge.dft.recovery import diagnose
 from heteroforge.dft.running import (
     PREFIX,
     CalculationFailed,
     Launcher,
+    OutOfMemory,
     fingerprint,
     run_program,
     run_pw,
@@ -506,6 +508,8 @@ class Calculator:
             log = run_program(self.launcher, program, text, self.folder, name, pools)
             if "JOB DONE" in log:
                 return log
+        if diagnose(log).name == "killed" and self.launcher.is_limited:
+            raise OutOfMemory(f"{name}: {program} was killed twice")
         raise CalculationFailed(
             f"{program} did not end well: see {self.folder.name}/{name}.out", self.attempts
         )

@@ -19,7 +19,13 @@ from heteroforge.dft.calculations import Calculator
 from heteroforge.dft.lattices import described, free_monolayer, on_free_lattices
 from heteroforge.dft.protocols import Pseudopotentials
 from heteroforge.dft.registries import compare_registries, preferred
-from heteroforge.dft.running import CalculationFailed, Launcher, OutOfTime, unrecorded_runs
+from heteroforge.dft.running import (
+    CalculationFailed,
+    Launcher,
+    OutOfMemory,
+    OutOfTime,
+    unrecorded_runs,
+)
 from heteroforge.dft.scan import lowest_point
 from heteroforge.dft.scratch import remove_save
 from heteroforge.dft.steps import (
@@ -105,7 +111,7 @@ def verify_slot(
         What `result.json` holds: `status` "verified", "failed" or "empty".
 
     Raises:
-        OutOfTime: the job's walltime is used up; submitted again, it goes on.
+        JobTooSmall: the job's walltime or memory is used up; submitted again, it goes on.
     """
     claim_folder(folder)
     chosen = selected[selected["slot"] == slot]
@@ -122,8 +128,8 @@ def verify_slot(
     try:
         result = work.run()
     except BaseException as error:
-        reason = submissions.OUT_OF_TIME if isinstance(error, OutOfTime) else repr(error)
-        submissions.end(folder, reason)
+        too_small = {OutOfTime: submissions.OUT_OF_TIME, OutOfMemory: submissions.OUT_OF_MEMORY}
+        submissions.end(folder, too_small.get(type(error), repr(error)))
         raise
     submissions.end(folder, result["status"])
     return result

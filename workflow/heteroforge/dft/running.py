@@ -35,7 +35,9 @@ from heteroforge.io import InputError, read_json, write_json
 
 __all__ = [
     "CalculationFailed",
+    "JobTooSmall",
     "Launcher",
+    "OutOfMemory",
     "OutOfTime",
     "PREFIX",
     "fingerprint",
@@ -75,8 +77,16 @@ class CannotStart(OSError):
     """A program ended before it began: no fault of the calculation, but of how it is started."""
 
 
-class OutOfTime(RuntimeError):
-    """The job's walltime is used up: submitted again, the calculation goes on where it stopped."""
+class JobTooSmall(RuntimeError):
+    """The job's limits are used up: submitted again, with more, the calculation goes on."""
+
+
+class OutOfTime(JobTooSmall):
+    """The job's walltime is used up."""
+
+
+class OutOfMemory(JobTooSmall):
+    """A program of the job was killed time and again: most likely for its memory."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +133,11 @@ class Launcher:
             return found  # a site's own launcher may need what its scheduler says
         kept = {k: v for k, v in found.items() if not k.startswith(STARTED_BY_SCHEDULER)}
         return kept | WITHOUT_BINDING
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether a scheduler ends the job that goes beyond its limits."""
+        return self.walltime_s is not None
 
     def remaining_s(self) -> float | None:
         if self.walltime_s is None:
@@ -243,6 +258,7 @@ def run_pw(
     Raises:
         CalculationFailed: still broken after `maximum_attempts`.
         OutOfTime: the job ends before the calculation does.
+        OutOfMemory: killed twice at one place, in a job that is bound to limits.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -311,6 +327,7 @@ def run_pw(
             # Who asked for it keeps these records; asked again it still knows where it began.
             write_json(before_file, asdict(replace(before, runs=[])))
             return before.completed(result) if relaxing else result, [*attempts, record]
+        steps_before = before.ionic_steps
         before.add(log)
         if symptom is None:
             if relaxing:
@@ -327,6 +344,7 @@ def run_pw(
             symptom, smeared = SMEARED, True
             continue
         remedy = symptom.remedy(settings, attempt)
+        killed_before = attempt > 1 and attempts[-1].get("symptom") == "killed"
         if smeared and settings["system"].get("degauss") != smearing_ry:
             symptom, remedy = SMEARED, ""  # that was tried
         record.update(symptom=symptom.name, remedy=remedy)
@@ -334,6 +352,9 @@ def run_pw(
         shutil.copy(log_file, folder / f"{name}.attempt-{attempt}.out")
         if symptom.name == "out_of_time":
             raise OutOfTime(f"{name}: stopped itself before the job's walltime ended")
+        stuck = before.ionic_steps == steps_before
+        if symptom.name == "killed" and killed_before and stuck and launcher.is_limited:
+            raise OutOfMemory(f"{name}: pw.x was killed twice at one place")
         if not remedy:
             break
         if symptom.name == "pools":

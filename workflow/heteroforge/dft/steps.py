@@ -18,7 +18,7 @@ from typing import TextIO
 
 from heteroforge.dft.calculations import Calculator
 from heteroforge.dft.protocols import Protocol, Pseudopotentials
-from heteroforge.dft.running import CalculationFailed, Launcher, OutOfTime
+from heteroforge.dft.running import CalculationFailed, JobTooSmall, Launcher
 from heteroforge.dft.scratch import place_save
 from heteroforge.io import InputError, read_json, write_json
 
@@ -109,7 +109,7 @@ def run_step(
             return finished
         try:
             outcome = {"status": "done", **compute(**earlier)}
-        except (OSError, ImportError, MemoryError, OutOfTime):
+        except (OSError, ImportError, MemoryError, JobTooSmall):
             raise  # what is missing on this machine, a full disk: for the workflow to retry
         except Exception as error:
             # Structures and outputs that make no sense, most of all: trying again is of no use.

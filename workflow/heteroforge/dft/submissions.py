@@ -13,9 +13,10 @@ from pathlib import Path
 
 from heteroforge.io import InputError, read_json, write_json
 
-__all__ = ["OUT_OF_TIME", "begin", "cut_short", "end", "enforced_min", "history"]
+__all__ = ["OUT_OF_MEMORY", "OUT_OF_TIME", "begin", "cut_short", "end", "enforced_min", "history"]
 
 OUT_OF_TIME = "out of time"
+OUT_OF_MEMORY = "out of memory"
 _IN_A_JOB = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID")  # SLURM, PBS, LSF, Grid Engine
 
 
@@ -55,11 +56,11 @@ def end(folder: str | Path, how: str) -> None:
 
 
 def cut_short(folder: str | Path) -> list[dict]:
-    """The last records that ended without a word or out of time, one after another, since the
-    workflow was last started: starting it again gives a candidate a new chance."""
+    """The last records, one after another, that ended without a word, out of time or of memory,
+    since the workflow was last started: starting it again gives a candidate a new chance."""
     found: list[dict] = []
     for record in reversed(history(folder)):
-        if record["ended"] not in (None, OUT_OF_TIME):
+        if record["ended"] not in (None, OUT_OF_TIME, OUT_OF_MEMORY):
             break
         found.insert(0, record)
         if record["attempt"] == 1:
