@@ -34,6 +34,7 @@ def published(tmp_path, small_monolayers):
                 "emass1": 0.5, "emass2": 0.5, "hmass1": 0.6, "hmass2": 0.6,
                 "emass1_nosoc": 0.4, "emass2_nosoc": 0.4, "hmass1_nosoc": 3.2, "hmass2_nosoc": 3.2,
                 "D_cbm": -8.0, "D_vbm": -2.5, "D_cbm_nosoc": -8.2, "D_vbm_nosoc": 3.7,
+                "evacdiff": -0.79,
             }
         )  # fmt: skip
     ase.io.write(tmp_path / "hetml/monolayers.extxyz", frames)
@@ -61,6 +62,7 @@ def library(small_monolayers):
         "stiffness_n_m": 131.0, "electron_mass_m0": 0.5, "hole_mass_m0": 0.6,
         "electron_mass_split_m0": None, "hole_mass_split_m0": 0.3,
         "deformation_potential_cbm_ev": -8.1, "deformation_potential_vbm_ev": None,
+        "vacuum_step_ev": 0.75,
     }  # fmt: skip
     return Library(ours, pd.DataFrame([row], index=["MoSS"]))
 
@@ -74,6 +76,8 @@ def test_monolayers_are_judged_by_their_tolerances(library, published):
     assert found.at["gap", "inside"] is False  # 0.2 eV off, 0.1 allowed
     assert found.at["VBM", "inside"] and found.at["stiffness C₁₁", "inside"]
     assert found.at["electron mass", "inside"] is None
+    # Which face is up is a matter of how the layer was built.
+    assert found.at["vacuum step, magnitude", "difference"] == pytest.approx(-0.04)
     # Dispersion pulls layers together, by percents and not more; the row explains, and judges not.
     assert 1.001 < found.at["a without dispersion", "ours"] / found.at["a", "ours"] < 1.02
     assert found.at["a without dispersion", "inside"] is None
@@ -86,9 +90,10 @@ def test_monolayers_are_judged_by_their_tolerances(library, published):
     assert "electron mass, branches split" not in found.index
     assert "D of the VBM" not in found.index  # unknown here
     assert "| MoSS | gap (eV) | 1.90 | 1.70 | +0.20 | **no** |" in markdown(found.reset_index())
-    library.table["hole_mass_split_m0"] = None
+    library.table[["hole_mass_split_m0", "vacuum_step_ev"]] = None, 0.003
     alone = compare_monolayers(library, published).set_index("quantity")
     assert alone.at["hole mass", "published"] == pytest.approx(0.6)
+    assert "vacuum step, magnitude" not in alone.index
 
 
 def test_masses_without_spin_orbit_coupling_come_first(library, published):
@@ -97,7 +102,7 @@ def test_masses_without_spin_orbit_coupling_come_first(library, published):
         "formula_alphabetical": "MoS2", "natoms_cell": 3, "sg_number": 187, "a_A": 3.18,
         "b_A": 3.18, "C11_N_per_m": 131.0, "C22_N_per_m": 131.0, "gap_pbe_soc_eV": 1.58,
         "gap_pbe_nosoc_eV": 1.65, "vbm_pbe_vs_vac_eV": -5.9, "cbm_pbe_vs_vac_eV": -4.3,
-        "me_dir1": 0.43, "me_dir2": 0.43, "mh_dir1": 0.53, "mh_dir2": 0.53,
+        "dVvac_eV": 0.001, "me_dir1": 0.43, "me_dir2": 0.43, "mh_dir1": 0.53, "mh_dir2": 0.53,
     }  # fmt: skip
     pd.DataFrame([facts]).to_csv(published / "monolayer_facts.csv", index=False)
     found = compare_monolayers(library, published).set_index("quantity")

@@ -83,6 +83,8 @@ MONOLAYERS = (
         for carrier in ("electron", "hole")
         for kind in ("light", "heavy")
     ),
+    # Published ones do not tell which face is up.
+    Quantity("vacuum_step_ev", "vacuum step, magnitude", "eV", 2, None, False),
     Quantity("deformation_potential_cbm_ev", "D of the CBM", "eV", 2, None, False),
     Quantity("deformation_potential_vbm_ev", "D of the VBM", "eV", 2, None, False),
     Quantity("deformation_potential_cbm_y_ev", "D of the CBM along y", "eV", 2, None, False),
@@ -118,6 +120,7 @@ SAME_CELL = 0.02
 SAME_VALLEY_EV = 0.5
 # Where ours and a published one differ by more, the edges are of different valleys.
 OTHER_VALLEY_EV = 6.0
+POLAR_EV = 0.02  # smaller vacuum steps are none
 FACE_A = 1.0  # what lies deeper does not face the other layer
 COLUMNS = ["name", "quantity", "unit", "ours", "published", "difference", "inside", "source"]
 
@@ -201,7 +204,7 @@ def _without_dispersion(layer: Monolayer, ours: Mapping) -> np.ndarray:
 
 def _ours(row: pd.Series) -> dict:
     """Values of a monolayer; of one whose directions differ with b, and masses by their size."""
-    found = row.to_dict()
+    found = row.to_dict() | {"vacuum_step_ev": _magnitude(row["vacuum_step_ev"])}
     if pd.isna(found.get("stiffness_y_n_m")):
         return found | {"b_a": None}
     for carrier in ("electron", "hole"):
@@ -210,6 +213,10 @@ def _ours(row: pd.Series) -> dict:
             f"{carrier}_mass_{k}_m0": m for k, m in zip(("light", "heavy"), both, strict=True)
         }
     return found
+
+
+def _magnitude(vacuum_step_ev: float) -> float | None:
+    return abs(vacuum_step_ev) if abs(vacuum_step_ev) > POLAR_EV else None
 
 
 def _row(name: str, quantity: Quantity, ours: float, theirs: float, source: str) -> dict:
@@ -242,6 +249,7 @@ def _facts(path: Path) -> dict[tuple, dict]:
             "gap_ev": row["gap_pbe_nosoc_eV"],
             "vbm_ev": None if coupled else row["vbm_pbe_vs_vac_eV"],
             "cbm_ev": None if coupled else row["cbm_pbe_vs_vac_eV"],
+            "vacuum_step_ev": _magnitude(row["dVvac_eV"]),
         }
         for column, theirs in ((BINDING, "binding_meV_A2"), ("interlayer_gap_a", "gap_A")):
             found[key][f"bilayer_{column}"] = row.get(f"bilayer_{theirs}")
@@ -270,6 +278,7 @@ def _hetml_layers(folder: Path) -> dict[tuple, dict]:
             "vbm_ev": row["vbm_nosoc"],
             "cbm_ev": row["cbm_nosoc"],
             "stiffness_n_m": row["c_11"],
+            "vacuum_step_ev": _magnitude(row["evacdiff"]),
         }
         for carrier, letter, edge in (("electron", "e", "cbm"), ("hole", "h", "vbm")):
             potentials = row[f"D_{edge}"], row[f"D_{edge}_nosoc"]
