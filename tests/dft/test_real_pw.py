@@ -115,6 +115,34 @@ def test_boron_nitride_and_graphene(calculator):
     assert -density["fermi_ev"] == pytest.approx(4.25, abs=0.15)
 
 
+@pytest.mark.parametrize("is_damaged", [False, True])
+def test_a_density_begins_where_the_relaxation_ended(cheap_calculator, is_damaged):
+    atoms = honeycomb("B", "N", 2.51)
+    atoms.positions[1, 1] += 0.05
+    first = cheap_calculator("relax")
+    relaxed = first.relax(atoms)
+    density = first.folder / "save/heteroforge.save/charge-density.dat"
+    moved = relaxed.atoms.copy()
+    moved.positions[1, 1] += 0.02
+    # Not of these atoms: left where it is.
+    cheap_calculator("other").scf(moved, relaxed_in=first.folder)
+    assert density.exists()
+
+    if is_damaged:
+        density.write_bytes(b"")
+    run = cheap_calculator("scf")
+    found = run.scf(relaxed.atoms, relaxed_in=first.folder)
+    assert found.energy_ev == pytest.approx(relaxed.energy_ev, abs=1e-5)
+    assert not density.parent.exists()
+    log = (run.folder / "scf.out").read_text()
+    is_taken_over = "The initial density is read from file" in log
+    assert is_taken_over is not is_damaged
+    assert ["symptom" in attempt for attempt in run.attempts] == [True] * is_damaged + [False]
+    # Once it is gone the same begins anew.
+    again = cheap_calculator("again").scf(relaxed.atoms, relaxed_in=first.folder)
+    assert again.energy_ev == pytest.approx(found.energy_ev, abs=1e-5)
+
+
 def test_graphene_in_a_rectangular_cell_is_still_a_metal(calculator):
     """Its Dirac point, at (1/3, 0) of the cell, lies on neither mesh nor path."""
     run = calculator("rectangular")

@@ -70,7 +70,7 @@ def fakes(monkeypatch):
     bands = type("Bands", (), {"to_dict": lambda self: {"energies_ev": [[0.0]]}})
     steps = {
         "relax_stack": lambda calculator, atoms, **_: {"atoms": atoms, "ionic_steps": 3},
-        "compute_density": lambda calculator, atoms: Density(
+        "compute_density": lambda calculator, atoms, relaxed_in: Density(
             {"energy_ev": -1.0}, np.zeros((2, 2)), np.zeros((2, 3))
         ),
         "compute_bands": lambda calculator, atoms, density, layers: (

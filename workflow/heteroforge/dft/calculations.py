@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from heteroforge.dft.electronic import (
     next_valley_ev,
     vacuum_levels,
 )
-from heteroforge.dft.outputs import PwResult, planar_average, read_projections
+from heteroforge.dft.outputs import PwResult, planar_average, read_projections, read_pw
 from heteroforge.dft.protocols import Protocol, Pseudopotentials, k_mesh
 from heteroforge.dft.recovery import diagnose
 from heteroforge.dft.running import (
@@ -56,12 +57,14 @@ MISPLACED = 1 / 12  # of that range, from an edge: masses change by less than th
 # Two extrema of a band nearer than this are one valley, which the fit of its masses sees whole.
 ONE_VALLEY_PER_A = 2 * MASS_RANGE_PER_A
 SAME_K = 1e-3  # fractional coordinates nearer than this are the same point
+SAME_ATOMS_A = 1e-3
 SYMMETRIC_WITHIN_A = 0.01  # relaxed atoms lie on their places to this
 PRIMITIVE_WITHIN_A = 0.1  # more than layers deform in a stack, less than bonds differ
 _VACUUM_WINDOW_A = 4.0  # beyond the least height, to read the vacuum level where it is flat
 # Energies of a scan need 0.1 meV/Å²: this holds them to far less and their slopes to 0.5 meV/Å³
 # (docs/dft.md), in a quarter less time than what a relaxation asks for.
 _SCAN_CONVERGENCE_RY_ATOM = 1e-7
+_TAKEN_OVER = 0.1  # of the convergence asked for, which a density that is taken over has already
 _HEIGHT_STEP_A = 2.0  # few heights, so that stacks share energies of layers alone
 # For their cutoffs pw.x and the reference implementation of D3 differ by up to 0.2 %, and where
 # atoms are far apart by 0.05 meV per atom.
@@ -222,6 +225,16 @@ def next_valleys(atoms: Atoms, bands: Bands) -> dict[str, float | None]:
     }
 
 
+def _are_same(atoms: Atoms, others: Atoms) -> bool:
+    """Whether two structures are one, but for whole lattice vectors."""
+    if list(atoms.numbers) != list(others.numbers):
+        return False
+    apart = others.get_scaled_positions() - atoms.get_scaled_positions()
+    apart = (apart - np.round(apart)) @ atoms.cell.array
+    cells = atoms.cell.array - others.cell.array
+    return bool(max(np.abs(apart).max(), np.abs(cells).max()) < SAME_ATOMS_A)
+
+
 def _to_extremum(atoms: Atoms, fit: EdgeFit, carrier: str, range_per_a: float) -> np.ndarray | None:
     """Step (3) to a band's extremum in fractions of the reciprocal vectors; None: it is there."""
     step = np.append(fit.to_extremum(carrier), 0.0)
@@ -316,8 +329,15 @@ class Calculator:
         }
 
     def _run(
-        self, atoms: Atoms, calculation: str, k_points, name: str, stress: bool = False
+        self,
+        atoms: Atoms,
+        calculation: str,
+        k_points,
+        name: str,
+        stress: bool = False,
+        from_density: bool = False,
     ) -> PwResult:
+        """Run pw.x, with `from_density` once and from the density and states that are there."""
         if self.is_spin_polarised(atoms):
             # Whatever moment there is to find, a start without one would not find it.
             atoms = atoms.copy()
@@ -326,6 +346,12 @@ class Calculator:
                 [0.5 if s in HIGHEST_MOMENT else 0.1 for s in symbols]
             )
         namelists = self.namelists(atoms, calculation, stress)
+        if from_density:
+            # Of a layer that is not polar the vacuum levels differ by 3 meV as the relaxation left
+            # them (h-BN), by 0.2 meV then.
+            finer = _TAKEN_OVER * namelists["electrons"]["conv_thr"]
+            files = {"startingpot": "file", "startingwfc": "file"}
+            namelists["electrons"] |= files | {"conv_thr": finer}
         result, attempts = run_pw(
             atoms,
             namelists,
@@ -334,7 +360,7 @@ class Calculator:
             self.folder,
             self.launcher,
             name=name,
-            maximum_attempts=self.maximum_attempts,
+            maximum_attempts=1 if from_density else self.maximum_attempts,
         )
         self.attempts += attempts
         if calculation != "bands" and "vdw_corr" in namelists["system"]:
@@ -363,9 +389,39 @@ class Calculator:
 
     # --- steps --------------------------------------------------------------------------------
 
-    def scf(self, atoms: Atoms, name: str = "scf", mesh=None) -> PwResult:
-        """Density and energy of fixed atoms."""
-        return self._run(atoms, "scf", mesh or self.mesh(atoms), name)
+    def scf(
+        self, atoms: Atoms, name: str = "scf", mesh=None, relaxed_in: Path | None = None
+    ) -> PwResult:
+        """Density and energy of fixed atoms.
+
+        Args:
+            atoms: of which they are.
+            name: of the files.
+            mesh: of k-points; None: what the protocol takes for the cell.
+            relaxed_in: folder of a relaxation that ended at these atoms; what it left, if it did,
+                is the start, and no longer there.
+        """
+        mesh = mesh or self.mesh(atoms)
+        if relaxed_in is not None and self._take_over(relaxed_in, atoms):
+            # Without it the run below begins anew, and tells of this one.
+            with contextlib.suppress(CalculationFailed):
+                return self._run(atoms, "scf", mesh, name, from_density=True)
+        return self._run(atoms, "scf", mesh, name)
+
+    def _take_over(self, folder: Path, atoms: Atoms) -> bool:
+        """Move density and states from another folder into this one, where they are of `atoms`."""
+        source, target = folder / "save", self.folder / "save"
+        try:
+            left = read_pw(source / f"{PREFIX}.xml").atoms
+        except ValueError:
+            return False
+        if not _are_same(left, atoms):
+            return False
+        target.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(target / f"{PREFIX}.save", ignore_errors=True)
+        shutil.move(source / f"{PREFIX}.save", target)
+        remove_save(folder)
+        return True
 
     def relax(self, atoms: Atoms, name: str = "relax", mesh=None, stress: bool = False) -> PwResult:
         """Relax positions in the cell given, and with `stress` compute the stress at the end."""

@@ -329,7 +329,6 @@ class Verification:
             compared = registries["registries"] or []
             gained = _gained_by_registries(compared, registries["specification"])
             found = relax_stack(calculator, start, scan=not compared, gained_ev=gained)
-            calculator.clean()
             relaxed = found.pop("atoms")
             write_frames(self.file("relaxed.extxyz"), relaxed)
             return {
@@ -358,7 +357,7 @@ class Verification:
     def _settle_density(self) -> tuple[Density, list[dict]]:
         """The density of the relaxed stack in scf/save, marked when it is complete."""
         calculator = self.calculator("scf")
-        found = compute_density(calculator, self.relaxed())
+        found = compute_density(calculator, self.relaxed(), self.file("relax"))
         self.file(_COMPLETE).touch()
         return found, calculator.attempts
 

@@ -117,7 +117,6 @@ def compute_stack(stack: Stack, calculator: Callable[[str], Calculator], folder:
     def relax() -> dict:
         run = calculator("relax")
         found = relax_stack(run, start_structure(stack))
-        run.clean()
         return {**found, "atoms": _atoms_to_json(found["atoms"]), "attempts": run.attempts}
 
     relaxation = cached(folder / "relax.json", relax)
@@ -135,7 +134,7 @@ def compute_stack(stack: Stack, calculator: Callable[[str], Calculator], folder:
 
     def electronic() -> dict:
         run = calculator("electronic")
-        density = compute_density(run, atoms).numbers
+        density = compute_density(run, atoms, folder / "relax").numbers
         # Labels have no use for effective masses of stacks.
         bands, masses = compute_bands(run, atoms, density, layers, with_masses=False)
         run.clean()

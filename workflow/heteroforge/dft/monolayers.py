@@ -65,7 +65,6 @@ def compute_monolayer(seed: Mapping, calculator: Callable[[str], Calculator], fo
         if np.ptp(atoms.positions[:, 2]) < FLAT_BELOW_A:
             atoms.positions[:, 2] = atoms.positions[:, 2].mean()
         result = run.relax(cell_for_truncation(atoms))
-        run.clean()
         layer, _ = Monolayer.from_atoms(result.atoms, name=seed["id"]).standardised()
         return {"monolayer": layer.to_dict(), "scan": scan, "attempts": run.attempts}
 
@@ -75,7 +74,7 @@ def compute_monolayer(seed: Mapping, calculator: Callable[[str], Calculator], fo
 
     def electronic() -> dict:
         run = calculator("electronic")
-        density = compute_density(run, atoms).numbers
+        density = compute_density(run, atoms, folder / "lattice").numbers
         bands, masses = compute_bands(run, atoms, density)
         found = {
             **density,

@@ -173,9 +173,17 @@ class Density:
     states: np.ndarray
 
 
-def compute_density(calculator: Calculator, atoms: Atoms) -> Density:
-    """Self-consistent density of fixed atoms, vacuum levels, band edges and states on the mesh."""
-    result = calculator.scf(atoms)
+def compute_density(
+    calculator: Calculator, atoms: Atoms, relaxed_in: Path | None = None
+) -> Density:
+    """Self-consistent density of fixed atoms, vacuum levels, band edges and states on the mesh.
+
+    Args:
+        calculator: of the folder.
+        atoms: relaxed.
+        relaxed_in: folder of their relaxation, whose density is the start where it is still there.
+    """
+    result = calculator.scf(atoms, relaxed_in=relaxed_in)
     levels, (z, potential) = calculator.vacuum(atoms)
     vacuum = levels["vacuum_ev"]
     edges = edges_against_vacuum(result, vacuum)
