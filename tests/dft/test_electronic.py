@@ -422,6 +422,25 @@ def test_one_valley_is_alone():
     assert behind(lambda place: np.abs(place - 2.0), above=2.0) == pytest.approx(2.0)
 
 
+def test_maxima_of_a_ring_are_not_of_one_kind():
+    """Lead iodide's valence band: 5 meV between the directions of a ring around Γ."""
+
+    def band(place):
+        from_gamma = np.minimum(place, 3 - place)
+        return 0.005 * (place < 1) + 40 * (from_gamma**2 - 0.01) ** 2
+
+    assert behind(band, "hole") == pytest.approx(0.005, abs=2e-3)
+
+
+def test_points_off_the_path_count_unless_they_are_near_the_edge():
+    def band(place):
+        return np.abs(place - 2.0)
+
+    near, far = ([1 / 3, 0.36, 0.0], 0.01), ([0.1, 0.2, 0.0], 0.02)
+    assert behind(band, off_path=[near], above=2.0) == pytest.approx(2.0)
+    assert behind(band, off_path=[near, far], above=2.0) == pytest.approx(0.02)
+
+
 def test_valleys_that_symmetry_repeats_are_of_one_kind():
     def band(place):
         return 1 + np.abs(place - 1.0)

@@ -54,7 +54,7 @@ ON_ATOMS = 0.5  # less of a state than this on atomic orbitals tells nothing abo
 MASS_RANGE_PER_A = 0.06
 MASS_RANGE_PER_A_EV = 0.07
 MISPLACED = 1 / 12  # of that range, from an edge: masses change by less than the fit is right to
-# Two extrema of a band nearer than this are one valley, which the fit of its masses sees whole.
+# Points off the path nearer than this to an edge are of its valley, which the fit of masses sees.
 ONE_VALLEY_PER_A = 2 * MASS_RANGE_PER_A
 SAME_K = 1e-3  # fractional coordinates nearer than this are the same point
 SAME_ATOMS_A = 1e-3

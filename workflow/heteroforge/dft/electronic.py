@@ -255,7 +255,7 @@ def next_valley_ev(
 
     The lowest of the extrema of the edge's band along a path that no symmetry makes of the edge,
     and of the next band at the edge, unless it meets it there. Points off the path, at which
-    nothing is known of their surroundings, count as extrema.
+    nothing is known of their surroundings, count as extrema unless they are near the edge.
 
     Args:
         energies_ev: (nk, bands), ascending.
@@ -265,7 +265,7 @@ def next_valley_ev(
         carrier: hole or electron.
         reciprocal_per_a: (3, 3) reciprocal vectors in 1/Å, as rows.
         rotations: (n, 3, 3) of the cell's symmetry, on fractional coordinates of atoms.
-        one_valley_per_a: extrema nearer than this to the edge are of its valley.
+        one_valley_per_a: points off the path nearer than this to the edge are of its valley.
     """
     k, band = edge
     sign = -1 if carrier == "hole" else 1
@@ -286,7 +286,8 @@ def next_valley_ev(
 
     # k and −k have the same energies.
     turned = np.concatenate([k_fractional[k] @ rotations, -k_fractional[k] @ rotations])
-    elsewhere = apart_per_a(turned) > one_valley_per_a
+    is_on_path = np.arange(len(line)) < on_path
+    elsewhere = apart_per_a(turned) > np.where(is_on_path, SAME_POINT_PER_A, one_valley_per_a)
     found = [
         line[i]
         for i in np.flatnonzero(lowest & elsewhere)
