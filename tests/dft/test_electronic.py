@@ -21,7 +21,6 @@ from heteroforge.dft.electronic import (
     curvature_tensor,
     dipole_e_a,
     mobility_cm2_vs,
-    next_valley_ev,
     tensor_masses,
     vacuum_levels,
 )
@@ -381,80 +380,3 @@ def test_valleys_that_a_supercell_folds_onto_one_point_have_no_mass():
     assert fit.residual_ev < 1e-9 and fit.masses("electron") == {}
     alone = EdgeFit.of(q, lines[..., :2], 1, "electron")
     assert alone.masses("electron")[""] == pytest.approx((0.28 * 1.87) ** 0.5)
-
-
-HEXAGONAL_PER_A = (
-    2 * np.pi / 3.0 * np.array([[1.0, 3**-0.5, 0.0], [0.0, 2 * 3**-0.5, 0.0], [0, 0, 1]])
-)
-THREEFOLD = np.array([[[0, -1, 0], [1, -1, 0], [0, 0, 1]]])
-THREEFOLD = np.concatenate([np.eye(3, dtype=int)[None], THREEFOLD, THREEFOLD @ THREEFOLD])
-
-
-def behind(energy_ev, carrier="electron", off_path=(), above=1.0, rotations=THREEFOLD):
-    """Next valley of a band on the path Γ–M–K–Γ, a function of the place along it (0 to 3)."""
-    corners = np.array([[0, 0, 0], [0.5, 0, 0], [1 / 3, 1 / 3, 0], [0, 0, 0]])
-    place = np.linspace(0, 3, 61)
-    k = np.stack([np.interp(place, range(4), corners[:, i]) for i in range(3)], axis=-1)
-    line = energy_ev(place)
-    for point, energy in off_path:
-        k, line = np.vstack([k, point]), np.append(line, energy)
-    bands = np.stack([line, line + above], axis=-1)
-    edge = (int(np.argmin(line)), 0)
-    if carrier == "hole":
-        bands, edge = -bands[:, ::-1], (edge[0], 1)
-    return next_valley_ev(bands, k, len(place), edge, carrier, HEXAGONAL_PER_A, rotations, 0.12)
-
-
-@pytest.mark.parametrize("carrier", ["electron", "hole"])
-def test_the_next_valley_is_another_extremum_of_the_path(carrier):
-    """K, and 30 meV behind it Q half-way to Γ: tungsten diselenide's conduction band."""
-
-    def band(place):
-        return np.minimum((place - 2.0) ** 2, 0.03 + (place - 2.5) ** 2)
-
-    assert behind(band, carrier) == pytest.approx(0.03)
-
-
-def test_one_valley_is_alone():
-    # Γ, which the path begins and ends with, has the energy of none but itself.
-    assert behind(lambda place: np.minimum(place, 3 - place), above=2.0) == pytest.approx(2.0)
-    # Nor is the other end of a line that falls towards Γ another extremum.
-    assert behind(lambda place: np.abs(place - 2.0), above=2.0) == pytest.approx(2.0)
-
-
-def test_maxima_of_a_ring_are_not_of_one_kind():
-    """Lead iodide's valence band: 5 meV between the directions of a ring around Γ."""
-
-    def band(place):
-        from_gamma = np.minimum(place, 3 - place)
-        return 0.005 * (place < 1) + 40 * (from_gamma**2 - 0.01) ** 2
-
-    assert behind(band, "hole") == pytest.approx(0.005, abs=2e-3)
-
-
-def test_points_off_the_path_count_unless_they_are_near_the_edge():
-    def band(place):
-        return np.abs(place - 2.0)
-
-    near, far = ([1 / 3, 0.36, 0.0], 0.01), ([0.1, 0.2, 0.0], 0.02)
-    assert behind(band, off_path=[near], above=2.0) == pytest.approx(2.0)
-    assert behind(band, off_path=[near, far], above=2.0) == pytest.approx(0.02)
-
-
-def test_valleys_that_symmetry_repeats_are_of_one_kind():
-    def band(place):
-        return 1 + np.abs(place - 1.0)
-
-    # Two of the three M points, off the path, and both K: no other kind, then one of its own.
-    turned = [([0.0, 0.5, 0.0], 1.0), ([0.5, -0.5, 0.0], 1.0)]
-    assert behind(band, off_path=turned, above=2.0) == pytest.approx(2.0)
-    without = np.eye(3, dtype=int)[None]
-    assert behind(band, off_path=turned, rotations=without) == pytest.approx(0.0)
-
-
-def test_another_band_at_the_edge_counts_unless_it_meets_it():
-    def band(place):
-        return np.abs(place - 2.0)
-
-    assert behind(band, above=0.02) == pytest.approx(0.02)
-    assert behind(band, above=0.001) is None

@@ -256,11 +256,12 @@ def test_energies_of_another_smearing_are_not_those_of_the_start(resumed):
 
 def test_what_is_killed_twice_at_one_place_wants_a_job_with_more_memory(resumed):
     """Where steps lie between two kills, something else may kill it."""
-    step = BEGUN + STEP.format(energy=-20.0, height=7.7)
+    steps = [BEGUN + STEP.format(energy=-20.0, height=z) for z in (7.6, 7.7, 7.8)]
+    unmoved = BEGUN + "!    total energy              =     -20.0 Ry\n"
     with pytest.raises(OutOfMemory, match="relax: pw.x was killed twice at one place"):
-        resumed(BEGUN, BEGUN, BEGUN + "JOB DONE.")
-    (_, attempts), inputs, _ = resumed(BEGUN, step, step, step, BEGUN + "JOB DONE.")
-    assert len(attempts) == 2 + 5 and "7.700" in inputs[-1]  # two of the job before
+        resumed(BEGUN, unmoved, BEGUN + "JOB DONE.")
+    (_, attempts), inputs, _ = resumed(BEGUN, *steps, BEGUN + "JOB DONE.")
+    assert len(attempts) == 2 + 5 and "7.800" in inputs[-1]  # two of the job before
 
 
 def test_on_ones_own_machine_a_killed_run_is_tried_again(tmp_path, monkeypatch):

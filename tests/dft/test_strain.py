@@ -263,11 +263,15 @@ def test_branches_that_meet_without_a_known_mass_have_no_mobility():
 
 
 @pytest.mark.parametrize("hexagonal", [True, False])
-def test_carriers_that_another_valley_may_hold_have_no_mobility(hexagonal):
+@pytest.mark.parametrize(
+    ("place", "near", "far"), [("next_valley", 0.04, 0.06), ("saddle", 0.02, 0.03)]
+)
+def test_carriers_that_leave_their_valley_have_no_mobility(hexagonal, place, near, far):
     solid = _solid([130.0, 130.0], [-2.5, -2.5], [-8.0, -8.0])
-    valleys = {"electron_next_valley_ev": 0.02, "hole_next_valley_ev": 0.06}
+    valleys = {f"electron_{place}_ev": near, f"hole_{place}_ev": far}
     found = strain_response(solid, BANDS, MASSES | valleys, hexagonal=hexagonal)
     assert found["deformation_potential_cbm_ev"] == pytest.approx(-8.0)
-    assert [name for name in found if "mobility_cm2" in name] == ["hole_mobility_cm2_vs"]
+    assert not [name for name in found if name.startswith("electron_mobility")]
+    assert "hole_mobility_cm2_vs" in found
     alone = strain_response(solid, BANDS, MASSES | dict.fromkeys(valleys), hexagonal=hexagonal)
     assert "electron_mobility_cm2_vs" in alone

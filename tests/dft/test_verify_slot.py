@@ -71,7 +71,7 @@ def fakes(monkeypatch):
     steps = {
         "relax_stack": lambda calculator, atoms, **_: {"atoms": atoms, "ionic_steps": 3},
         "compute_density": lambda calculator, atoms, relaxed_in: Density(
-            {"energy_ev": -1.0}, np.zeros((2, 2)), np.zeros((2, 3))
+            {"energy_ev": -1.0, "began_in": relaxed_in.name}, np.zeros((2, 2)), np.zeros((2, 3))
         ),
         "compute_bands": lambda calculator, atoms, density, layers: (
             bands(),
@@ -142,6 +142,7 @@ def test_finished_steps_are_taken_as_they_are(verify, fakes, tmp_path):
     everything = ["relax_stack", *["relax_layer"] * 2, "compute_density", "compute_bands"]
     assert fakes.ran == [*everything, "assemble"]
     assert read_json(tmp_path / "slot_0/bands.json")["masses"] == {"of_layers": [0, 1]}
+    assert read_json(tmp_path / "slot_0/scf/result.json")["began_in"] == "relax"
     assert not (tmp_path / "slot_0" / "scf" / "save").exists()
 
     fakes.ran.clear()

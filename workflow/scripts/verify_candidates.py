@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from heteroforge.dft.candidates import Submission, verify_slot
-from heteroforge.dft.running import Launcher
+from heteroforge.dft.running import Launcher, OutOfMemory
 from heteroforge.dft.submissions import enforced_min
 from heteroforge.io import InputError, log_to, read_json, read_table, write_json
 from heteroforge.report.figures import save
@@ -19,19 +19,24 @@ walltime_s = None if walltime_min is None else 60.0 * walltime_min
 launcher = Launcher(settings["launcher"], snakemake.threads, walltime_s)
 submission = Submission(resources.submission, walltime_min, resources.get("mem_mb"))
 first, last = int(snakemake.wildcards.first), int(snakemake.wildcards.last)
-results = []
+results, too_large = [], None
 for slot in range(first, last + 1):
     folder = Path(snakemake.output.results).parent / f"slot_{slot}"
-    result = verify_slot(
-        slot,
-        selected,
-        library,
-        folder,
-        settings=settings,
-        targets=snakemake.params.targets,
-        launcher=launcher,
-        submission=submission,
-    )
+    try:
+        result = verify_slot(
+            slot,
+            selected,
+            library,
+            folder,
+            settings=settings,
+            targets=snakemake.params.targets,
+            launcher=launcher,
+            submission=submission,
+        )
+    except OutOfMemory as error:
+        print(f"slot {slot}: {error}", flush=True)
+        too_large = error  # the next job has more memory; the other slots need not wait for it
+        continue
     print(f"slot {slot}: {result['status']} {result.get('reason', '')}", flush=True)
     results.append(result)
     try:
@@ -41,4 +46,6 @@ for slot in range(first, last + 1):
     except InputError:
         bands, states = {}, None
     save(candidate_figure(bands, result, states), folder / "bands.png")
+if too_large is not None:
+    raise too_large
 write_json(snakemake.output.results, results)

@@ -18,7 +18,6 @@ from heteroforge.dft.electronic import (
     EdgeFit,
     band_edges,
     broadened,
-    next_valley_ev,
     vacuum_levels,
 )
 from heteroforge.dft.outputs import PwResult, planar_average, read_projections, read_pw
@@ -35,11 +34,20 @@ from heteroforge.dft.running import (
 )
 from heteroforge.dft.scan import next_shift
 from heteroforge.dft.scratch import remove_save
+from heteroforge.dft.valleys import (
+    AROUND,
+    Place,
+    apart_per_a,
+    images,
+    other_bands,
+    places_behind,
+    stationary_point,
+)
 from heteroforge.io import InputError, read_json, write_json
 from heteroforge.structures.build import cell_height_for_truncation_a
 from heteroforge.structures.dispersion import dispersion_ev
 
-__all__ = ["Bands", "Calculator", "cell_for_truncation", "next_valleys"]
+__all__ = ["Bands", "Calculator", "cell_for_truncation"]
 
 # Elements that order magnetically in layers, and open 4f shells: the largest moment of an atom in
 # Bohr magnetons, of half a shell.
@@ -54,17 +62,17 @@ ON_ATOMS = 0.5  # less of a state than this on atomic orbitals tells nothing abo
 MASS_RANGE_PER_A = 0.06
 MASS_RANGE_PER_A_EV = 0.07
 MISPLACED = 1 / 12  # of that range, from an edge: masses change by less than the fit is right to
-# Points off the path nearer than this to an edge are of its valley, which the fit of masses sees.
-ONE_VALLEY_PER_A = 2 * MASS_RANGE_PER_A
+# Other valleys, and ways to equal ones, are looked for so far behind an edge.
+BEHIND_EV = 0.1
+FARTHEST = 2  # ranges of the masses' fit, that Newton's step goes without leading astray
 SAME_K = 1e-3  # fractional coordinates nearer than this are the same point
-SAME_ATOMS_A = 1e-3
-SYMMETRIC_WITHIN_A = 0.01  # relaxed atoms lie on their places to this
+SAME_ATOMS_A = 0.01  # for a start; cells are centred anew once a layer has changed its thickness
 PRIMITIVE_WITHIN_A = 0.1  # more than layers deform in a stack, less than bonds differ
 _VACUUM_WINDOW_A = 4.0  # beyond the least height, to read the vacuum level where it is flat
 # Energies of a scan need 0.1 meV/Å²: this holds them to far less and their slopes to 0.5 meV/Å³
 # (docs/dft.md), in a quarter less time than what a relaxation asks for.
 _SCAN_CONVERGENCE_RY_ATOM = 1e-7
-_TAKEN_OVER = 0.1  # of the convergence asked for, which a density that is taken over has already
+_TAKEN_OVER = 0.1  # of what is asked for: so far is a density that is taken over converged further
 _HEIGHT_STEP_A = 2.0  # few heights, so that stacks share energies of layers alone
 # For their cutoffs pw.x and the reference implementation of D3 differ by up to 0.2 %, and where
 # atoms are far apart by 0.05 meV per atom.
@@ -194,35 +202,6 @@ def high_symmetry_points(atoms: Atoms) -> list[np.ndarray]:
                 cartesian = image @ reciprocal
                 points.append(np.append(cartesian @ atoms.cell.array[:2, :2].T, 0.0))
     return points
-
-
-def next_valleys(atoms: Atoms, bands: Bands) -> dict[str, float | None]:
-    """How far in energy another kind of valley lies behind each edge of a semiconductor.
-
-    Returns:
-        `hole_next_valley_ev` and `electron_next_valley_ev`, of `electronic.next_valley_ev`.
-    """
-    edges = bands.edges
-    cell = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
-    symmetry = spglib.get_symmetry(cell, symprec=SYMMETRIC_WITHIN_A)
-    rotations = np.eye(3)[None] if symmetry is None else symmetry["rotations"]
-    where = {
-        "hole": (edges.spin_vbm, edges.vbm_k, edges.vbm_band),
-        "electron": (edges.spin_cbm, edges.cbm_k, edges.cbm_band),
-    }
-    return {
-        f"{carrier}_next_valley_ev": next_valley_ev(
-            bands.energies_ev[spin],
-            bands.k_fractional,
-            len(bands.k_distance),
-            (k, band),
-            carrier,
-            atoms.cell.reciprocal().array * 2 * np.pi,
-            rotations,
-            ONE_VALLEY_PER_A,
-        )
-        for carrier, (spin, k, band) in where.items()
-    }
 
 
 def _are_same(atoms: Atoms, others: Atoms) -> bool:
@@ -398,30 +377,32 @@ class Calculator:
             atoms: of which they are.
             name: of the files.
             mesh: of k-points; None: what the protocol takes for the cell.
-            relaxed_in: folder of a relaxation that ended at these atoms; what it left, if it did,
-                is the start, and no longer there.
+            relaxed_in: folder of a relaxation. What it left is the start, where it ended at these
+                atoms and has one spin channel; a moment is looked for anew. It is removed.
         """
         mesh = mesh or self.mesh(atoms)
         if relaxed_in is not None and self._take_over(relaxed_in, atoms):
-            # Without it the run below begins anew, and tells of this one.
-            with contextlib.suppress(CalculationFailed):
+            try:
                 return self._run(atoms, "scf", mesh, name, from_density=True)
+            except CalculationFailed:
+                # The run below begins anew, and tells of this one as of an attempt before its own.
+                log = self.folder / f"{name}.attempt-1.out"
+                log.replace(log.with_name(f"{name}.attempt-0.out"))
         return self._run(atoms, "scf", mesh, name)
 
     def _take_over(self, folder: Path, atoms: Atoms) -> bool:
         """Move density and states from another folder into this one, where they are of `atoms`."""
-        source, target = folder / "save", self.folder / "save"
-        try:
-            left = read_pw(source / f"{PREFIX}.xml").atoms
-        except ValueError:
-            return False
-        if not _are_same(left, atoms):
-            return False
-        target.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(target / f"{PREFIX}.save", ignore_errors=True)
-        shutil.move(source / f"{PREFIX}.save", target)
+        states, target = folder / "save" / f"{PREFIX}.save", self.folder / "save"
+        is_taken = False
+        with contextlib.suppress(ValueError):
+            left = read_pw(folder / "save" / f"{PREFIX}.xml").atoms
+            is_taken = states.is_dir() and _are_same(left, atoms)
+        if is_taken := is_taken and not self.is_spin_polarised(atoms):
+            target.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(target / states.name, ignore_errors=True)
+            shutil.move(states, target)
         remove_save(folder)
-        return True
+        return is_taken
 
     def relax(self, atoms: Atoms, name: str = "relax", mesh=None, stress: bool = False) -> PwResult:
         """Relax positions in the cell given, and with `stress` compute the stress at the end."""
@@ -697,6 +678,81 @@ class Calculator:
         return found | {
             "mass_fit_residual_ev": max((fit.residual_ev for fit in fits.values()), default=None)
         }
+
+    def valleys(self, atoms: Atoms, bands: Bands, masses: Mapping) -> dict[str, float | None]:
+        """Where a carrier may get besides the valley of its edge.
+
+        Minima of the path and points folded off it are looked at, up to 0.1 eV behind the edge.
+
+        Args:
+            atoms: of which the bands are.
+            bands: of a semiconductor, from the density in this folder.
+            masses: of `masses`.
+
+        Returns:
+            Per carrier, counted from the edge: `_next_valley_ev`, another kind of valley or the
+            next band at the edge; `_saddle_ev`, the lowest saddle, over which equal valleys meet;
+            None where there is nothing.
+        """
+        edges = bands.edges
+        states = {
+            "hole": (edges.spin_vbm, edges.vbm_k, edges.vbm_band),
+            "electron": (edges.spin_cbm, edges.cbm_k, edges.cbm_band),
+        }
+        found: dict[str, float | None] = {}
+        for carrier, state in states.items():
+            places = self._places(atoms, bands, masses, carrier, *state)
+            valleys = [place.behind_ev for place in places if not place.is_saddle]
+            saddles = [place.behind_ev for place in places if place.is_saddle]
+            found[f"{carrier}_next_valley_ev"] = min(valleys, default=None)
+            found[f"{carrier}_saddle_ev"] = min(saddles, default=None)
+        return found
+
+    def _places(
+        self,
+        atoms: Atoms,
+        bands: Bands,
+        masses: Mapping,
+        carrier: str,
+        spin: int,
+        k: int,
+        band: int,
+    ) -> list[Place]:
+        """Stationary points of an edge's band that are not of its own valley, and other bands."""
+        sign = -1 if carrier == "hole" else 1
+        edge_ev = masses.get(f"{carrier}_edge_ev", bands.energies_ev[spin, k, band])
+        edge = np.array(masses.get(f"{carrier}_k_fractional", bands.k_fractional[k]))
+        behind = sign * (bands.energies_ev[spin] - edge_ev)
+        found = other_bands(behind[k], band)
+        reciprocal = atoms.cell.reciprocal().array * 2 * np.pi
+        cell = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
+        symmetry = spglib.get_symmetry(cell, symprec=PRIMITIVE_WITHIN_A)
+        rotations = np.eye(3)[None] if symmetry is None else symmetry["rotations"]
+        starts = bands.k_fractional[
+            places_behind(
+                behind[:, band],
+                bands.k_fractional,
+                len(bands.k_distance),
+                images(bands.k_fractional[k], rotations),
+                reciprocal,
+                BEHIND_EV,
+            )
+        ]
+        if not len(starts):
+            return found
+        to_fractions = np.linalg.inv(reciprocal)
+        points = starts[:, None] + MASS_RANGE_PER_A * AROUND @ to_fractions
+        energies = self.energies_at(atoms, points.reshape(-1, 3), f"{carrier}_valleys")
+        lines = sign * (energies[spin, :, band] - bands.vacuum_ev - edge_ev)
+        for start, around in zip(starts, lines.reshape(len(starts), -1), strict=True):
+            place = stationary_point(around, MASS_RANGE_PER_A)
+            at = start + place.step_per_a @ to_fractions
+            is_near = np.linalg.norm(place.step_per_a) < FARTHEST * MASS_RANGE_PER_A
+            (apart,) = apart_per_a(at[None], images(edge, rotations), reciprocal)
+            # Else the start lies on the flank of a valley elsewhere, or of the edge's own.
+            if is_near and apart > MASS_RANGE_PER_A:
+                found.append(place)
+        return found
 
     def _at_extremum(
         self,

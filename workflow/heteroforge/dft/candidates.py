@@ -380,7 +380,7 @@ class Verification:
             return {"masses": masses, "attempts": again + calculator.attempts}
 
         # What was kept with masses of another point or range, or before that was told, is no such.
-        how = "masses at the extremum, which is told, range by the gap; next valley"
+        how = "masses at the extremum, which is told, range by the gap; valleys"
         needs = ["scf", *self._layer_names()]
         self._step("bands", needs, bands, writes=["bands.json"], basis=how)
 

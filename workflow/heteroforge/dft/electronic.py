@@ -23,13 +23,11 @@ __all__ = [
     "curvature_tensor",
     "dipole_e_a",
     "mobility_cm2_vs",
-    "next_valley_ev",
     "tensor_masses",
     "vacuum_levels",
 ]
 
 SAME_ENERGY_EV = 0.002  # bands nearer than this at a point of high symmetry are one level
-SAME_POINT_PER_A = 1e-3
 FLAT_M0 = 5.0  # heavier than this, a band that bends the wrong way is flat at room temperature
 # Residual of a fit by the range of energies, above which another band crosses within it.
 CROSSED = 2e-3
@@ -239,64 +237,6 @@ def branch_at(energies_ev: np.ndarray, edge: int, carrier: str) -> int | None:
 def bands_that_meet(energies_ev: np.ndarray, edge: int) -> int:
     """How many bands (n energies at one k-point) have the energy of the edge, itself included."""
     return int(np.sum(np.abs(energies_ev - energies_ev[edge]) < SAME_ENERGY_EV))
-
-
-def next_valley_ev(
-    energies_ev: np.ndarray,
-    k_fractional: np.ndarray,
-    on_path: int,
-    edge: tuple[int, int],
-    carrier: str,
-    reciprocal_per_a: np.ndarray,
-    rotations: np.ndarray,
-    one_valley_per_a: float,
-) -> float | None:
-    """How far another kind of valley lies behind a band edge, in eV; None: there is no other one.
-
-    The lowest of the extrema of the edge's band along a path that no symmetry makes of the edge,
-    and of the next band at the edge, unless it meets it there. Points off the path, at which
-    nothing is known of their surroundings, count as extrema unless they are near the edge.
-
-    Args:
-        energies_ev: (nk, bands), ascending.
-        k_fractional: (nk, 3), those of the path first.
-        on_path: how many of them are of the path.
-        edge: index of the k-point and of the band.
-        carrier: hole or electron.
-        reciprocal_per_a: (3, 3) reciprocal vectors in 1/Å, as rows.
-        rotations: (n, 3, 3) of the cell's symmetry, on fractional coordinates of atoms.
-        one_valley_per_a: points off the path nearer than this to the edge are of its valley.
-    """
-    k, band = edge
-    sign = -1 if carrier == "hole" else 1
-    behind = sign * (energies_ev - energies_ev[k, band])
-    line = behind[:, band]
-    beside = np.concatenate([[np.inf], line[:on_path], [np.inf]])
-    lowest = np.ones(len(line), dtype=bool)
-    lowest[:on_path] = line[:on_path] <= np.minimum(beside[:-2], beside[2:])
-
-    def apart_per_a(images: np.ndarray) -> np.ndarray:
-        """Distance (nk) of the points from the nearest of some (n, 3) in fractions."""
-        between = k_fractional[:, None] - images
-        between = between - np.round(between)
-        nearby = np.array([[i, j, 0] for i in (-1, 0, 1) for j in (-1, 0, 1)])
-        return np.linalg.norm((between[:, :, None] + nearby) @ reciprocal_per_a, axis=-1).min(
-            axis=(1, 2)
-        )
-
-    # k and −k have the same energies.
-    turned = np.concatenate([k_fractional[k] @ rotations, -k_fractional[k] @ rotations])
-    is_on_path = np.arange(len(line)) < on_path
-    elsewhere = apart_per_a(turned) > np.where(is_on_path, SAME_POINT_PER_A, one_valley_per_a)
-    found = [
-        line[i]
-        for i in np.flatnonzero(lowest & elsewhere)
-        # A path may pass a point more than once: an extremum is one along all of it.
-        if lowest[apart_per_a(k_fractional[i][None]) < SAME_POINT_PER_A].all()
-    ]
-    if 0 <= band + sign < behind.shape[1] and behind[k, band + sign] > SAME_ENERGY_EV:
-        found.append(behind[k, band + sign])
-    return float(min(found)) if found else None
 
 
 def curvature_tensor(along_x: float, along_y: float, along_diagonal: float) -> np.ndarray:

@@ -60,11 +60,13 @@ def compute_monolayer(seed: Mapping, calculator: Callable[[str], Calculator], fo
 
     def lattice() -> dict:
         run = calculator("lattice")
-        start = starting_structure(seed["prototype"], seed["elements"], seed["a"], seed.get("b"))
-        atoms, scan = fit_lattice(run, cell_for_truncation(start))
+        rough = starting_structure(seed["prototype"], seed["elements"], seed["a"], seed.get("b"))
+        atoms, scan = fit_lattice(run, cell_for_truncation(rough))
         if np.ptp(atoms.positions[:, 2]) < FLAT_BELOW_A:
             atoms.positions[:, 2] = atoms.positions[:, 2].mean()
-        result = run.relax(cell_for_truncation(atoms))
+        # Lying as the library has it, so that the density after it is of the same atoms.
+        start, _ = Monolayer.from_atoms(atoms).standardised()
+        result = run.relax(cell_for_truncation(start.to_atoms()))
         layer, _ = Monolayer.from_atoms(result.atoms, name=seed["id"]).standardised()
         return {"monolayer": layer.to_dict(), "scan": scan, "attempts": run.attempts}
 

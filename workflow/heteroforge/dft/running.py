@@ -327,7 +327,6 @@ def run_pw(
             # Who asked for it keeps these records; asked again it still knows where it began.
             write_json(before_file, asdict(replace(before, runs=[])))
             return before.completed(result) if relaxing else result, [*attempts, record]
-        steps_before = before.ionic_steps
         before.add(log)
         if symptom is None:
             if relaxing:
@@ -352,7 +351,8 @@ def run_pw(
         shutil.copy(log_file, folder / f"{name}.attempt-{attempt}.out")
         if symptom.name == "out_of_time":
             raise OutOfTime(f"{name}: stopped itself before the job's walltime ended")
-        stuck = before.ionic_steps == steps_before
+        reached = last_geometry(log, atoms).positions if relaxing else atoms.positions
+        stuck = np.array_equal(reached, atoms.positions)
         if symptom.name == "killed" and killed_before and stuck and launcher.is_limited:
             raise OutOfMemory(f"{name}: pw.x was killed twice at one place")
         if not remedy:

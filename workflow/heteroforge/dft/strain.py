@@ -32,6 +32,7 @@ DEGENERATE_EV = 0.025  # valleys nearer in energy are equal for carriers at room
 # 2 kT at room temperature: as far behind the edge a kind of valley that there is three times as
 # often, twice as heavy, holds as many carriers.
 NEXT_VALLEY_EV = 0.05
+SADDLE_EV = DEGENERATE_EV  # a valley that kT lifts a carrier out of has no parabola
 STRAIN_UNITS = {
     "stiffness_n_m": "N/m",
     "deformation_potential_cbm_ev": "eV",
@@ -239,7 +240,7 @@ def strain_response(
         mobility without one is that of the better direction. Mobilities are missing along
         directions in which a deformation potential is below 0.5 eV, which numerical noise could
         make, of carriers without a mass, or of branches that meet without that of both, and of
-        those that another kind of valley may hold as many of.
+        those that another kind of valley may hold as many of, or that kT lifts over a saddle.
     """
     found: dict[str, float] = {}
     for axis in (0,) if hexagonal else (0, 1):
@@ -263,8 +264,9 @@ def strain_response(
             found[f"deformation_potential_{edge}{along}_ev"] = potential
             # Carriers of branches that meet are not those of the heavier one.
             unknown = hexagonal and f"{carrier}_mass_split_m0" in masses and split is None
-            next_valley = masses.get(f"{carrier}_next_valley_ev")
-            unknown |= next_valley is not None and next_valley < NEXT_VALLEY_EV
+            for place, least in (("next_valley", NEXT_VALLEY_EV), ("saddle", SADDLE_EV)):
+                behind = masses.get(f"{carrier}_{place}_ev")
+                unknown |= behind is not None and behind < least
             if unknown or abs(potential) < RESOLVED_EV:
                 continue
             mass, dos_mass = split, split

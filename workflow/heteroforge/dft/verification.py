@@ -17,7 +17,6 @@ from heteroforge.dft.calculations import (
     Bands,
     Calculator,
     cell_for_truncation,
-    next_valleys,
     with_height,
 )
 from heteroforge.dft.electronic import (
@@ -63,6 +62,19 @@ _VACUUM = ("vacuum_bottom_ev", "vacuum_top_ev", "vacuum_step_ev", "vacuum_flatne
 EDGES = "mesh, own path, folded points; on_path"
 RECONSTRUCTED_A = 0.1  # beyond, a layer in the stack is no longer the layer that was put there
 
+_EDGE_UNITS = {
+    **{
+        f"{carrier}_mass{kind}_m0": "m₀"
+        for carrier in ("electron", "hole")
+        for kind in ("", "_light", "_heavy", "_split")
+    },
+    "mass_fit_residual_ev": "eV",
+    **{
+        f"{carrier}_{place}_ev": "eV"
+        for carrier in ("electron", "hole")
+        for place in ("next_valley", "saddle")
+    },
+}
 UNITS = {
     "gap_ev": "eV",
     "gap_is_direct": "",
@@ -92,14 +104,7 @@ UNITS = {
     "closest_contact_ratio": "",
     "interlayer_gap_a": "Å",
     "interlayer_gaps_a": "Å",
-    **{
-        f"{carrier}_mass{kind}_m0": "m₀"
-        for carrier in ("electron", "hole")
-        for kind in ("", "_light", "_heavy", "_split")
-    },
-    "mass_fit_residual_ev": "eV",
-    "electron_next_valley_ev": "eV",
-    "hole_next_valley_ev": "eV",
+    **_EDGE_UNITS,
     "magnetisation_bohr": "μB",
     "registry_shift_a": "Å",
     "layer_deformation_a": "Å",
@@ -214,7 +219,7 @@ def compute_bands(
 ) -> tuple[Bands, dict]:
     """Bands, layer weights and effective masses from the density in the calculator's folder.
 
-    Beside the masses of a semiconductor's edges, how far behind them the next kind of valley lies.
+    Beside the masses of a semiconductor's edges, how far behind them other valleys lie.
 
     Args:
         calculator: of the folder.
@@ -227,7 +232,8 @@ def compute_bands(
     bands = calculator.bands(atoms, vacuum, moment, layers)
     if not with_masses or bands.edges.is_metal:
         return bands, {}
-    return bands, calculator.masses(atoms, bands) | next_valleys(atoms, bands)
+    masses = calculator.masses(atoms, bands)
+    return bands, masses | calculator.valleys(atoms, bands, masses)
 
 
 def compute_strain_response(
@@ -541,7 +547,7 @@ def assemble(
         "closest_contact_ratio": closest_contact(atoms)[0],
         "interlayer_gap_a": float(np.mean(gaps)) if gaps else None,
         "interlayer_gaps_a": [round(g, 4) for g in gaps],
-        **{name: masses.get(name) for name in UNITS if "mass_" in name or "_valley_" in name},
+        **{name: masses.get(name) for name in _EDGE_UNITS},
         "magnetisation_bohr": density["magnetisation_bohr"],
         "registry_shift_a": relaxation["registry_shift_a"],
         "layer_deformation_a": relaxation["layer_deformation_a"],

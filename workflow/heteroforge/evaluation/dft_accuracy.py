@@ -120,7 +120,7 @@ SAME_CELL = 0.02
 SAME_VALLEY_EV = 0.5
 # Where ours and a published one differ by more, the edges are of different valleys.
 OTHER_VALLEY_EV = 6.0
-POLAR_EV = 0.02  # smaller vacuum steps are none
+POLAR_EV = 0.02  # smaller vacuum steps, ours and published, are none
 FACE_A = 1.0  # what lies deeper does not face the other layer
 COLUMNS = ["name", "quantity", "unit", "ours", "published", "difference", "inside", "source"]
 
@@ -168,6 +168,8 @@ def compare_monolayers(library: Library, folder: str | Path) -> pd.DataFrame:
                 if coupled and split != quantity.column and pd.notna(ours.get(split)):
                     continue
                 if pd.notna(theirs) and pd.notna(mine):
+                    if quantity.column == "vacuum_step_ev" and max(mine, theirs) < POLAR_EV:
+                        break
                     if source == MAGNITUDES:
                         theirs = math.copysign(theirs, mine)
                     rows.append(_row(name, quantity, mine, theirs, source))
@@ -204,7 +206,7 @@ def _without_dispersion(layer: Monolayer, ours: Mapping) -> np.ndarray:
 
 def _ours(row: pd.Series) -> dict:
     """Values of a monolayer; of one whose directions differ with b, and masses by their size."""
-    found = row.to_dict() | {"vacuum_step_ev": _magnitude(row["vacuum_step_ev"])}
+    found = row.to_dict() | {"vacuum_step_ev": abs(row["vacuum_step_ev"])}
     if pd.isna(found.get("stiffness_y_n_m")):
         return found | {"b_a": None}
     for carrier in ("electron", "hole"):
@@ -213,10 +215,6 @@ def _ours(row: pd.Series) -> dict:
             f"{carrier}_mass_{k}_m0": m for k, m in zip(("light", "heavy"), both, strict=True)
         }
     return found
-
-
-def _magnitude(vacuum_step_ev: float) -> float | None:
-    return abs(vacuum_step_ev) if abs(vacuum_step_ev) > POLAR_EV else None
 
 
 def _row(name: str, quantity: Quantity, ours: float, theirs: float, source: str) -> dict:
@@ -249,7 +247,7 @@ def _facts(path: Path) -> dict[tuple, dict]:
             "gap_ev": row["gap_pbe_nosoc_eV"],
             "vbm_ev": None if coupled else row["vbm_pbe_vs_vac_eV"],
             "cbm_ev": None if coupled else row["cbm_pbe_vs_vac_eV"],
-            "vacuum_step_ev": _magnitude(row["dVvac_eV"]),
+            "vacuum_step_ev": abs(row["dVvac_eV"]),
         }
         for column, theirs in ((BINDING, "binding_meV_A2"), ("interlayer_gap_a", "gap_A")):
             found[key][f"bilayer_{column}"] = row.get(f"bilayer_{theirs}")
@@ -278,7 +276,7 @@ def _hetml_layers(folder: Path) -> dict[tuple, dict]:
             "vbm_ev": row["vbm_nosoc"],
             "cbm_ev": row["cbm_nosoc"],
             "stiffness_n_m": row["c_11"],
-            "vacuum_step_ev": _magnitude(row["evacdiff"]),
+            "vacuum_step_ev": abs(row["evacdiff"]),
         }
         for carrier, letter, edge in (("electron", "e", "cbm"), ("hole", "h", "vbm")):
             potentials = row[f"D_{edge}"], row[f"D_{edge}_nosoc"]

@@ -82,6 +82,8 @@ _KNOWN = {
     "mass_fit_residual_ev": Quantity("largest residual of the mass fits", "eV", 5),
     "electron_next_valley_ev": Quantity("next valley above the CBM", "eV", 2),
     "hole_next_valley_ev": Quantity("next valley below the VBM", "eV", 2),
+    "electron_saddle_ev": Quantity("saddle between valleys above the CBM", "eV", 2),
+    "hole_saddle_ev": Quantity("saddle between valleys below the VBM", "eV", 2),
     "stiffness_n_m": Quantity("in-plane stiffness", "N/m", 0),
     "area_a2": Quantity("cell area", "Å²", 1),
     "thickness_a": Quantity("thickness", "Å", 2),

@@ -1,0 +1,143 @@
+"""What lies behind a band edge: other valleys, and the ways to those that symmetry repeats."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from heteroforge.dft.electronic import (
+    HBAR2_OVER_M0_EV_A2,
+    SAME_ENERGY_EV,
+    curvature_tensor,
+)
+from heteroforge.sources.candidates import LARGEST_MASS_M0
+
+__all__ = [
+    "AROUND",
+    "Place",
+    "apart_per_a",
+    "images",
+    "other_bands",
+    "places_behind",
+    "stationary_point",
+]
+
+SAME_POINT_PER_A = 1e-3
+# A point, and points on either side of it along x, y and their diagonal.
+AROUND = np.array(
+    [
+        [0, 0, 0],
+        [1, 0, 0],
+        [-1, 0, 0],
+        [0, 1, 0],
+        [0, -1, 0],
+        [0.5**0.5, 0.5**0.5, 0],
+        [-(0.5**0.5), -(0.5**0.5), 0],
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A stationary point of a band.
+
+    Attributes:
+        step_per_a: (3) from where it was looked for, in 1/Å.
+        behind_ev: how far it lies behind the edge, away from the gap.
+        is_saddle: whether the band rises towards the gap from it along some direction.
+    """
+
+    step_per_a: np.ndarray
+    behind_ev: float
+    is_saddle: bool
+
+
+def images(k_fractional: np.ndarray, rotations: np.ndarray) -> np.ndarray:
+    """Points (n, 3) with the energies of one, by symmetry and time reversal.
+
+    Args:
+        k_fractional: (3) in reciprocal vectors.
+        rotations: (n, 3, 3) of the cell's symmetry, on fractional coordinates of atoms.
+    """
+    turned = k_fractional @ rotations
+    return np.concatenate([turned, -turned])
+
+
+def apart_per_a(points: np.ndarray, others: np.ndarray, reciprocal_per_a: np.ndarray) -> np.ndarray:
+    """Distance (n) in 1/Å of points (n, 3) from the nearest of others (m, 3), whole vectors aside.
+
+    Args:
+        points, others: in fractions.
+        reciprocal_per_a: (3, 3) reciprocal vectors as rows.
+    """
+    between = points[:, None] - others
+    between = between - np.round(between)
+    nearby = np.array([[i, j, 0] for i in (-1, 0, 1) for j in (-1, 0, 1)])
+    cartesian = (between[:, :, None] + nearby) @ reciprocal_per_a
+    return np.linalg.norm(cartesian, axis=-1).min(axis=(1, 2))
+
+
+def places_behind(
+    behind_ev: np.ndarray,
+    k_fractional: np.ndarray,
+    on_path: int,
+    edge: np.ndarray,
+    reciprocal_per_a: np.ndarray,
+    up_to_ev: float,
+) -> list[int]:
+    """Indices of points that may be extrema of a band, but those that symmetry makes of its edge.
+
+    Minima along the path, and points off it, of whose surroundings nothing is known.
+
+    Args:
+        behind_ev: (nk) how far the band lies behind its edge, away from the gap.
+        k_fractional: (nk, 3), those of the path first.
+        on_path: how many of them are of the path.
+        edge: (n, 3) images of the edge.
+        reciprocal_per_a: (3, 3) reciprocal vectors as rows.
+        up_to_ev: further behind nothing is looked for.
+    """
+    beside = np.concatenate([[np.inf], behind_ev[:on_path], [np.inf]])
+    lowest = np.ones(len(behind_ev), dtype=bool)
+    lowest[:on_path] = behind_ev[:on_path] <= np.minimum(beside[:-2], beside[2:])
+    elsewhere = apart_per_a(k_fractional, edge, reciprocal_per_a) > SAME_POINT_PER_A
+    found: list[int] = []
+    for i in np.flatnonzero(lowest & elsewhere & (behind_ev < up_to_ev)):
+        same = apart_per_a(k_fractional, k_fractional[i][None], reciprocal_per_a) < SAME_POINT_PER_A
+        # A path may pass a point more than once: an extremum is one along all of it.
+        if lowest[same].all() and np.flatnonzero(same)[0] == i:
+            found.append(int(i))
+    return found
+
+
+def stationary_point(behind_ev: np.ndarray, distance_per_a: float) -> Place:
+    """Where a band is level, by Newton's step from a point of which it is not far.
+
+    Args:
+        behind_ev: (7) at the point and `AROUND` it, counted away from the gap.
+        distance_per_a: of those around.
+    """
+    centre, right, left, up, down, first, second = behind_ev
+    curvatures = [(a + b - 2 * centre) / distance_per_a**2 for a, b in ((right, left), (up, down))]
+    diagonal = (first + second - 2 * centre) / distance_per_a**2
+    slope = np.array([right - left, up - down]) / (2 * distance_per_a)
+    values, axes = np.linalg.eigh(curvature_tensor(*curvatures, diagonal))
+    flat = HBAR2_OVER_M0_EV_A2 / LARGEST_MASS_M0
+    # Along an axis on which it hardly bends it is taken to be level.
+    slopes = np.where(np.abs(values) > flat, axes.T @ slope, 0.0)
+    steps = -slopes / np.where(np.abs(values) > flat, values, 1.0)
+    return Place(
+        np.append(axes @ steps, 0.0), float(centre + slopes @ steps / 2), bool(values.min() < -flat)
+    )
+
+
+def other_bands(behind_ev: np.ndarray, band: int) -> list[Place]:
+    """Bands at the edge's own point that do not meet it there.
+
+    Args:
+        behind_ev: (bands) how far all of them lie behind the edge, away from the gap.
+        band: index of the edge's.
+    """
+    further = behind_ev[behind_ev > behind_ev[band] + SAME_ENERGY_EV]
+    return [Place(np.zeros(3), float(energy), False) for energy in further]
