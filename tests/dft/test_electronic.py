@@ -24,7 +24,7 @@ from heteroforge.dft.electronic import (
     tensor_masses,
     vacuum_levels,
 )
-from heteroforge.dft.running import CalculationFailed, Launcher
+from heteroforge.dft.running import CalculationFailed, Launcher, OutOfMemory
 
 
 def bands(*lines):
@@ -352,7 +352,7 @@ def test_density_of_states_counts_electrons_and_splits_them_among_layers():
 def test_a_state_beside_the_atoms_belongs_to_no_layer(tmp_path, monkeypatch):
     """Nearly free electrons: a tenth on the orbitals of one layer is not that layer's state."""
     by_atom = np.array([[[[0.45, 0.45], [0.1, 0.0]]]])  # (spins, nk, bands, atoms)
-    logs = iter(["", "JOB DONE", "", ""])  # killed once
+    logs = iter(["", "JOB DONE", "", "", "", ""])  # killed once, and twice
     monkeypatch.setattr(calculations, "run_program", lambda *_: next(logs))
     monkeypatch.setattr(calculations, "read_projections", lambda *_: by_atom)
     run = Calculator(tmp_path, None, None, Launcher(ranks=1))
@@ -363,6 +363,9 @@ def test_a_state_beside_the_atoms_belongs_to_no_layer(tmp_path, monkeypatch):
     bound = np.array([1.0, 0.0])
     assert alignment_from_weights(bound, weights[:, 1], False, None, None) == "undetermined"
     with pytest.raises(CalculationFailed, match="projwfc.x did not end well"):
+        run._layer_weights(atoms, 1)
+    run.launcher = Launcher(ranks=1, walltime_s=60.0)  # in a scheduler's job
+    with pytest.raises(OutOfMemory, match="projwfc.x was killed twice"):
         run._layer_weights(atoms, 1)
 
 

@@ -27,6 +27,8 @@ K = np.array([1 / 3, 1 / 3, 0])
 THREEFOLD = np.array([[[0, -1, 0], [1, -1, 0], [0, 0, 1]]])
 THREEFOLD = np.concatenate([np.eye(3, dtype=int)[None], THREEFOLD, THREEFOLD @ THREEFOLD])
 
+EXTREMA = {"electron_edge_ev": 0.0, "hole_edge_ev": -1.0}  # which the path passes beside
+
 
 def far(k: np.ndarray, places: np.ndarray, reciprocal: np.ndarray) -> np.ndarray:
     """Squared distance in 1/Å² from the nearest of some places, all in fractions."""
@@ -94,20 +96,23 @@ def test_without_its_symmetry_equal_valleys_are_of_several_kinds(monkeypatch):
     assert following == pytest.approx(0.0, abs=1e-9)
 
 
-@pytest.mark.parametrize("height_ev", [0.006, 0.045])
-def test_a_ring_has_saddles_between_its_extrema(monkeypatch, height_ev):
-    """Gallium selenide and blue phosphorus: extrema towards K, saddles towards M."""
+@pytest.mark.parametrize(
+    ("height_ev", "radius_per_a"), [(0.006, 0.45), (0.045, 0.45), (0.005, 0.16)]
+)
+def test_a_ring_has_saddles_between_its_extrema(monkeypatch, height_ev, radius_per_a):
+    """Gallium selenide, blue phosphorus, lead iodide: extrema towards K, saddles towards M."""
 
     def band(k):
         x, y, _ = (k @ RECIPROCAL).T
         angle = np.arctan2(y, x) - np.arctan2(*(K @ RECIPROCAL)[1::-1])
         radius = np.hypot(x, y)
-        around = height_ev / 2 * (1 - np.cos(6 * angle)) * np.minimum(radius / 0.3, 1) ** 6
-        return 5 * (radius - 0.45) ** 2 + around
+        inside = np.minimum(radius / (0.7 * radius_per_a), 1) ** 6
+        around = height_ev / 2 * (1 - np.cos(6 * angle)) * inside
+        return 5 * (radius - radius_per_a) ** 2 + around
 
-    following, saddle = found_behind(band, monkeypatch)
+    following, saddle = found_behind(band, monkeypatch, masses=EXTREMA)
     assert following is None
-    assert saddle == pytest.approx(height_ev, abs=1.5e-3)  # the path passes extrema beside them
+    assert saddle == pytest.approx(height_ev, abs=1.5e-3)
 
 
 def test_the_flank_of_a_valley_is_not_another_one(monkeypatch):
@@ -141,7 +146,9 @@ def test_another_band_at_the_edge_counts_unless_it_meets_it(monkeypatch, above, 
 
 
 def test_bands_on_the_other_side_of_the_gap_are_none():
-    assert [p.behind_ev for p in other_bands(np.array([-1.5, 0.0, 0.001, 0.3]), 1)] == [0.3]
+    assert [p.behind_ev for p in other_bands(np.array([-1.5, 0.0, 0.001, 0.03, 3.0]), 1, 0.1)] == [
+        0.03
+    ]
 
 
 def test_images_are_those_of_reciprocal_space():
@@ -162,14 +169,30 @@ def test_the_nearest_of_oblique_cells_is_found():
     assert apart_per_a(one, other, RECIPROCAL) == pytest.approx(expected)
 
 
-def test_a_point_is_an_extremum_along_all_of_the_path():
+def test_starts_are_minima_along_any_branch_of_the_path():
     """From Γ the band rises towards M and falls towards K."""
     k = np.array([[0, 0, 0], [0.25, 0, 0], [0.5, 0, 0], [0.4, 0.2, 0], K, K / 2, [0, 0, 0]])
     behind = np.array([0.04, 0.06, 0.08, 0.05, 0.0, 0.03, 0.04])
-    assert places_behind(behind, k, 7, images(K, THREEFOLD), RECIPROCAL, 0.1) == []
-    behind[5] = 0.05
-    assert places_behind(behind, k, 7, images(K, THREEFOLD), RECIPROCAL, 0.1) == [0]
-    assert places_behind(behind, k, 7, images(K, THREEFOLD), RECIPROCAL, 0.02) == []
+    own = images(K, THREEFOLD)
+    assert places_behind(behind, k, 7, own, RECIPROCAL, 0.1) == [0]
+    assert places_behind(behind, k, 7, own, RECIPROCAL, 0.02) == []
+    behind[5] = 0.05  # along both: once
+    assert places_behind(behind, k, 7, own, RECIPROCAL, 0.1) == [0]
+    assert places_behind(behind, k, 3, own, RECIPROCAL, 0.1) == [0, 3, 5]  # and off the path
+
+
+@pytest.mark.parametrize("half_apart", [0.12, 0.3])
+def test_the_saddle_of_two_valleys_beside_gamma(monkeypatch, half_apart):
+    """A double well on Γ–X: along Γ–Y and the diagonal Γ is a minimum."""
+    atoms = Atoms("BN", positions=[(0, 0, 10), (1.2, 0.7, 10)], cell=[4, 3, 20], pbc=(1, 1, 0))
+    reciprocal = atoms.cell.reciprocal().array * 2 * np.pi
+
+    def band(k):
+        x, y, _ = ((k - np.round(k)) @ reciprocal).T
+        return 0.02 * ((x / half_apart) ** 2 - 1) ** 2 + 6 * y**2
+
+    following, saddle = found_behind(band, monkeypatch, atoms=atoms, masses=EXTREMA)
+    assert following is None and saddle == pytest.approx(0.02, abs=3e-3)
 
 
 @pytest.mark.parametrize("angle_deg", [0.0, 20.0, 45.0])

@@ -387,7 +387,8 @@ class Calculator:
             except CalculationFailed:
                 # The run below begins anew, and tells of this one as of an attempt before its own.
                 log = self.folder / f"{name}.attempt-1.out"
-                log.replace(log.with_name(f"{name}.attempt-0.out"))
+                if log.exists():
+                    log.replace(log.with_name(f"{name}.attempt-0.out"))
         return self._run(atoms, "scf", mesh, name)
 
     def _take_over(self, folder: Path, atoms: Atoms) -> bool:
@@ -723,7 +724,7 @@ class Calculator:
         edge_ev = masses.get(f"{carrier}_edge_ev", bands.energies_ev[spin, k, band])
         edge = np.array(masses.get(f"{carrier}_k_fractional", bands.k_fractional[k]))
         behind = sign * (bands.energies_ev[spin] - edge_ev)
-        found = other_bands(behind[k], band)
+        found = other_bands(behind[k], band, BEHIND_EV)
         reciprocal = atoms.cell.reciprocal().array * 2 * np.pi
         cell = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
         symmetry = spglib.get_symmetry(cell, symprec=PRIMITIVE_WITHIN_A)
@@ -741,16 +742,18 @@ class Calculator:
         if not len(starts):
             return found
         to_fractions = np.linalg.inv(reciprocal)
-        points = starts[:, None] + MASS_RANGE_PER_A * AROUND @ to_fractions
+        gap = bands.edges.cbm_ev - bands.edges.vbm_ev
+        range_per_a = min(MASS_RANGE_PER_A, MASS_RANGE_PER_A_EV * gap)
+        points = starts[:, None] + range_per_a * AROUND @ to_fractions
         energies = self.energies_at(atoms, points.reshape(-1, 3), f"{carrier}_valleys")
         lines = sign * (energies[spin, :, band] - bands.vacuum_ev - edge_ev)
         for start, around in zip(starts, lines.reshape(len(starts), -1), strict=True):
-            place = stationary_point(around, MASS_RANGE_PER_A)
+            place = stationary_point(around, range_per_a)
             at = start + place.step_per_a @ to_fractions
-            is_near = np.linalg.norm(place.step_per_a) < FARTHEST * MASS_RANGE_PER_A
             (apart,) = apart_per_a(at[None], images(edge, rotations), reciprocal)
             # Else the start lies on the flank of a valley elsewhere, or of the edge's own.
-            if is_near and apart > MASS_RANGE_PER_A:
+            is_near = np.linalg.norm(place.step_per_a) < FARTHEST * range_per_a
+            if is_near and (place.is_saddle or apart > range_per_a):
                 found.append(place)
         return found
 

@@ -200,6 +200,7 @@ class Verification:
             "of walltime; submissions.json has the history"
         )
         print(f"given up: {reason}")
+        self.clear()
         outcome = {"status": "failed", "step": self._step_in_progress(), "reason": reason}
         return self._write_result(outcome | {"attempts": self._attempts()})
 

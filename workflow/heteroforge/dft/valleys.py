@@ -9,7 +9,6 @@ import numpy as np
 from heteroforge.dft.electronic import (
     HBAR2_OVER_M0_EV_A2,
     SAME_ENERGY_EV,
-    curvature_tensor,
 )
 from heteroforge.sources.candidates import LARGEST_MASS_M0
 
@@ -24,18 +23,8 @@ __all__ = [
 ]
 
 SAME_POINT_PER_A = 1e-3
-# A point, and points on either side of it along x, y and their diagonal.
-AROUND = np.array(
-    [
-        [0, 0, 0],
-        [1, 0, 0],
-        [-1, 0, 0],
-        [0, 1, 0],
-        [0, -1, 0],
-        [0.5**0.5, 0.5**0.5, 0],
-        [-(0.5**0.5), -(0.5**0.5), 0],
-    ]
-)
+# A point and the eight around it, on a square whose corners are at a distance of 1.
+AROUND = np.array([[x, y, 0.0] for x in (-1.0, 0.0, 1.0) for y in (-1.0, 0.0, 1.0)]) / 2**0.5
 
 
 @dataclass(frozen=True)
@@ -104,9 +93,11 @@ def places_behind(
     elsewhere = apart_per_a(k_fractional, edge, reciprocal_per_a) > SAME_POINT_PER_A
     found: list[int] = []
     for i in np.flatnonzero(lowest & elsewhere & (behind_ev < up_to_ev)):
-        same = apart_per_a(k_fractional, k_fractional[i][None], reciprocal_per_a) < SAME_POINT_PER_A
-        # A path may pass a point more than once: an extremum is one along all of it.
-        if lowest[same].all() and np.flatnonzero(same)[0] == i:
+        # A path may pass a point more than once, as a minimum along one branch alone: a saddle.
+        known = k_fractional[[*found, i]]
+        if (
+            apart_per_a(known, k_fractional[i][None], reciprocal_per_a) < SAME_POINT_PER_A
+        ).sum() == 1:
             found.append(int(i))
     return found
 
@@ -115,14 +106,16 @@ def stationary_point(behind_ev: np.ndarray, distance_per_a: float) -> Place:
     """Where a band is level, by Newton's step from a point of which it is not far.
 
     Args:
-        behind_ev: (7) at the point and `AROUND` it, counted away from the gap.
-        distance_per_a: of those around.
+        behind_ev: (9) at the points `AROUND` it, counted away from the gap.
+        distance_per_a: in which these are given.
     """
-    centre, right, left, up, down, first, second = behind_ev
-    curvatures = [(a + b - 2 * centre) / distance_per_a**2 for a, b in ((right, left), (up, down))]
-    diagonal = (first + second - 2 * centre) / distance_per_a**2
-    slope = np.array([right - left, up - down]) / (2 * distance_per_a)
-    values, axes = np.linalg.eigh(curvature_tensor(*curvatures, diagonal))
+    x, y, _ = (distance_per_a * AROUND).T
+    centre = behind_ev[len(AROUND) // 2]
+    design = np.stack([x, y, x**2 / 2, x * y, y**2 / 2], axis=1)
+    # All nine: with one diagonal alone cubic terms get into the slope and the mixed derivative.
+    fitted, *_ = np.linalg.lstsq(design, behind_ev - centre, rcond=None)
+    slope, (along_x, mixed, along_y) = fitted[:2], fitted[2:]
+    values, axes = np.linalg.eigh([[along_x, mixed], [mixed, along_y]])
     flat = HBAR2_OVER_M0_EV_A2 / LARGEST_MASS_M0
     # Along an axis on which it hardly bends it is taken to be level.
     slopes = np.where(np.abs(values) > flat, axes.T @ slope, 0.0)
@@ -132,12 +125,13 @@ def stationary_point(behind_ev: np.ndarray, distance_per_a: float) -> Place:
     )
 
 
-def other_bands(behind_ev: np.ndarray, band: int) -> list[Place]:
+def other_bands(behind_ev: np.ndarray, band: int, up_to_ev: float) -> list[Place]:
     """Bands at the edge's own point that do not meet it there.
 
     Args:
         behind_ev: (bands) how far all of them lie behind the edge, away from the gap.
         band: index of the edge's.
+        up_to_ev: further behind none is told.
     """
-    further = behind_ev[behind_ev > behind_ev[band] + SAME_ENERGY_EV]
+    further = behind_ev[(behind_ev > behind_ev[band] + SAME_ENERGY_EV) & (behind_ev < up_to_ev)]
     return [Place(np.zeros(3), float(energy), False) for energy in further]
