@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from ase.build import graphene
 
+from heteroforge.configuration import elements_covered
 from heteroforge.dft.calculations import cell_for_truncation
 from heteroforge.dft.protocols import Protocol, Pseudopotentials, k_mesh, protocol_names
 from heteroforge.structures.plane import cell_from_parameters
@@ -85,6 +86,16 @@ def test_another_kind_of_pseudopotential_is_refused(tmp_path, entry, other, told
         return family.verify(["B"])
     with pytest.raises(ValueError, match=f"B.upf.*{told}"):
         family.verify(["B"])
+
+
+def test_a_file_that_is_not_fit_is_not_there_and_says_why(tmp_path):
+    family = Pseudopotentials("pseudodojo")
+    assert not family.has("Pb") and Pseudopotentials("sg15").has("Pb")
+    with pytest.raises(ValueError, match="no pseudopotential for Pb .*gap of 3.3 eV"):
+        family.file("Pb")
+    shutil.copy(family.folder / "Pb.upf", tmp_path)
+    assert Pseudopotentials(str(tmp_path)).has("Pb")  # the user's own choice
+    assert "Pb" not in elements_covered("pseudodojo") and "Pb" in elements_covered("sg15")
 
 
 def test_valence_from_the_header_and_a_missing_element():

@@ -436,7 +436,7 @@ def _check_protocol(name: str, root: Path) -> None:
 
 
 def elements_covered(family: str, root: str | Path = ".") -> set[str]:
-    """Elements with a pseudopotential in an installable family, or in a folder of UPF files.
+    """Elements with a pseudopotential fit for use in an installable family, or in a folder.
 
     Args:
         family: value of `dft.pseudopotentials`.
@@ -450,6 +450,9 @@ def elements_covered(family: str, root: str | Path = ".") -> set[str]:
     with table.open(newline="", encoding="utf-8") as handle:
         for row in csv.DictReader(handle):
             families.setdefault(row["family"], set()).add(row["element"])
+    with table.with_name("unfit.csv").open(newline="", encoding="utf-8") as handle:
+        for row in csv.DictReader(handle):
+            families[row["family"]].discard(row["element"])
     if family in families:
         return families[family]
     if (Path(root) / family).is_dir():

@@ -24,6 +24,7 @@ _HEADER = re.compile(r"<PP_HEADER.*?>", re.DOTALL)
 _ENTRY = re.compile(r'(\w+)\s*=\s*"\s*([^"]*?)\s*"')
 _PBE = ["PBE"], ["SLA", "PW", "PBX", "PBC"], ["SLA-PW-PBX-PBC"], ["SLA+PW+PBX+PBC"]  # same thing
 CUTOFFS = CHECKSUMS.with_name("cutoffs.csv")  # what follows from them
+UNFIT = CHECKSUMS.with_name("unfit.csv")  # installed files that are not used, and why
 
 
 @cache
@@ -40,6 +41,13 @@ def _needed_cutoffs_ry() -> dict[tuple[str, str], dict[str, float]]:
         (row.pop("family"), row.pop("element")): {name: float(ry) for name, ry in row.items()}
         for row in rows
     }
+
+
+@cache
+def _unfit() -> dict[tuple[str, str], str]:
+    """Why a file is not used, by (family, element)."""
+    with UNFIT.open(newline="") as handle:
+        return {(row["family"], row["element"]): row["reason"] for row in csv.DictReader(handle)}
 
 
 def protocol_names() -> list[str]:
@@ -119,12 +127,19 @@ class Pseudopotentials:
             )
 
     def has(self, element: str) -> bool:
-        return self._path(element).is_file()
+        return self._path(element).is_file() and self._why_unfit(element) is None
+
+    def _why_unfit(self, element: str) -> str | None:
+        """Of the installed families; a folder of the user's own is the user's choice."""
+        is_installed = self.folder == DOWNLOADS / self.family
+        return _unfit().get((self.family, element)) if is_installed else None
 
     def file(self, element: str) -> Path:
-        """Raises ValueError where the family lacks the element."""
+        """Raises ValueError where the family lacks the element, or its file is not fit for use."""
         if not self.has(element):
-            raise ValueError(f"no pseudopotential for {element} in family {self.family}")
+            why = self._why_unfit(element)
+            reason = f": {why}. Another family, dft.pseudopotentials, may have it" if why else ""
+            raise ValueError(f"no pseudopotential for {element} in family {self.family}{reason}")
         return self._path(element)
 
     def _path(self, element: str) -> Path:
