@@ -62,7 +62,7 @@ def library(small_monolayers):
         "stiffness_n_m": 131.0, "electron_mass_m0": 0.5, "hole_mass_m0": 0.6,
         "electron_mass_split_m0": None, "hole_mass_split_m0": 0.3,
         "deformation_potential_cbm_ev": -8.1, "deformation_potential_vbm_ev": None,
-        "vacuum_step_ev": 0.75,
+        "vacuum_step_ev": 0.75, "electron_mobility_cm2_vs": 120.0,
     }  # fmt: skip
     return Library(ours, pd.DataFrame([row], index=["MoSS"]))
 
@@ -109,6 +109,8 @@ def test_masses_without_spin_orbit_coupling_come_first(library, published):
     assert found.at["vacuum step, magnitude", "difference"] == pytest.approx(0.749)
     assert found.at["electron mass", "source"] == "HetML"
     assert found.at["electron mass", "published"] == pytest.approx(0.4)
+    library.table["electron_mobility_cm2_vs"] = None  # kept back: other valleys lie near
+    assert "electron mass" not in set(compare_monolayers(library, published)["quantity"])
     library.table["vacuum_step_ev"] = 0.002  # no more than the published one: neither is polar
     assert "vacuum step, magnitude" not in set(compare_monolayers(library, published)["quantity"])
 

@@ -19,6 +19,7 @@ from ase.formula import Formula
 from pymatgen.io.ase import AseAtomsAdaptor
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
+from heteroforge.dft.strain import RESOLVED_EV
 from heteroforge.io import read_table
 from heteroforge.labels import dispersion_binding_mev_a2, dispersion_stress_n_m
 from heteroforge.labels.published import (
@@ -182,11 +183,18 @@ def compare_monolayers(library: Library, folder: str | Path) -> pd.DataFrame:
 
 
 def _of_other_valleys(ours: Mapping, theirs: Mapping) -> tuple[str, ...]:
-    """Beginnings of columns that cannot be compared: masses of edges that are other valleys."""
+    """Beginnings of columns that cannot be compared: masses of edges that are other valleys.
+
+    Or may be: a mobility is kept back, of an edge with a mass and a deformation potential that is
+    resolved, where other valleys lie near (`strain_response`).
+    """
     found = []
     for carrier, edge in (("electron", "cbm"), ("hole", "vbm")):
         name = f"deformation_potential_{edge}_ev"
         mine, published = ours.get(name), theirs.get(name)
+        known = pd.notna(ours.get(f"{carrier}_mobility_cm2_vs"))
+        if pd.notna(mine) and abs(mine) >= RESOLVED_EV and not known:
+            found.append(f"{carrier}_mass")
         if pd.notna(mine) and pd.notna(published) and abs(mine - published) > OTHER_VALLEY_EV:
             found.append(f"{carrier}_mass")
     return tuple(found)
