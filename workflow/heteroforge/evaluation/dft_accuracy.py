@@ -121,6 +121,7 @@ SAME_CELL = 0.02
 SAME_VALLEY_EV = 0.5
 # Where ours and a published one differ by more, the edges are of different valleys.
 OTHER_VALLEY_EV = 6.0
+SAME_EDGE_EV = 1.0  # where several valleys lie near each other, they are the same below this
 POLAR_EV = 0.02  # smaller vacuum steps, ours and published, are none
 FACE_A = 1.0  # what lies deeper does not face the other layer
 COLUMNS = ["name", "quantity", "unit", "ours", "published", "difference", "inside", "source"]
@@ -185,15 +186,17 @@ def compare_monolayers(library: Library, folder: str | Path) -> pd.DataFrame:
 def _of_other_valleys(ours: Mapping, theirs: Mapping) -> tuple[str, ...]:
     """Beginnings of columns that cannot be compared: masses of edges that are other valleys.
 
-    Or may be: a mobility is kept back, of an edge with a mass and a deformation potential that is
-    resolved, where other valleys lie near (`strain_response`).
+    Or may be: where other valleys lie near, which is why a mobility is kept back of an edge with a
+    mass and a deformation potential that is resolved (`strain_response`), and nothing published
+    tells that the edge is the same.
     """
     found = []
     for carrier, edge in (("electron", "cbm"), ("hole", "vbm")):
         name = f"deformation_potential_{edge}_ev"
         mine, published = ours.get(name), theirs.get(name)
         known = pd.notna(ours.get(f"{carrier}_mobility_cm2_vs"))
-        if pd.notna(mine) and abs(mine) >= RESOLVED_EV and not known:
+        is_kept_back = pd.notna(mine) and abs(mine) >= RESOLVED_EV and not known
+        if is_kept_back and (pd.isna(published) or abs(mine - published) > SAME_EDGE_EV):
             found.append(f"{carrier}_mass")
         if pd.notna(mine) and pd.notna(published) and abs(mine - published) > OTHER_VALLEY_EV:
             found.append(f"{carrier}_mass")
