@@ -478,6 +478,15 @@ def elements_covered(family: str, root: str | Path = ".") -> set[str]:
 def _check_pseudopotentials(config: Mapping, root: Path) -> None:
     family = config["dft"]["pseudopotentials"]
     covered = elements_covered(family, root)
+    try:
+        installed = Pseudopotentials(family)
+    except ValueError:  # before `make setup`
+        installed = None
+    if installed is not None and covered:
+        try:
+            installed.check_orbitals(min(covered))
+        except ValueError as error:
+            raise ConfigurationError(f"dft.pseudopotentials = {_show(family)}: {error}") from None
     if (limit := config["screening"]["maximum_dft_core_min"]) is not None and covered:
         try:
             Protocol.named("quick", Pseudopotentials(family))

@@ -222,6 +222,8 @@ class Verification:
             stack = Stack.from_json(self.row["specification"], self.library.monolayers)
             atoms = start_structure(stack)
             family.verify(atoms.get_chemical_symbols())
+            for element in set(atoms.get_chemical_symbols()):
+                family.check_orbitals(element)
             write_frames(self.file("structure.extxyz"), atoms)
             with atomic_path(self.file("structure.cif")) as path:
                 atoms.write(path, format="cif")

@@ -169,6 +169,17 @@ class Pseudopotentials:
                 "expected PBE"
             )
 
+    def check_orbitals(self, element: str) -> None:
+        """Raises ValueError where a file has no atomic orbitals, which tell states by layer."""
+        header = _HEADER.search(self.file(element).read_text(errors="replace"))
+        told = dict(_ENTRY.findall(header[0])) if header else {}
+        if told.get("number_of_wfc") == "0":
+            raise ValueError(
+                f"pseudopotential {self.family}/{element}.upf has no atomic orbitals (PP_CHI), by "
+                "which projwfc.x tells which layer a state is on: expected a family with them, such "
+                "as pseudodojo"
+            )
+
     def design_cutoff_ry(self, element: str) -> float:
         """Cutoff that a pseudopotential was made for, in steps of 10 Ry; 0 where it is not told.
 
