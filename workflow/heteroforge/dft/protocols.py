@@ -176,8 +176,8 @@ class Pseudopotentials:
         if told.get("number_of_wfc") == "0":
             raise ValueError(
                 f"pseudopotential {self.family}/{element}.upf has no atomic orbitals (PP_CHI), by "
-                "which projwfc.x tells which layer a state is on: expected a family with them, such "
-                "as pseudodojo"
+                "which projwfc.x tells the layer of a state: expected a family with them, such as "
+                "pseudodojo"
             )
 
     def design_cutoff_ry(self, element: str) -> float:
