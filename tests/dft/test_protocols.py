@@ -1,16 +1,13 @@
 """Protocols, meshes and pseudopotentials."""
 
-import re
 import shutil
 
 import numpy as np
 import pytest
 from ase.build import graphene
 
-from heteroforge.configuration import elements_covered
 from heteroforge.dft.calculations import cell_for_truncation
 from heteroforge.dft.protocols import (
-    DOWNLOADS,
     Protocol,
     Pseudopotentials,
     k_mesh,
@@ -93,28 +90,6 @@ def test_another_kind_of_pseudopotential_is_refused(tmp_path, entry, other, told
         return family.verify(["B"])
     with pytest.raises(ValueError, match=f"B.upf.*{told}"):
         family.verify(["B"])
-
-
-def test_a_file_that_is_not_fit_is_not_there_and_says_why(tmp_path):
-    family = Pseudopotentials("pseudodojo")
-    assert not family.has("Pb") and Pseudopotentials("sg15").has("Pb")
-    with pytest.raises(ValueError, match="no pseudopotential for Pb .*s levels that lie"):
-        family.file("Pb")
-    shutil.copy(family.folder / "Pb.upf", tmp_path)
-    assert Pseudopotentials(str(tmp_path)).has("Pb")  # the user's own choice
-    assert "Pb" not in elements_covered("pseudodojo") and "Pb" in elements_covered("sg15")
-
-
-@pytest.mark.parametrize("path", sorted(DOWNLOADS.glob("pseudodojo/*.upf")), ids=lambda p: p.stem)
-def test_files_with_three_projectors_for_s_are_not_used(path):
-    has_three = re.search(r"^0 +3 ", path.read_text(errors="replace"), re.MULTILINE) is not None
-    assert Pseudopotentials("pseudodojo").has(path.stem) is not has_three
-
-
-def test_files_without_orbitals_are_told():
-    Pseudopotentials("pseudodojo").check_orbitals("Mo")
-    with pytest.raises(ValueError, match="sg15/Mo.upf has no atomic orbitals"):
-        Pseudopotentials("sg15").check_orbitals("Mo")
 
 
 def test_valence_from_the_header_and_a_missing_element():

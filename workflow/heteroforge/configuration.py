@@ -436,7 +436,7 @@ def _check_protocol(name: str, root: Path) -> None:
 
 
 def elements_covered(family: str, root: str | Path = ".") -> set[str]:
-    """Elements with a pseudopotential fit for use in an installable family, or in a folder.
+    """Elements with a pseudopotential in an installable family, or in a folder.
 
     Args:
         family: value of `dft.pseudopotentials`.
@@ -450,16 +450,15 @@ def elements_covered(family: str, root: str | Path = ".") -> set[str]:
     with table.open(newline="", encoding="utf-8") as handle:
         for row in csv.DictReader(handle):
             families.setdefault(row["family"], set()).add(row["element"])
-    with table.with_name("unfit.csv").open(newline="", encoding="utf-8") as handle:
-        for row in csv.DictReader(handle):
-            families[row["family"]].discard(row["element"])
     if family in families:
         return families[family]
     if (Path(root) / family).is_dir():
         covered = {path.stem for path in (Path(root) / family).glob("*.upf")}
         for element in sorted(covered):
+            own = Pseudopotentials(str(Path(root) / family))
             try:
-                Pseudopotentials(str(Path(root) / family)).check_kind(element)
+                own.check_kind(element)
+                own.check_orbitals(element)
             except ValueError as error:
                 raise ConfigurationError(
                     f"dft.pseudopotentials = {_show(family)}: {error}"
@@ -478,15 +477,6 @@ def elements_covered(family: str, root: str | Path = ".") -> set[str]:
 def _check_pseudopotentials(config: Mapping, root: Path) -> None:
     family = config["dft"]["pseudopotentials"]
     covered = elements_covered(family, root)
-    try:
-        installed = Pseudopotentials(family)
-    except ValueError:  # before `make setup`
-        installed = None
-    if installed is not None and covered:
-        try:
-            installed.check_orbitals(min(covered))
-        except ValueError as error:
-            raise ConfigurationError(f"dft.pseudopotentials = {_show(family)}: {error}") from None
     if (limit := config["screening"]["maximum_dft_core_min"]) is not None and covered:
         try:
             Protocol.named("quick", Pseudopotentials(family))

@@ -224,6 +224,7 @@ class Verification:
             family.verify(atoms.get_chemical_symbols())
             for element in set(atoms.get_chemical_symbols()):
                 family.check_orbitals(element)
+                family.check_soundness(element)
             write_frames(self.file("structure.extxyz"), atoms)
             with atomic_path(self.file("structure.cif")) as path:
                 atoms.write(path, format="cif")

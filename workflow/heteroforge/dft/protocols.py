@@ -13,6 +13,13 @@ from pathlib import Path
 import numpy as np
 import yaml
 
+from heteroforge.dft.pseudoatoms import (
+    check_soundness,
+    reference_configuration,
+    with_orbitals,
+)
+from heteroforge.io import atomic_path
+
 __all__ = ["Protocol", "Pseudopotentials", "k_mesh", "protocol_names", "unfolded_mesh"]
 
 _FILE = Path(__file__).with_name("protocols.yaml")
@@ -24,7 +31,7 @@ _HEADER = re.compile(r"<PP_HEADER.*?>", re.DOTALL)
 _ENTRY = re.compile(r'(\w+)\s*=\s*"\s*([^"]*?)\s*"')
 _PBE = ["PBE"], ["SLA", "PW", "PBX", "PBC"], ["SLA-PW-PBX-PBC"], ["SLA+PW+PBX+PBC"]  # same thing
 CUTOFFS = CHECKSUMS.with_name("cutoffs.csv")  # what follows from them
-UNFIT = CHECKSUMS.with_name("unfit.csv")  # installed files that are not used, and why
+WITH_ORBITALS = DOWNLOADS.with_name("pseudopotentials_with_orbitals")
 
 
 @cache
@@ -41,13 +48,6 @@ def _needed_cutoffs_ry() -> dict[tuple[str, str], dict[str, float]]:
         (row.pop("family"), row.pop("element")): {name: float(ry) for name, ry in row.items()}
         for row in rows
     }
-
-
-@cache
-def _unfit() -> dict[tuple[str, str], str]:
-    """Why a file is not used, by (family, element)."""
-    with UNFIT.open(newline="") as handle:
-        return {(row["family"], row["element"]): row["reason"] for row in csv.DictReader(handle)}
 
 
 def protocol_names() -> list[str]:
@@ -127,19 +127,12 @@ class Pseudopotentials:
             )
 
     def has(self, element: str) -> bool:
-        return self._path(element).is_file() and self._why_unfit(element) is None
-
-    def _why_unfit(self, element: str) -> str | None:
-        """Of the installed families; a folder of the user's own is the user's choice."""
-        is_installed = self.folder == DOWNLOADS / self.family
-        return _unfit().get((self.family, element)) if is_installed else None
+        return self._path(element).is_file()
 
     def file(self, element: str) -> Path:
-        """Raises ValueError where the family lacks the element, or its file is not fit for use."""
+        """Raises ValueError where the family lacks the element."""
         if not self.has(element):
-            why = self._why_unfit(element)
-            reason = f": {why}. Another family, dft.pseudopotentials, may have it" if why else ""
-            raise ValueError(f"no pseudopotential for {element} in family {self.family}{reason}")
+            raise ValueError(f"no pseudopotential for {element} in family {self.family}")
         return self._path(element)
 
     def _path(self, element: str) -> Path:
@@ -153,10 +146,13 @@ class Pseudopotentials:
                     return float(line.split("z_valence")[1].split('"')[1])
         raise ValueError(f"{self.file(element).name}: no z_valence in the header")
 
+    def _header(self, element: str) -> dict[str, str]:
+        header = _HEADER.search(self.file(element).read_text(errors="replace"))
+        return dict(_ENTRY.findall(header[0])) if header else {}
+
     def check_kind(self, element: str) -> None:
         """Raises ValueError where a file is not norm-conserving, or not of PBE."""
-        header = _HEADER.search(self.file(element).read_text(errors="replace"))
-        told = dict(_ENTRY.findall(header[0])) if header else {}
+        told = self._header(element)
         kind, functional = told.get("pseudo_type", ""), told.get("functional", "")
         if kind.upper() not in ("NC", "SL"):
             raise ValueError(
@@ -170,15 +166,37 @@ class Pseudopotentials:
             )
 
     def check_orbitals(self, element: str) -> None:
-        """Raises ValueError where a file has no atomic orbitals, which tell states by layer."""
-        header = _HEADER.search(self.file(element).read_text(errors="replace"))
-        told = dict(_ENTRY.findall(header[0])) if header else {}
-        if told.get("number_of_wfc") == "0":
-            raise ValueError(
-                f"pseudopotential {self.family}/{element}.upf has no atomic orbitals (PP_CHI), by "
-                "which projwfc.x tells the layer of a state: expected a family with them, such as "
-                "pseudodojo"
-            )
+        """Raises ValueError where a file neither has atomic orbitals nor tells what they would be.
+
+        By them projwfc.x tells the layer of a state.
+        """
+        if self._header(element).get("number_of_wfc") == "0":
+            reference_configuration(self.file(element))
+
+    def check_soundness(self, element: str) -> None:
+        """Raises ValueError where a file's potential does not give the levels that it names."""
+        check_soundness(self.file(element))
+
+    def for_pw(self, elements: Iterable[str]) -> tuple[Path, dict[str, str]]:
+        """Folder and names of the files that pw.x reads, by element.
+
+        Where a file has no atomic orbitals, pw.x reads copies of all of them, this one with.
+
+        Raises:
+            ValueError: a file has none, and does not tell what they would be.
+        """
+        files = {element: self.file(element) for element in sorted(set(elements))}
+        lacking = {e for e in files if self._header(e).get("number_of_wfc") == "0"}
+        if not lacking:
+            return self.folder.resolve(), {e: file.name for e, file in files.items()}
+        names = {e: f"{e}-{known[:12]}.upf" for e, known in self.checksums(files).items()}
+        for element, name in names.items():
+            if not (copy := WITH_ORBITALS / name).exists():
+                file = files[element]
+                text = with_orbitals(file) if element in lacking else file.read_text()
+                with atomic_path(copy) as path:
+                    path.write_text(text)
+        return WITH_ORBITALS.resolve(), names
 
     def design_cutoff_ry(self, element: str) -> float:
         """Cutoff that a pseudopotential was made for, in steps of 10 Ry; 0 where it is not told.

@@ -481,20 +481,12 @@ def _input(atoms: Atoms, settings: dict, k_points, pseudopotentials: Pseudopoten
 
     data = copy.deepcopy(settings)
     data["ions"].pop("rattled", None)
-    data["control"].update(
-        outdir="./save", prefix=PREFIX, pseudo_dir=str(pseudopotentials.folder.resolve())
-    )
+    folder, files = pseudopotentials.for_pw(atoms.get_chemical_symbols())
+    data["control"].update(outdir="./save", prefix=PREFIX, pseudo_dir=str(folder))
     if isinstance(k_points, np.ndarray):
         k_points = np.column_stack([k_points, np.ones(len(k_points))])
     buffer = StringIO()
-    elements = set(atoms.get_chemical_symbols())
-    write_espresso_in(
-        buffer,
-        atoms,
-        data,
-        pseudopotentials={e: pseudopotentials.file(e).name for e in elements},
-        kpts=k_points,
-    )
+    write_espresso_in(buffer, atoms, data, pseudopotentials=files, kpts=k_points)
     # ASE always writes the namelists of later programs, which pw.x 6.7 warns about.
     return re.sub(r"&(FCP|RISM)\n/\n\n?", "", buffer.getvalue())
 
