@@ -50,7 +50,12 @@ def test_orbitals_lie_where_all_electrons_have_them(element):
 # Of the files that SG15's stand in for, as ONCVPSP found them with all electrons (their PP_CHI).
 @pytest.mark.parametrize(
     ("element", "levels_ry"),
-    [("Te", {"4D": -3.061435922, "5S": -1.110462162, "5P": -0.4375596884})],
+    [
+        ("Te", {"4D": -3.061435922, "5S": -1.110462162, "5P": -0.4375596884}),
+        ("Tl", {"5D": -1.138191866, "6S": -0.7016359837, "6P": -0.1742239946}),
+        ("Pb", {"5D": -1.556497248, "6S": -0.8849419084, "6P": -0.2570785872}),
+        ("Bi", {"5D": -1.990509811, "6S": -1.064037601, "6P": -0.335962258}),
+    ],
 )
 def test_what_stands_in_for_an_incomplete_file_has_its_levels(element, levels_ry):
     path = Pseudopotentials("pseudodojo").file(element)

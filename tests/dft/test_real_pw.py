@@ -115,6 +115,29 @@ def test_boron_nitride_and_graphene(calculator):
     assert -density["fermi_ev"] == pytest.approx(4.25, abs=0.15)
 
 
+def test_orbitals_put_in_tell_layers_as_those_of_a_file(tmp_path):
+    """SG15 has no orbitals of its own; of PseudoDojo's come the same weights of layers."""
+    atoms = honeycomb("B", "N", 2.5) + honeycomb("C", "C", 2.5)
+    atoms.positions[2:, 2] += 3.3
+    atoms.set_array("layer", np.array([0, 0, 1, 1]))
+    weights = []
+    for name in ("pseudodojo", "sg15"):
+        family = Pseudopotentials(name)
+        protocol = replace(
+            Protocol.named("quick", family),
+            cutoff_ry=40.0,
+            k_spacing_per_a=1.0,
+            path_density_per_a=3,
+        )
+        run = Calculator(tmp_path / name, protocol, family, Launcher())
+        run.scf(atoms)
+        weights.append(run.bands(atoms, 0.0).layer_weights[..., 4:9])
+    of_graphene = weights[0][1]
+    assert of_graphene.min() < 0.02 and of_graphene.max() > 0.98
+    # Where bands of both layers nearly cross, their shares depend on the energies.
+    assert np.abs(weights[1] - weights[0]).mean() < 0.02
+
+
 @pytest.mark.parametrize("is_damaged", [False, True])
 def test_a_density_begins_where_the_relaxation_ended(cheap_calculator, is_damaged):
     atoms = honeycomb("B", "N", 2.51)
