@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import make_supercell
+from ase.units import Bohr
 
 from heteroforge.dft import check_espresso, running
 from heteroforge.dft.calculations import Calculator, cell_for_truncation, with_height
@@ -316,6 +317,25 @@ def test_what_fails_is_recognised_and_cured(cheap_calculator, cause):
     assert [(a.get("symptom"), a.get("remedy")) for a in attempts] == expected
     assert result.converged
     assert np.ptp(result.atoms.positions[:, 2]) < 0.05
+
+
+def test_waves_that_lack_their_images_by_symmetry_are_cured(cheap_calculator):
+    """Of a star of waves at the cutoff, some are left out where one vector is a little longer."""
+    run = cheap_calculator("lone")
+    atoms = honeycomb("B", "N", 2.5)
+    squared_ry = 4 / 3 * 31 * (2 * np.pi / (2.5 / Bohr)) ** 2  # h² + hk + k² = 31: twelve waves
+    atoms.cell[1] *= 1 + 4e-7  # symmetric to pw.x
+    namelists = run.namelists(atoms, "scf")
+    density_ry = squared_ry * (1 - 2e-7)
+    namelists["system"].update(ecutwfc=density_ry / 4, ecutrho=density_ry)
+    result, attempts = run_pw(
+        atoms, namelists, (2, 2, 1), run.pseudopotentials, run.folder, Launcher()
+    )
+    assert [(a.get("symptom"), a.get("remedy")) for a in attempts] == [
+        ("symmetry", "nosym"),
+        (None, None),
+    ]
+    assert result.converged
 
 
 def test_a_charge_that_is_wrong_is_told(cheap_calculator):
