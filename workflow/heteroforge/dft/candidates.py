@@ -212,7 +212,7 @@ class Verification:
         if self.file("structure.extxyz").exists():
             # Prepared with a family that had what this one lacks.
             try:
-                family.verify(self.elements())
+                family.check(self.elements())
             except ValueError:
                 self.file("candidate.json").unlink(missing_ok=True)
 
@@ -221,10 +221,7 @@ class Verification:
             self.file("structure.extxyz").unlink(missing_ok=True)
             stack = Stack.from_json(self.row["specification"], self.library.monolayers)
             atoms = start_structure(stack)
-            family.verify(atoms.get_chemical_symbols())
-            for element in set(atoms.get_chemical_symbols()):
-                family.check_orbitals(element)
-                family.check_soundness(element)
+            family.check(atoms.get_chemical_symbols())
             write_frames(self.file("structure.extxyz"), atoms)
             with atomic_path(self.file("structure.cif")) as path:
                 atoms.write(path, format="cif")

@@ -352,6 +352,7 @@ def main(arguments: list[str] | None = None) -> int:
 
         try:
             elements = elements_of(entry, seeds["monolayers"])
+            pseudopotentials.check(elements)
             protocol = Protocol.named(options.protocol, pseudopotentials, elements)
             basis = [entry, protocol.to_dict(), pseudopotentials.checksums(elements)]
             subject = entry

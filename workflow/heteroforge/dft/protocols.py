@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import re
+import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -13,12 +14,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from heteroforge.dft.pseudoatoms import (
-    check_soundness,
-    reference_configuration,
-    with_orbitals,
-)
-from heteroforge.io import atomic_path
+from heteroforge.dft.pseudoatoms import check_soundness, with_orbitals
 
 __all__ = ["Protocol", "Pseudopotentials", "k_mesh", "protocol_names", "unfolded_mesh"]
 
@@ -31,7 +27,6 @@ _HEADER = re.compile(r"<PP_HEADER.*?>", re.DOTALL)
 _ENTRY = re.compile(r'(\w+)\s*=\s*"\s*([^"]*?)\s*"')
 _PBE = ["PBE"], ["SLA", "PW", "PBX", "PBC"], ["SLA-PW-PBX-PBC"], ["SLA+PW+PBX+PBC"]  # same thing
 CUTOFFS = CHECKSUMS.with_name("cutoffs.csv")  # what follows from them
-WITH_ORBITALS = DOWNLOADS.with_name("pseudopotentials_with_orbitals")
 
 
 @cache
@@ -132,7 +127,10 @@ class Pseudopotentials:
     def file(self, element: str) -> Path:
         """Raises ValueError where the family lacks the element."""
         if not self.has(element):
-            raise ValueError(f"no pseudopotential for {element} in family {self.family}")
+            raise ValueError(
+                f"no pseudopotential for {element} in family {self.family}: "
+                "dft.pseudopotentials may be a folder that has one"
+            )
         return self._path(element)
 
     def _path(self, element: str) -> Path:
@@ -165,38 +163,48 @@ class Pseudopotentials:
                 "expected PBE"
             )
 
-    def check_orbitals(self, element: str) -> None:
-        """Raises ValueError where a file neither has atomic orbitals nor tells what they would be.
+    def lacks_orbitals(self, element: str) -> bool:
+        """Whether a file has no atomic orbitals, by which projwfc.x tells the layer of a state."""
+        return self._header(element).get("number_of_wfc") == "0"
 
-        By them projwfc.x tells the layer of a state.
+    def check(self, elements: Iterable[str]) -> None:
+        """Whether files are fit for use: `verify`, sound, and with orbitals or what tells them.
+
+        Half a second per element.
+
+        Raises:
+            ValueError: one is not.
         """
-        if self._header(element).get("number_of_wfc") == "0":
-            reference_configuration(self.file(element))
+        elements = sorted(set(elements))
+        self.verify(elements)
+        for element in elements:
+            check_soundness(self.file(element))
+            if self.lacks_orbitals(element):
+                with_orbitals(self.file(element))
 
-    def check_soundness(self, element: str) -> None:
-        """Raises ValueError where a file's potential does not give the levels that it names."""
-        check_soundness(self.file(element))
+    def for_pw(self, elements: Iterable[str], place: Path) -> Path:
+        """Folder of the files `<Element>.upf` that pw.x reads.
 
-    def for_pw(self, elements: Iterable[str]) -> tuple[Path, dict[str, str]]:
-        """Folder and names of the files that pw.x reads, by element.
-
-        Where a file has no atomic orbitals, pw.x reads copies of all of them, this one with.
+        Args:
+            elements: that it needs.
+            place: for copies of their files, where one of them has no atomic orbitals: they are put
+                into it.
 
         Raises:
             ValueError: a file has none, and does not tell what they would be.
         """
-        files = {element: self.file(element) for element in sorted(set(elements))}
-        lacking = {e for e in files if self._header(e).get("number_of_wfc") == "0"}
+        elements = sorted(set(elements))
+        lacking = [element for element in elements if self.lacks_orbitals(element)]
         if not lacking:
-            return self.folder.resolve(), {e: file.name for e, file in files.items()}
-        names = {e: f"{e}-{known[:12]}.upf" for e, known in self.checksums(files).items()}
-        for element, name in names.items():
-            if not (copy := WITH_ORBITALS / name).exists():
-                file = files[element]
-                text = with_orbitals(file) if element in lacking else file.read_text()
-                with atomic_path(copy) as path:
-                    path.write_text(text)
-        return WITH_ORBITALS.resolve(), names
+            return self.folder.resolve()
+        place.mkdir(parents=True, exist_ok=True)
+        for element in elements:
+            if element in lacking:
+                text = with_orbitals(self.file(element))
+                (place / f"{element}.upf").write_text(text, encoding="utf-8")
+            else:
+                shutil.copy(self.file(element), place)
+        return place.resolve()
 
     def design_cutoff_ry(self, element: str) -> float:
         """Cutoff that a pseudopotential was made for, in steps of 10 Ry; 0 where it is not told.
@@ -239,7 +247,12 @@ class Pseudopotentials:
                 if row["family"] == self.family
             }
         for element, checksum in self.checksums(elements).items():
-            if self.folder.parent == DOWNLOADS and known.get(element) != checksum:
+            if self.folder.parent == DOWNLOADS and element not in known:
+                raise ValueError(
+                    f"pseudopotential {self.family}/{element}.upf is none of this family "
+                    f"({CHECKSUMS.name}), or no longer: remove it"
+                )
+            if self.folder.parent == DOWNLOADS and known[element] != checksum:
                 raise ValueError(
                     f"pseudopotential {self.family}/{element}.upf differs from the one in "
                     f"{CHECKSUMS.name}: run `make setup` to install it again"

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -79,6 +79,7 @@ class PseudoAtom:
         core: density (n) of the model core in 1/a0³, zero where there is none.
         density: valence density (n), times 4πr².
         orbitals: as the file has them.
+        is_relativistic: whether it is of spin–orbit coupling, with two projectors for each of ours.
     """
 
     element: str
@@ -91,34 +92,34 @@ class PseudoAtom:
     core: np.ndarray
     density: np.ndarray
     orbitals: tuple[Orbital, ...]
+    is_relativistic: bool
 
     @classmethod
     def read(cls, path: Path) -> PseudoAtom:
         """Raises ValueError where the file is not a UPF file of version 2."""
-        text = path.read_text(errors="replace")
         try:
-            root = ElementTree.fromstring(_INFORMATION.sub("", text).replace("&", "&amp;"))
-            return cls._from_xml(root)
-        except (ElementTree.ParseError, AttributeError, TypeError, ValueError) as error:
+            return cls._from_xml(_parsed(path))
+        except (AttributeError, TypeError, ValueError) as error:
             raise ValueError(f"{path.name} is not a whole UPF file of version 2: {error}") from None
 
     @classmethod
     def _from_xml(cls, root: ElementTree.Element) -> PseudoAtom:
         def values(tag: str) -> np.ndarray:
-            return np.array(root.find(tag).text.split(), dtype=float)
+            return _values(root.find(tag))
 
         header = root.find("PP_HEADER")
         r = values("PP_MESH/PP_R")
-        found = [b for b in root.find("PP_NONLOCAL") if b.tag.startswith("PP_BETA")]
-        own = root.find("PP_PSWFC")
+        found = [b for b in root.iterfind("PP_NONLOCAL/*") if b.tag.startswith("PP_BETA")]
         return cls(
             element=header.get("element").strip(),
             electrons=_number(header.get("z_valence")),
             r_a0=r,
             local_ry=values("PP_LOCAL"),
-            projectors=np.array([b.text.split() for b in found], dtype=float).reshape(-1, len(r)),
+            projectors=np.array([_values(b) for b in found]).reshape(-1, len(r)),
             momenta=tuple(int(b.get("angular_momentum")) for b in found),
-            strengths_ry=values("PP_NONLOCAL/PP_DIJ").reshape(len(found), len(found)),
+            strengths_ry=values("PP_NONLOCAL/PP_DIJ").reshape(-1, len(found))
+            if found
+            else np.empty((0, 0)),
             core=values("PP_NLCC") if root.find("PP_NLCC") is not None else np.zeros_like(r),
             density=values("PP_RHOATOM"),
             orbitals=tuple(
@@ -127,21 +128,25 @@ class PseudoAtom:
                     momentum=int(chi.get("l")),
                     occupation=_number(chi.get("occupation", "0")),
                     energy_ry=_number(told) if (told := chi.get("pseudo_energy")) else None,
-                    chi=np.array(chi.text.split(), dtype=float),
+                    chi=_values(chi),
                 )
-                for chi in (own if own is not None else ())
+                for chi in root.iterfind("PP_PSWFC/*")
             ),
+            is_relativistic=header.get("has_so", "F").strip(" .").upper().startswith("T"),
         )
 
-    def solve(self, configuration: Sequence[tuple[int, int, float]]) -> tuple[Orbital, ...]:
+    def solve(
+        self, configuration: Sequence[tuple[int, int, float]], r_a0: np.ndarray | None = None
+    ) -> tuple[Orbital, ...]:
         """Self-consistent levels of the spherical atom by PBE, not spin-polarised.
 
         Args:
             configuration: quantum numbers n and l, and occupation, of each level; of one l the
                 lowest n lies lowest.
+            r_a0: mesh of the orbitals; None: the file's.
 
         Returns:
-            One orbital per level of the configuration, on the file's mesh (zero beyond the sphere).
+            One orbital per level of the configuration.
 
         Raises:
             ValueError: its occupations are not the valence electrons, or it does not converge.
@@ -187,6 +192,7 @@ class PseudoAtom:
             density = density + _MIXING * (occupations @ chis**2 - density)
         else:
             raise ValueError(f"{self.element}: the free atom does not converge")
+        mesh = self.r_a0 if r_a0 is None else r_a0
         chis *= np.sign(chis[np.arange(len(chis)), np.abs(chis).argmax(axis=1)])[:, None]
         return tuple(
             Orbital(
@@ -194,7 +200,7 @@ class PseudoAtom:
                 momentum=momentum,
                 occupation=occupation,
                 energy_ry=float(level),
-                chi=np.interp(self.r_a0, [0.0, *r], [0.0, *chi], right=0.0),
+                chi=np.interp(mesh, [0.0, *r], [0.0, *chi], right=0.0),
             )
             for (n, momentum, occupation), level, chi in zip(
                 configuration, levels, chis, strict=True
@@ -210,23 +216,6 @@ class PseudoAtom:
             overlaps = waves @ projectors[own].T * _SPACING_A0
             result = result + overlaps @ self.strengths_ry[np.ix_(own, own)] @ overlaps.T
         return result
-
-    def reaching(self, radius_a0: float) -> PseudoAtom:
-        """The same on a mesh that goes on to a radius, where it is a Coulomb potential alone."""
-        step = self.r_a0[-1] - self.r_a0[-2]
-        more = np.arange(self.r_a0[-1] + step, radius_a0 + step, step)
-        if not len(more):
-            return self
-        zeros = np.zeros_like(more)
-        return replace(
-            self,
-            r_a0=np.append(self.r_a0, more),
-            local_ry=np.append(self.local_ry, -2 * self.electrons / more),
-            projectors=np.pad(self.projectors, ((0, 0), (0, len(more)))),
-            core=np.append(self.core, zeros),
-            density=np.append(self.density, zeros),
-            orbitals=(),
-        )
 
 
 def reference_configuration(path: Path) -> tuple[tuple[int, int, float], ...]:
@@ -266,8 +255,9 @@ def check_soundness(path: Path) -> None:
             )
     own = atom.orbitals
     told = sum(orbital.occupation for orbital in own)
-    if any(o.energy_ry is None for o in own) or abs(told - atom.electrons) > 1e-3:
-        return  # orbitals of another state, or none: nothing to compare with
+    names_levels = all(o.energy_ry is not None and o.energy_ry < 0 for o in own)
+    if not names_levels or abs(told - atom.electrons) > 1e-3 or atom.is_relativistic:
+        return  # orbitals of another state, of spin–orbit coupling, or none: nothing to compare
     for ours, theirs in zip(atom.solve(_configuration_of(own)), own, strict=True):
         apart = (ours.energy_ry - theirs.energy_ry) * Rydberg
         if abs(apart) > SAME_LEVEL_EV:
@@ -279,73 +269,89 @@ def check_soundness(path: Path) -> None:
 
 
 def with_orbitals(path: Path) -> str:
-    """Text of a UPF file with atomic orbitals, and their density, put in; all else is kept.
+    """Text of a UPF file with atomic orbitals put in, and their density in place of its own.
 
-    The mesh goes on to 10 a0 where it is shorter, which is as far as pw.x integrates orbitals.
+    The mesh goes on to 10 a0 where it is shorter, which is as far as pw.x integrates orbitals:
+    beyond a file's end the potential is that of the ion's charge. All else is kept.
 
     Raises:
-        ValueError: the file does not tell the configuration that it was made in.
+        ValueError: the file does not tell the configuration that it was made in, or is one of
+            spin–orbit coupling.
     """
-    configuration = reference_configuration(path)
-    atom = PseudoAtom.read(path).reaching(_FARTHEST_A0)
-    orbitals = atom.solve(configuration)
-    density = sum(o.occupation * o.chi**2 for o in orbitals)
+    atom, configuration = PseudoAtom.read(path), reference_configuration(path)
+    if atom.is_relativistic:
+        raise ValueError(
+            f"pseudopotential {path.parent.name}/{path.name} has no atomic orbitals and is one of "
+            "spin–orbit coupling: expected a scalar-relativistic one"
+        )
+    step = atom.r_a0[-1] - atom.r_a0[-2]
+    more = np.arange(atom.r_a0[-1] + step, _FARTHEST_A0 + step, step)
+    r = np.append(atom.r_a0, more)
+    try:
+        orbitals = atom.solve(configuration, r)
+    except ValueError as error:
+        raise ValueError(
+            f"pseudopotential {path.parent.name}/{path.name} has no atomic orbitals, and none can "
+            f"be solved for: {error}; expected a family with orbitals, such as pseudodojo"
+        ) from None
+    root = _parsed(path)
+    beyond = {"PP_R": more, "PP_RAB": step, "PP_LOCAL": -2 * atom.electrons / more}
+
+    def whole(element: ElementTree.Element) -> str:
+        if len(element) or element.tag == "PP_PSWFC":
+            parts = orbital_parts if element.tag == "PP_PSWFC" else [whole(e) for e in element]
+            return "\n".join([f"<{element.tag}>", *parts, f"</{element.tag}>"])
+        values = _values(element)
+        if element.tag == "PP_RHOATOM":
+            values = sum(o.occupation * o.chi**2 for o in orbitals)
+        elif len(values) == len(atom.r_a0):
+            values = np.append(values, np.broadcast_to(beyond.get(element.tag, 0.0), more.shape))
+        return _section(element.tag, values, element.attrib)
+
+    orbital_parts = [
+        _section(
+            f"PP_CHI.{i}",
+            orbital.chi,
+            {
+                "index": i,
+                "occupation": f"{orbital.occupation:.3f}",
+                "pseudo_energy": f"{orbital.energy_ry:.6E}",
+                "label": orbital.label,
+                "l": orbital.momentum,
+            },
+        )
+        for i, orbital in enumerate(orbitals, 1)
+    ]
     text = path.read_text(errors="replace")
     head = text[: text.index("<PP_MESH")]
-    for key, value in (("mesh_size", len(atom.r_a0)), ("number_of_wfc", len(orbitals))):
+    for key, value in (("mesh_size", len(r)), ("number_of_wfc", len(orbitals))):
         head, found = re.subn(rf'{key}\s*=\s*"[^"]*"', f'{key}="{value}"', head)
         if found != 1:
             raise ValueError(f"{path.name}: no {key} in the header")
     head = head.replace(
         "</PP_INFO>", "Atomic orbitals and their density put in by heteroforge.\n</PP_INFO>"
     )
-    spacing = np.gradient(atom.r_a0)
-    parts = [
-        "<PP_MESH>",
-        _section("PP_R", atom.r_a0),
-        _section("PP_RAB", spacing),
-        "</PP_MESH>",
-        _section("PP_LOCAL", atom.local_ry),
-        "<PP_NONLOCAL>",
-        *(
-            _section(
-                f"PP_BETA.{i}",
-                beta,
-                index=i,
-                angular_momentum=momentum,
-                cutoff_radius_index=(last := int(np.flatnonzero(beta).max(initial=0)) + 1),
-                cutoff_radius=f"{atom.r_a0[last - 1]:.10E}",
-            )
-            for i, (beta, momentum) in enumerate(zip(atom.projectors, atom.momenta, strict=True), 1)
-        ),
-        _section("PP_DIJ", atom.strengths_ry.ravel()),
-        "</PP_NONLOCAL>",
-        "<PP_PSWFC>",
-        *(
-            _section(
-                f"PP_CHI.{i}",
-                orbital.chi,
-                index=i,
-                occupation=f"{orbital.occupation:.3f}",
-                pseudo_energy=f"{orbital.energy_ry:.6E}",
-                label=orbital.label,
-                l=orbital.momentum,
-            )
-            for i, orbital in enumerate(orbitals, 1)
-        ),
-        "</PP_PSWFC>",
-        *([_section("PP_NLCC", atom.core)] if atom.core.any() else []),
-        _section("PP_RHOATOM", density),
-        "</UPF>\n",
-    ]
-    return head + "\n".join(parts)
+    sections = [whole(element) for element in root if element.tag != "PP_HEADER"]
+    return head + "\n".join([*sections, "</UPF>\n"])
 
 
-def _section(tag: str, values: np.ndarray, **attributes: object) -> str:
-    told = {"type": "real", "size": len(values), "columns": 4, **attributes}
+def _section(tag: str, values: np.ndarray, attributes: Mapping) -> str:
+    told = {**attributes, "type": "real", "size": len(values), "columns": 4}
     lines = ["  ".join(f"{x:.12E}" for x in values[i : i + 4]) for i in range(0, len(values), 4)]
     entries = " ".join(f'{key}="{value}"' for key, value in told.items())
     return f"<{tag} {entries}>\n" + "\n".join(lines) + f"\n</{tag}>"
+
+
+def _parsed(path: Path) -> ElementTree.Element:
+    text = _INFORMATION.sub("", path.read_text(errors="replace")).replace("&", "&amp;")
+    try:
+        return ElementTree.fromstring(text)
+    except ElementTree.ParseError as error:
+        raise ValueError(f"{path.name} is not a whole UPF file of version 2: {error}") from None
+
+
+def _values(element: ElementTree.Element) -> np.ndarray:
+    return np.array((element.text or "").split(), dtype=float)
 
 
 def _number(text: str) -> float:

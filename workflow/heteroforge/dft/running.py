@@ -288,6 +288,8 @@ def run_pw(
         log_file.unlink(missing_ok=True)
         before_file.unlink(missing_ok=True)
         start_file.write_text(start)
+    place = folder / "save" / "pseudopotentials"  # goes with what else is on scratch
+    pseudo_dir = pseudopotentials.for_pw(atoms.get_chemical_symbols(), place)
     smearing_ry = settings["system"].get("degauss")
     smeared = False
     for attempt in range(1, maximum_attempts + 1):
@@ -297,7 +299,7 @@ def run_pw(
                 raise OutOfTime(f"{name}: {remaining:.0f} s are left of the job's walltime")
             settings["control"]["max_seconds"] = int(0.95 * remaining)
         pools = pools or _pools(launcher.ranks, k_points)
-        text = _input(atoms, settings, k_points, pseudopotentials)
+        text = _input(atoms, settings, k_points, pseudo_dir)
         of_protocol = settings["system"].get("degauss") == smearing_ry
         before = replace(
             before, runs=attempts, positions_a=atoms.positions.tolist(), comparable=of_protocol
@@ -476,16 +478,16 @@ def _pools(ranks: int, k_points) -> int:
     return max(p for p in range(1, ranks + 1) if ranks % p == 0 and p <= max(1, count))
 
 
-def _input(atoms: Atoms, settings: dict, k_points, pseudopotentials: Pseudopotentials) -> str:
+def _input(atoms: Atoms, settings: dict, k_points, pseudo_dir: Path) -> str:
     from io import StringIO
 
     data = copy.deepcopy(settings)
     data["ions"].pop("rattled", None)
-    folder, files = pseudopotentials.for_pw(atoms.get_chemical_symbols())
-    data["control"].update(outdir="./save", prefix=PREFIX, pseudo_dir=str(folder))
+    data["control"].update(outdir="./save", prefix=PREFIX, pseudo_dir=str(pseudo_dir))
     if isinstance(k_points, np.ndarray):
         k_points = np.column_stack([k_points, np.ones(len(k_points))])
     buffer = StringIO()
+    files = {element: f"{element}.upf" for element in atoms.get_chemical_symbols()}
     write_espresso_in(buffer, atoms, data, pseudopotentials=files, kpts=k_points)
     # ASE always writes the namelists of later programs, which pw.x 6.7 warns about.
     return re.sub(r"&(FCP|RISM)\n/\n\n?", "", buffer.getvalue())
