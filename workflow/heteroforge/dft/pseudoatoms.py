@@ -295,6 +295,9 @@ def with_orbitals(path: Path) -> str:
             f"be solved for: {error}; expected a family with orbitals, such as pseudodojo"
         ) from None
     root = _parsed(path)
+    if root.find("PP_PSWFC") is None:
+        place = [element.tag for element in root].index("PP_RHOATOM")
+        root.insert(place, ElementTree.Element("PP_PSWFC"))
     beyond = {"PP_R": more, "PP_RAB": step, "PP_LOCAL": -2 * atom.electrons / more}
 
     def whole(element: ElementTree.Element) -> str:
