@@ -51,7 +51,8 @@ def main() -> None:
     least, low, median, high, most = ratio.quantile([0.0, 0.25, 0.5, 0.75, 1.0])
     print(
         f"\nmeasured by expected, {len(ratio)} stacks: median {median:.2f}, half of them within "
-        f"{low:.2f} to {high:.2f}, all within {least:.2f} to {most:.2f}"
+        f"{low:.2f} to {high:.2f}, all but {(~ratio.between(0.4, 2.2)).sum()} within 0.4 to 2.2, "
+        f"all within {least:.2f} to {most:.2f}"
     )
     print(
         f"core-minutes per 10⁶ bands × plane waves × k-points: {median * CORE_MIN_PER_MILLION:.2f}"
