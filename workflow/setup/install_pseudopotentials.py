@@ -46,8 +46,8 @@ FAMILIES = {
 
 
 # The wheel's files of PseudoDojo whose third projector for s, of a strength that is not zero, is
-# zero all over: their s levels lie 3 to 7 eV too deep (docs/dft.md). SG15's stand in, where it has
-# the element.
+# zero all over: their s levels lie 2.8 to 6.7 eV too deep (docs/dft.md). SG15's stand in, where
+# it has the element.
 INCOMPLETE = ("Te", "Tl", "Pb", "Bi", "Po", "Rn")
 
 
