@@ -8,10 +8,13 @@ import pytest
 
 from heteroforge.evaluation.dft_accuracy import (
     ANDERSON,
+    _shift_by_lattice_ev,
     compare_monolayers,
     compare_stacks,
     markdown,
+    outside,
     pair_columns,
+    summary,
 )
 from heteroforge.labels.published import half_turned, read_hetml_stacks
 from heteroforge.sources import Library
@@ -95,6 +98,22 @@ def test_monolayers_are_judged_by_their_tolerances(library, published):
     assert alone.at["hole mass", "published"] == pytest.approx(0.6)
 
 
+def test_gap_outside_stands_beside_what_the_lattice_explains(library, published):
+    """The published layer is 0.5 % larger, along both directions, and its gap 0.2 eV smaller."""
+    found = compare_monolayers(library, published)
+    assert not found["quantity"].str.contains("published lattice").any()  # one edge's is unknown
+    library.table["deformation_potential_vbm_ev"] = -2.4
+    found = compare_monolayers(library, published).set_index("quantity")
+    gap = found.loc["gap on the published lattice"]
+    assert gap["ours"] == pytest.approx(1.9 + 2 * 0.005 * (-8.1 + 2.4))
+    assert gap["published"] == 1.7 and gap["inside"] is None
+    assert "VBM on the published lattice" not in found.index  # inside without it
+    # Where directions differ each has its own.
+    ours = library.table.iloc[0].to_dict() | {"b_a": 4.0, "deformation_potential_cbm_y_ev": 2.0}
+    shift = _shift_by_lattice_ev("cbm_ev", ours, {"a_a": 1.01 * ours["a_a"], "b_a": 4.08})
+    assert shift == pytest.approx(0.01 * -8.1 + 0.02 * 2.0)
+
+
 def test_masses_without_spin_orbit_coupling_come_first(library, published):
     """Both tables have the layer: masses of HetML, lattice and gap of the table of facts."""
     facts = {
@@ -145,8 +164,15 @@ def test_stacks_are_joined_by_which_atom_lies_above_which(library, published):
     undecided = compare_stacks(labels, numbers, library, published)
     assert "binding less strain energy" not in set(undecided["quantity"])
     assert undecided.set_index("quantity").at[ANDERSON, "inside"] is None
-    told = markdown(found.reset_index())
-    assert "Inside their tolerance: binding less strain energy 1 of 1" in told
+    stacks = found.reset_index()
+    told = summary([compare_monolayers(library, published), stacks])
+    assert "| binding less strain energy | 25.0 % | 1 of 1 |" in told
+    assert f"| {ANDERSON} | the same | 0 of 1 | – |" in told
+    # What is outside, with the row that explains it, where that stands below.
+    assert list(outside(stacks)["quantity"]) == ["gap", ANDERSON]
+    stacks.loc[stacks["quantity"] == "binding less strain energy", "inside"] = False
+    explained = list(outside(stacks)["quantity"])
+    assert explained[:2] == ["binding less strain energy", "the same with zero damping"]
 
 
 def test_a_stack_whose_upper_layer_is_turned_is_told_and_not_judged(library, published):

@@ -11,6 +11,8 @@ from heteroforge.evaluation.dft_accuracy import (
     compare_stacks,
     library_size,
     markdown,
+    outside,
+    summary,
 )
 from heteroforge.io import log_to, read_table, write_table, write_text
 from heteroforge.report.figures import deviations_figure, save
@@ -34,6 +36,8 @@ save(deviations_figure(both, tolerances), snakemake.output.picture)
 with open(snakemake.input.template, encoding="utf-8") as file:
     template = Environment(undefined=StrictUndefined).from_string(file.read())
 tables = {name: markdown(table) for name, table in both.items()}
+tables |= {f"{name}_outside": markdown(outside(table)) for name, table in both.items()}
+tables["summary"] = summary([*both.values()])
 write_text(snakemake.output.page, template.render(tables | library_size(labels, library)) + "\n")
 for name, table in both.items():
     judged = table["inside"].dropna()

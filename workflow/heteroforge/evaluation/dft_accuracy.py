@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import ase.io
@@ -42,6 +42,8 @@ __all__ = [
     "compare_stacks",
     "library_size",
     "markdown",
+    "outside",
+    "summary",
 ]
 
 
@@ -105,6 +107,14 @@ WITHOUT_DISPERSION = {
     f"{axis}_a": Quantity(f"{axis}_a", f"{axis} without dispersion", "Å", 3, None, True)
     for axis in "ab"
 }
+# Ours moved by its deformation potentials, to first order: what another lattice constant explains.
+ON_PUBLISHED_LATTICE = {
+    quantity.column: replace(
+        quantity, title=f"{quantity.title} on the published lattice", tolerance=None
+    )
+    for quantity in MONOLAYERS
+    if quantity.column in ("gap_ev", "vbm_ev", "cbm_ev")
+}
 BINDING, NET = "binding_energy_mev_a2", "net_energy_mev_a2"
 ANDERSON = "alignment by Anderson's rule"
 STACKS = (
@@ -115,6 +125,7 @@ STACKS = (
 )
 # Ours with the D3 energy of another damping at our distance: what the correction alone explains.
 ZERO_DAMPING = Quantity(BINDING, "the same with zero damping", "meV/Å²", 1, None, True)
+EXPLAINING = (*WITHOUT_DISPERSION.values(), *ON_PUBLISHED_LATTICE.values(), ZERO_DAMPING)
 # Of the lattice constant; layers of a heterobilayer are strained to a common one.
 SAME_CELL = 0.02
 # Deformation potentials of one valley with and without spin–orbit coupling differ by less.
@@ -175,10 +186,9 @@ def compare_monolayers(library: Library, folder: str | Path) -> pd.DataFrame:
                     if source == MAGNITUDES:
                         theirs = math.copysign(theirs, mine)
                     rows.append(_row(name, quantity, mine, theirs, source))
-                    if quantity.column in WITHOUT_DISPERSION and pd.notna(ours["stiffness_n_m"]):
-                        explained = WITHOUT_DISPERSION[quantity.column]
-                        stretch = _without_dispersion(layer, ours)["ab".index(quantity.title)]
-                        rows.append(_row(name, explained, mine * (1 + stretch), theirs, source))
+                    explaining = _explaining(quantity, rows[-1], layer, ours, values[key])
+                    if explaining is not None:
+                        rows.append(_row(name, *explaining, theirs, source))
                     break
     return pd.DataFrame(rows, columns=COLUMNS)
 
@@ -201,6 +211,42 @@ def _of_other_valleys(ours: Mapping, theirs: Mapping) -> tuple[str, ...]:
         if pd.notna(mine) and pd.notna(published) and abs(mine - published) > OTHER_VALLEY_EV:
             found.append(f"{carrier}_mass")
     return tuple(found)
+
+
+def _explaining(
+    quantity: Quantity, row: Mapping, layer: Monolayer, ours: Mapping, theirs: Mapping
+) -> tuple[Quantity, float] | None:
+    """What stands below a row to explain it, and its value: a lattice constant without dispersion,
+    and, where a gap or an edge is outside, where it lies on the published lattice."""
+    if quantity.column in WITHOUT_DISPERSION and pd.notna(ours["stiffness_n_m"]):
+        stretch = _without_dispersion(layer, ours)["ab".index(quantity.title)]
+        return WITHOUT_DISPERSION[quantity.column], row["ours"] * (1 + stretch)
+    if quantity.column in ON_PUBLISHED_LATTICE and row["inside"] is False:
+        shift = _shift_by_lattice_ev(quantity.column, ours, theirs)
+        if pd.notna(shift):
+            return ON_PUBLISHED_LATTICE[quantity.column], row["ours"] + shift
+    return None
+
+
+def _shift_by_lattice_ev(column: str, ours: Mapping, theirs: Mapping) -> float:
+    """Shift of a gap or an edge from our lattice to the published one, to first order.
+
+    By the deformation potentials, of uniaxial strain, along x and y: both are one in hexagonal
+    layers. NaN where one is not known.
+    """
+    if column == "gap_ev":
+        edges = (_shift_by_lattice_ev(edge, ours, theirs) for edge in ("cbm_ev", "vbm_ev"))
+        return float(np.subtract(*edges))
+    edge = column.removesuffix("_ev")
+    directions = (("", "a_a"), ("", "a_a")) if ours["b_a"] is None else (("", "a_a"), ("_y", "b_a"))
+    shift = 0.0
+    for along, length in directions:
+        potential = ours.get(f"deformation_potential_{edge}{along}_ev")
+        published = theirs.get(length)
+        if pd.isna(potential) or pd.isna(published):
+            return math.nan
+        shift += potential * (published / ours[length] - 1)
+    return shift
 
 
 def _without_dispersion(layer: Monolayer, ours: Mapping) -> np.ndarray:
@@ -468,26 +514,43 @@ def library_size(labels: pd.DataFrame, library: Library) -> dict[str, int]:
 
 
 def markdown(table: pd.DataFrame) -> str:
-    """A comparison as a table of a page, and how many rows of each quantity are inside."""
-    quantities = (*MONOLAYERS, *WITHOUT_DISPERSION.values(), *STACKS, ZERO_DAMPING)
-    digits = {quantity.title: quantity.digits for quantity in quantities}
+    """A comparison as a table of a page."""
+    quantities = {quantity.title: quantity for quantity in (*MONOLAYERS, *STACKS, *EXPLAINING)}
     lines = ["| | quantity | ours | published | difference | inside | source |", "|---" * 7 + "|"]
-    relative = {quantity.title for quantity in quantities if quantity.is_relative}
     for row in table.itertuples(index=False):
-        if row.quantity in digits:
-            numbers = [f"{value:.{digits[row.quantity]}f}" for value in (row.ours, row.published)]
-            off = f"{row.difference:+.2f}"
-            if row.quantity in relative:
-                off = f"{100 * row.difference:+.1f} %"
-            title = f"{row.quantity} ({row.unit})"
-        else:
-            numbers, off, title = [row.ours, row.published], "–", row.quantity
+        title, numbers, off = row.quantity, [row.ours, row.published], "–"
+        if quantity := quantities.get(row.quantity):
+            title = f"{quantity.title} ({quantity.unit})"
+            numbers = [f"{value:.{quantity.digits}f}" for value in numbers]
+            off = _told(row.difference, quantity)
         inside = "–" if row.inside is None else "yes" if row.inside else "**no**"
         cells = [row.name, title, *numbers, off, inside, row.source]
         lines.append(f"| {' | '.join(cells)} |")
-    judged = table[table["inside"].notna()]
-    counts = [
-        f"{title} {int(rows.sum())} of {len(rows)}"
-        for title, rows in judged.groupby("quantity", sort=False)["inside"]
-    ]
-    return "\n".join([*lines, "", f"Inside their tolerance: {', '.join(counts)}."])
+    return "\n".join(lines)
+
+
+def summary(tables: Sequence[pd.DataFrame]) -> str:
+    """How many values of each quantity lie inside its tolerance, as a table of a page."""
+    lines = ["| quantity | tolerance | inside | median deviation |", "|---" * 4 + "|"]
+    for quantities, table in zip((MONOLAYERS, STACKS), tables, strict=True):
+        known = {quantity.title: quantity for quantity in quantities}
+        judged = table[table["inside"].notna()]
+        for title, rows in judged.groupby("quantity", sort=False):
+            cells = [title, "the same", f"{int(rows['inside'].sum())} of {len(rows)}", "–"]
+            if quantity := known.get(title):
+                off = (quantity.tolerance, rows["difference"].abs().median())
+                unit = "" if quantity.is_relative else f" {quantity.unit}"
+                cells[1], cells[3] = (_told(value, quantity).lstrip("+") + unit for value in off)
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def outside(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows outside their tolerance, each with the one below it where that explains it."""
+    off = table["inside"].map(lambda inside: inside is False)
+    explains = table["quantity"].isin([quantity.title for quantity in EXPLAINING])
+    return table[off | (explains & off.shift(fill_value=False))]
+
+
+def _told(difference: float, quantity: Quantity) -> str:
+    return f"{100 * difference:+.1f} %" if quantity.is_relative else f"{difference:+.2f}"
