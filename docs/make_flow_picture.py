@@ -20,7 +20,7 @@ STAGES = {
     "gnn": (2, 0, 3, "what properties,\nhow sure?"),
     "samples": (3, 1, 1, "many new stacks,\naimed at the targets"),
     "screening": (3, 0, 1, "which deserve\na DFT job?"),
-    "dft": (4, 0, 2, "is it true?\npw.x, one job per step"),
+    "dft": (4, 0, 2, "is it true?\npw.x, one job each"),
     "report": (4, 1, 2, "what was learned?\nindex.html"),
 }
 ARROWS = (

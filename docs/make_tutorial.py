@@ -60,6 +60,7 @@ def write_tutorial(folder: Path) -> None:
         status=status_text(campaign, read_status(folder, rules_by_stage(campaign))),
         sections=stage_sections(campaign),
         card=make_card(campaign, materials[0].best, {}) if materials else None,
+        rest=[make_card(campaign, material.best, {}) for material in materials[1:]],
         others=other_stackings(materials[0]) if materials else "",
         trust=trust_in_numbers(
             campaign.record("gnn/metrics.json") or {},

@@ -532,6 +532,15 @@ def test_mobility_counts_where_the_carriers_are(small_monolayers):
     fault = f"no mobility of 200 cm²/(V s): {where}"
     assert limits.faults(samples, stacks, alone) == [fault, ""]
     assert of_layers.asked == [barrier], "what the library knows is not predicted"
+    # Of the carriers asked for, and no others: the barrier's electrons or its holes, 900 and 300.
+    for asked, least, holds in (
+        ("electrons", 400.0, True), ("holes", 400.0, False), ("either", 400.0, True),
+        ("both", 400.0, False), ("both", 200.0, True),
+    ):  # fmt: skip
+        of = HardLimits(8, 3.0, minimum_mobility_cm2_vs=least, mobility_of=asked)
+        fault = of.faults(samples, stacks, alone)[1]
+        assert (fault == "") == holds, (asked, least)
+        assert holds or ("holes on" in fault and ("electrons on" in fault) == (asked == "both"))
     # Its holes may carry; those of the barrier are known to nobody without a model.
     known = LayersAlone(table.assign(hole_mobility_cm2_vs=[250.0, np.nan]))
     assert limits.faults(samples, stacks, known) == ["", ""]

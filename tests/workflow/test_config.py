@@ -16,6 +16,7 @@ from heteroforge.configuration import (
     describe_configuration,
     interpret_configuration,
     library_files,
+    library_sources,
     read_schema,
 )
 from heteroforge.dft.protocols import Pseudopotentials
@@ -227,10 +228,22 @@ def test_a_folder_of_layers_counts_by_its_files(tmp_path):
     for name in ("b.cif", "properties.csv"):
         (tmp_path / name).touch()
     (tmp_path / "older").mkdir()
-    sources = [("bundled", None), ("folder", str(tmp_path)), ("cdvae_csv", "layers.csv")]
-    found = [str(tmp_path / "b.cif"), str(tmp_path / "properties.csv"), "layers.csv"]
+    sources = [("bundled", "lib"), ("folder", str(tmp_path)), ("cdvae_csv", "layers.csv")]
+    found = ["lib/monolayers.extxyz", "lib/monolayers.csv"]
+    found += [str(tmp_path / "b.cif"), str(tmp_path / "properties.csv"), "layers.csv"]
     assert library_files(sources) == found
     assert library_files([("folder", "absent")]) == ["absent"]
+
+
+def test_another_library_takes_the_place_of_the_bundled_one(tmp_path):
+    told = fault_of({"library": {"bundled": str(tmp_path)}})
+    assert "library.bundled" in told and "monolayers.extxyz" in told
+    for name in ("monolayers.extxyz", "monolayers.csv", "bilayers.csv"):
+        (tmp_path / name).touch()
+    own = merged({"library": {"bundled": str(tmp_path), "source": ["bundled", "hetml"],
+                              "path": [None, "tables"]}})["library"]  # fmt: skip
+    assert library_sources(own) == [("bundled", str(tmp_path)), ("hetml", "tables")]
+    check_configuration(merged({"library": {"bundled": str(tmp_path)}}), SCHEMA, ROOT)
 
 
 def test_every_key_is_described_and_has_a_default():

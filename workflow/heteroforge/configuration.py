@@ -319,7 +319,7 @@ def _check_files(config: Mapping, root: Path) -> None:
         _check_materials_project(config["library"]["materials_project"], root)
 
 
-# What `library.path` has to be; the other sources have none.
+# What `library.path` has to be; the other sources have none, and `bundled` a key of its own.
 SOURCE_PATHS = {
     "folder": "folder of structures",
     "cdvae_csv": "CSV file",
@@ -328,6 +328,8 @@ SOURCE_PATHS = {
     "hetml": "folder of published tables",
     "jarvis": "JSON file",
 }
+# What the folder `library.bundled` holds: layers, what is known of them, labels of stacks.
+BUNDLED_FILES = ("monolayers.extxyz", "monolayers.csv", "bilayers.csv")
 
 
 def asked_for(config: Mapping) -> dict:
@@ -380,7 +382,8 @@ def library_sources(library: Mapping) -> list[tuple[str, str | None]]:
             f"library.path = {_show(paths)}: expected one path per source, {len(sources)}, with "
             "null for sources without one"
         )
-    return list(zip(sources, paths, strict=True))
+    own = {"bundled": library["bundled"]}
+    return [(source, own.get(source, path)) for source, path in zip(sources, paths, strict=True)]
 
 
 def library_files(sources: Sequence[tuple[str, str | None]]) -> list[str]:
@@ -393,7 +396,9 @@ def library_files(sources: Sequence[tuple[str, str | None]]) -> list[str]:
     """
     found = []
     for source, path in sources:
-        if source == "folder" and path and Path(path).is_dir():
+        if source == "bundled":
+            found += [f"{path}/{name}" for name in BUNDLED_FILES[:2]]
+        elif source == "folder" and path and Path(path).is_dir():
             found += sorted(str(file) for file in Path(path).iterdir() if file.is_file())
         elif path:
             found.append(path)
@@ -401,6 +406,13 @@ def library_files(sources: Sequence[tuple[str, str | None]]) -> list[str]:
 
 
 def _check_sources(library: Mapping, root: Path) -> None:
+    missing = [f for f in BUNDLED_FILES if not (root / library["bundled"] / f).is_file()]
+    if missing:
+        raise ConfigurationError(
+            f"library.bundled = {_show(library['bundled'])}: expected a folder with "
+            f"{', '.join(BUNDLED_FILES)}, as heteroforge.dft.compute_library makes it; "
+            f"{', '.join(missing)} missing"
+        )
     for source, path in library_sources(library):
         if source not in SOURCE_PATHS:
             continue

@@ -1,6 +1,6 @@
 # Rules of the stage library: monolayers of one or several sources, checked, in one form.
 LIBRARY = f"{RESULTS}/library"
-BUNDLED = "resources/library"
+BUNDLED = config["library"]["bundled"]
 # Of which elements layers may be, those of the library and those proposed beyond it.
 ELEMENTS = {
     key: config["library"][key] for key in ("elements_allowed", "elements_excluded")
@@ -20,8 +20,6 @@ BONDED_BELOW = config["screening"]["force_field"]["minimum_contact_ratio"]
 LIBRARY_SOURCES = configuration.library_sources(config["library"])
 # What the monolayers depend on; the Materials Project is no file.
 LIBRARY_FILES = configuration.library_files(LIBRARY_SOURCES)
-if "bundled" in dict(LIBRARY_SOURCES):
-    LIBRARY_FILES += [f"{BUNDLED}/monolayers.extxyz", f"{BUNDLED}/monolayers.csv"]
 
 
 localrules:

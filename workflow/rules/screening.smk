@@ -8,6 +8,7 @@ LIMITS = {
         "maximum_hull_distance_ev_atom"
     ],
     "minimum_mobility_cm2_vs": config["screening"]["minimum_mobility_cm2_vs"],
+    "mobility_of": config["screening"]["mobility_of"],
     "elements_excluded": config["library"]["elements_excluded"],
     "maximum_dft_core_min": config["screening"]["maximum_dft_core_min"],
     "pseudopotentials": config["dft"]["pseudopotentials"],

@@ -6,13 +6,11 @@ from heteroforge.configuration import ANSWERS, elements_covered
 from heteroforge.io import InputError, log_to, write_table
 from heteroforge.sources import collect, read_candidates, write_library
 
-BUNDLED = "resources/library"
-
 log_to(snakemake.log[0])
 settings = snakemake.params.library
 candidates = read_candidates(
     [source for source, _ in snakemake.params.sources],
-    [BUNDLED if source == "bundled" else path for source, path in snakemake.params.sources],
+    [path for _, path in snakemake.params.sources],
     settings["materials_project"],
     ANSWERS,
 )

@@ -322,9 +322,10 @@ def _advice(
     failed = [c for c in campaign.candidates if c.status == "failed"]
     if failed:
         advice.append(
-            f"{len(failed)} of the calculations ended without a result. Each folder "
-            "`dft/slot_…/` keeps its outputs and attempts. To try them again, delete "
-            "`dft/slots_*.json` and run `snakemake --cores all dft`: what is finished is kept."
+            f"{len(failed)} of the calculations ended without a result: slots "
+            f"{joined([number_text(c.slot) for c in failed])}. Each folder `dft/slot_…/` keeps its "
+            "outputs and attempts. To try them again, delete the `dft/slots_….json` that names "
+            "them and start the campaign as before: what is finished is kept."
         )
     verified = campaign.verified
     bonded = [number_text(c.slot) for c in verified if bonds(c)]

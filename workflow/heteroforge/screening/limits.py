@@ -30,8 +30,9 @@ class HardLimits:
         elements_excluded: that no layer may hold.
         maximum_hull_distance_ev_atom: of each layer alone from the convex hull of its elements'
             phases, for how likely it is to stay what it is; None: any.
-        minimum_mobility_cm2_vs: of electrons or holes, known or predicted of the layers alone that
-            hold them; None: any.
+        minimum_mobility_cm2_vs: known or predicted of the layers alone that hold the carriers;
+            None: any.
+        mobility_of: carriers that must have it: "electrons", "holes", "either" or "both".
         maximum_dft_core_min: core-minutes that DFT is expected to take by the protocol `quick`
             and in one registry of high symmetry, whatever the protocol and the registry that were
             asked for: a measure of layers and cell; None: any.
@@ -44,6 +45,7 @@ class HardLimits:
     elements_excluded: Sequence[str] = ()
     maximum_hull_distance_ev_atom: float | None = None
     minimum_mobility_cm2_vs: float | None = None
+    mobility_of: str = "either"
     maximum_dft_core_min: float | None = None
     pseudopotentials: str = ""
 
@@ -101,9 +103,11 @@ class HardLimits:
                 return f"farther than {most:g} eV/atom from the convex hull: {', '.join(far)}"
         least = self.minimum_mobility_cm2_vs
         if least is not None:
-            electrons, holes = alone.carriers(stack)
-            if not any(mobility >= least for _, mobility in (electrons, holes)):
-                where = f"electrons on {electrons[0].formula}, holes on {holes[0].formula}"
+            carriers = dict(zip(("electrons", "holes"), alone.carriers(stack), strict=True))
+            asked = carriers if self.mobility_of in ("either", "both") else [self.mobility_of]
+            enough = [carriers[carrier][1] >= least for carrier in asked]
+            if not (any(enough) if self.mobility_of == "either" else all(enough)):
+                where = ", ".join(f"{c} on {carriers[c][0].formula}" for c in asked)
                 return f"no mobility of {least:g} cm²/(V s): {where}"
         most = self.maximum_dft_core_min
         if most is not None:
