@@ -10,6 +10,7 @@ from heteroforge.io import InputError, write_table
 from heteroforge.labels import (
     BONDED,
     COLUMNS,
+    OTHER,
     baseline_labels,
     campaign_labels,
     dft_labels,
@@ -186,7 +187,26 @@ def test_of_several_protocols_of_a_stack_one_is_learned_from(tmp_path):
     ]
     write_table(own, pd.DataFrame(rows))
     for protocol, values in (("quick", [1.9, 5.0]), ("HSE06", [2.6, 5.0]), ("none", [2.6, 5.0])):
-        assert dft_labels([own], [], LAYERS, 0.0, protocol)["value"].tolist() == values
+        found = dft_labels([own], [], LAYERS, 0.0, protocol, ["HSE06"])
+        assert found["value"].tolist() == values and set(found["fidelity"]) == {"dft"}
+
+
+def test_labels_of_another_functional_are_told_and_not_learned_from(tmp_path):
+    own = tmp_path / "labels.csv"
+    other = stack("BN", "BN").to_json()
+    rows = [
+        row("gap_ev", 2.6) | {"protocol": "HSE06"},
+        row("gap_ev", 1.9) | {"protocol": "quick"},
+        row("gap_ev", 5.0, other) | {"protocol": "HSE06"},
+        row("vbm_ev", -5.0, other) | {"protocol": ""},
+    ]
+    write_table(own, pd.DataFrame(rows))
+    found = dft_labels([own], [], LAYERS, 0.0, "quick")
+    told = dict(zip(found["value"], found["fidelity"], strict=True))
+    assert told == {1.9: "dft", -5.0: "dft", 2.6: OTHER, 5.0: OTHER}
+    # Its stack waits for DFT of this kind.
+    labels = found[found["property"] == "gap_ev"]
+    assert len(verified_stacks(labels, LAYERS, "quick")) == 1
 
 
 def test_a_finer_label_counts_before_rougher_ones_however_many(tmp_path):

@@ -23,6 +23,7 @@ from heteroforge.models.property_training import (
     PROPERTIES,
     PropertyData,
     _choose,
+    _spreads,
     evaluate,
     load_member,
     pair_of,
@@ -338,6 +339,24 @@ def test_another_predictor_takes_over_where_it_is_better_by_more_than_chance():
     assert _choose(residuals, pairs) == "published"
     residuals["boosting"] = 0.5 * ones
     assert _choose(residuals, pairs) == "boosting"
+    # The smallest error of all may be chance, and a larger one not: that is no reason against it.
+    squares = np.tile([1.0, 1.0, 3.0, 3.0], 6)
+    residuals = dict.fromkeys(PREDICTORS, np.sqrt(squares))
+    residuals["corrected_published"] = np.sqrt(squares - 0.3)
+    residuals["boosting"] = np.sqrt(np.tile([2.2, 2.2, 0.2, 0.2], 6))
+    assert (residuals["boosting"] ** 2).mean() < (residuals["corrected_published"] ** 2).mean()
+    assert _choose(residuals, pairs) == "corrected_published"
+
+
+def test_another_predictor_is_as_unsure_as_published_dft_where_that_is():
+    """Labels of one's own tell how large errors are, published DFT where: of new elements, say."""
+    published = np.array([[0.1], [0.4]])
+    members = np.array([[[1.0], [1.0]], [[1.2], [1.0]]])
+    spreads = _spreads(published, members)
+    assert set(spreads) == set(PREDICTORS)
+    assert spreads["boosting"].tolist() == published.tolist()
+    assert spreads["network"][:, 0] == pytest.approx([np.hypot(0.1, 0.02**0.5), 0.4])
+    assert _spreads(published, members[:1])["network"].tolist() == published.tolist()
 
 
 def test_same_seed_same_member(members, tables, small_monolayers, small_table):

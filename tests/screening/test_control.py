@@ -196,6 +196,10 @@ def test_hit_rates_of_both_draws_and_a_failed_one_is_no_hit():
     # The drawn one that was rejected hits, and counts among the drawn ones alone.
     assert kept[["candidates", "inside", "shared"]].tolist() == [1, 0, 1]
     assert relaxed.set_index("draw").loc["random", "inside"] == 1
+    assert relaxed["expected"].isna().all()  # nobody told probabilities
+    told = selected.assign(probability=[0.9, 0.8, 0.5, 0.1, 0.2, 0.3])
+    told = hit_rates(told, results(True, True, None, True, False, True)).set_index("draw")
+    assert told["expected"].to_dict() == pytest.approx({"selected": 2.2, "random": 1.0})
     by_hand = hit_rates(selected[["slot"]], results(True, False))
     assert by_hand[["draw", "candidates", "inside"]].values.tolist() == [["selected", 2, 1]]
     # A slot that waits counts for nothing yet.

@@ -1,6 +1,7 @@
 """Objectives, ranking and the choice of DFT candidates."""
 
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,18 +11,23 @@ from scipy.stats import norm
 
 from heteroforge.dft.cost import expected_core_min
 from heteroforge.io import InputError
+from heteroforge.report.judgement import BONDED_CONTACT_RATIO
 from heteroforge.screening import (
     HardLimits,
     LayersAlone,
     alignment_probabilities,
+    anderson_probabilities,
     describe_candidate,
     joint_probability,
     pareto_ranks,
     rank_candidates,
     select_candidates,
 )
+from heteroforge.screening.objectives import ANDERSON_AND_DFT
 from heteroforge.structures import Monolayer
 from heteroforge.structures.matching import stack_layers
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def brute_force_fronts(points: np.ndarray) -> np.ndarray:
@@ -84,7 +90,7 @@ def test_alignment_follows_the_layers_and_their_errors(small_monolayers):
 
     def chance(first, second, std=0.1):
         alone = LayersAlone(pd.DataFrame([first, second], names, ["vbm_ev", "cbm_ev"]))
-        return alignment_probabilities([stack], alone, np.array([std]), np.array([std]))[0, 1]
+        return anderson_probabilities([stack], alone, np.array([std]), np.array([std]))[0, 1]
 
     assert chance((-6.0, -4.0), (-5.0, -3.0)) == pytest.approx(1.0, abs=1e-4)
     assert chance((-6.0, -3.0), (-5.0, -4.0)) == pytest.approx(0.0, abs=1e-4)
@@ -101,11 +107,12 @@ def test_alignment_of_polar_layers_and_three_layers(small_monolayers):
     table = pd.DataFrame({"vbm_ev": -6.0, "cbm_ev": -4.0}, [layer.name])
     std = np.array([0.2])
     # Three equal layers: the edges meet on one of them by chance.
-    one, two = alignment_probabilities([three], LayersAlone(table), std, std)[0]
+    one, two, neither = anderson_probabilities([three], LayersAlone(table), std, std)[0]
     assert two == pytest.approx(2 * one, rel=1e-3) and one + two < 0.5
+    assert one + two + neither == pytest.approx(1.0)
     # Steps that add up separate the edges.
     polar = LayersAlone(table.assign(vacuum_step_ev=2.0))
-    assert alignment_probabilities([three], polar, std, std)[0, 1] > 0.99
+    assert anderson_probabilities([three], polar, std, std)[0, 1] > 0.99
 
 
 def test_a_metal_has_no_alignment(small_monolayers):
@@ -115,10 +122,28 @@ def test_a_metal_has_no_alignment(small_monolayers):
         [first.name, second.name],
     )
     stacks, std = [stack_layers([first, second]), stack_layers([first] * 2)], np.array([0.1] * 2)
-    found = alignment_probabilities(stacks, LayersAlone(table), std, std)
-    assert found[0].tolist() == [0.0, 0.0]
+    found = anderson_probabilities(stacks, LayersAlone(table), std, std)
+    assert found[0].tolist() == [0.0, 0.0, 0.0]
     unsaid = LayersAlone(table.assign(is_metal=[False, pd.NA]))
-    assert alignment_probabilities(stacks, unsaid, std, std)[0, 0] > 0.9
+    assert anderson_probabilities(stacks, unsaid, std, std)[0, 0] > 0.9
+
+
+def test_alignment_counts_how_often_dft_agrees_with_andersons_rule(small_monolayers):
+    """The counts are those of the bundled library; a clear type II is surer than a clear type I."""
+    stacks = pd.read_csv(ROOT / "resources/library/stacks.csv")
+    stacks = stacks[~(stacks["closest_contact_ratio"] < BONDED_CONTACT_RATIO)]
+    kinds = ["I", "II", "undetermined"]
+    counts = pd.crosstab(stacks["anderson_alignment"], stacks["alignment"])
+    assert counts.loc[kinds, kinds].to_numpy().tolist() == [list(r) for r in ANDERSON_AND_DFT]
+    first, second = list(small_monolayers.values())[:2]
+    stack, std = stack_layers([first, second]), np.array([0.01])
+    for edges, kind in (([-6.0, -5.0, -4.0, -3.0], 1), ([-5.0, -6.0, -4.0, -3.0], 0)):
+        table = pd.DataFrame({"vbm_ev": edges[:2], "cbm_ev": edges[2:]}, [first.name, second.name])
+        rule = anderson_probabilities([stack], LayersAlone(table), std, std)[0]
+        assert rule[kind] > 0.999
+        told = alignment_probabilities([stack], LayersAlone(table), std, std)[0]
+        row = np.array(ANDERSON_AND_DFT[kind]) + 1
+        assert told == pytest.approx(row[:2] / row.sum(), abs=1e-3)
 
 
 def predicting(**values):
@@ -144,7 +169,7 @@ def test_alignment_of_a_new_layer_is_of_its_predicted_edges(small_monolayers):
     def chance(**values):
         of_layers = predicting(**values)
         alone = LayersAlone(table, of_layers)
-        one, other = alignment_probabilities(stacks, alone, std, std)[:, 1]
+        one, other = anderson_probabilities(stacks, alone, std, std)[:, 1]
         assert one == pytest.approx(other)
         assert of_layers.asked == [new], "what is known is not predicted, nor anything twice"
         return one
@@ -197,7 +222,7 @@ def test_of_three_layers_the_quadrature_holds_for_unequal_errors(small_monolayer
     holds_cbm = 2 * norm.cdf(-0.1 / 0.1)
     expected = (middle > np.maximum(one, other) + 0.1).mean() * holds_cbm
     outer_too = 2 * (one > np.maximum(middle, other) + 0.1).mean() * norm.cdf(-0.1 / 0.1)
-    found = alignment_probabilities([stack], alone, std, std)[0, 1]
+    found = anderson_probabilities([stack], alone, std, std)[0, 1]
     assert found == pytest.approx(expected + outer_too, abs=0.005)
 
 

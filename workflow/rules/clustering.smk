@@ -46,6 +46,7 @@ rule collect_targets:
         "../../envs/ml.yaml"
     params:
         minimum_contact_ratio=BONDED_BELOW,
+        comparable_protocols=config["labels"]["comparable_protocols"],
         protocol=config["dft"]["protocol"],
     message:
         "Collecting what is asked of a semiconductor."

@@ -35,6 +35,7 @@ rule collect_labels:
         runtime=lambda wildcards, attempt: 60 * attempt,
     params:
         minimum_contact_ratio=BONDED_BELOW,
+        comparable_protocols=config["labels"]["comparable_protocols"],
         protocol=config["dft"]["protocol"],
     message:
         "Collecting labels of stacks."

@@ -19,6 +19,7 @@ dft = dft_labels(
     library.monolayers,
     snakemake.params.minimum_contact_ratio,
     snakemake.params.protocol,
+    snakemake.params.comparable_protocols,
 )
 specifications = [
     *dft["specification"].unique(),

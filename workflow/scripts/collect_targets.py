@@ -13,6 +13,7 @@ labels = dft_labels(
     library.monolayers,
     snakemake.params.minimum_contact_ratio,
     snakemake.params.protocol,
+    snakemake.params.comparable_protocols,
 )
 targets = add_targets(library.table, labels)
 print(f"known of {len(targets)} monolayers:\n{targets.notna().sum().to_string()}")

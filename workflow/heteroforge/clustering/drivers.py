@@ -69,6 +69,7 @@ _OF_CARRIERS = (
 SAME_THING = {
     "gap_ev": (*_GAP_AGAIN, *_OF_CARRIERS),
     "is_semiconductor": (*_GAP_AGAIN, *_OF_CARRIERS),
+    "mobility_cm2_vs": (*_OF_CARRIERS, "stiffness_n_m"),
     "works": (*_GAP_AGAIN, *_OF_CARRIERS, "stiffness_n_m", "hull_distance_ev_atom"),
 }
 # Spread over orders of magnitude: the logarithm is learned.

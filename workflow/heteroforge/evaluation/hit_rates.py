@@ -13,7 +13,7 @@ __all__ = ["Advantage", "advantage", "hit_rates"]
 
 CONFIDENCE = 0.95
 COLUMNS = [
-    "draw", "candidates", "verified", "inside", "hit_rate", "low", "high", "shared",
+    "draw", "candidates", "verified", "inside", "expected", "hit_rate", "low", "high", "shared",
     "shared_inside",
 ]  # fmt: skip
 
@@ -32,12 +32,13 @@ def hit_rates(selected: pd.DataFrame, results: Sequence[dict]) -> pd.DataFrame:
 
     Returns:
         `draw` (selected; random; random_kept: where drawn stacks were relaxed), `candidates,
-        verified, inside, hit_rate` and its 95 % interval `low, high` (C. Clopper, E. Pearson,
-        Biometrika 26, 404 (1934)), `shared` and `shared_inside`: how many of them were selected and
-        drawn. No row for a draw without candidates that were computed.
+        verified, inside`, `expected` (the sum of their probabilities, what the screen thought
+        `inside` would be; NaN where one is unknown), `hit_rate` and its 95 % interval `low, high`
+        (C. Clopper, E. Pearson, Biometrika 26, 404 (1934)), `shared` and `shared_inside`: how many
+        of them were selected and drawn. No row for a draw without candidates that were computed.
     """
     computed = {r["slot"]: r for r in results if r["status"] in ("verified", "failed")}
-    given = selected.reindex(columns=["slot", "role", "is_control", "force_field"])
+    given = selected.reindex(columns=["slot", "role", "is_control", "force_field", "probability"])
     given = given[given["slot"].isin(computed)]
     chosen = given["role"].astype(object).fillna("exploitation") == "exploitation"
     drawn = given["is_control"].eq(True).fillna(False).astype(bool)
@@ -59,6 +60,7 @@ def hit_rates(selected: pd.DataFrame, results: Sequence[dict]) -> pd.DataFrame:
                 "candidates": candidates,
                 "verified": int((members & verified).sum()),
                 "inside": hits,
+                "expected": given.loc[members, "probability"].astype(float).sum(skipna=False),
                 "hit_rate": hits / candidates,
                 "low": low,
                 "high": high,

@@ -10,6 +10,7 @@ from heteroforge.labels.collection import (
     BONDED,
     COLUMNS,
     LABELLED,
+    OTHER,
     baseline_labels,
     campaign_labels,
     dft_labels,
@@ -20,6 +21,7 @@ from heteroforge.labels.collection import (
 
 __all__ = [
     "BONDED",
+    "OTHER",
     "COLUMNS",
     "LABELLED",
     "baseline_labels",

@@ -20,6 +20,7 @@ __all__ = [
     "BONDED",
     "COLUMNS",
     "LABELLED",
+    "OTHER",
     "baseline_labels",
     "campaign_labels",
     "dft_labels",
@@ -42,6 +43,8 @@ COLUMNS = [
 SLID_A = 0.3
 # Fidelity of DFT labels of stacks whose layers bond to each other.
 BONDED = "dft_bonded"
+# That of DFT labels whose protocol is not known to be comparable: nothing is learned from them.
+OTHER = "dft_other"
 
 # Properties of a stack that carry labels, with their units.
 LABELLED = {
@@ -116,8 +119,10 @@ def user_labels(
         if stack is None:
             foreign += 1
             continue
-        origin = row.get("source") or source or str(path)
-        protocol = row.get("protocol") or ""
+        # An empty cell is no word, but a number that is none.
+        told = {key: str(row[key]) for key in ("source", "protocol") if pd.notna(row.get(key))}
+        origin = told.get("source") or source or str(path)
+        protocol = told.get("protocol", "")
         rows.append(
             [stack.key(), stack.to_json(), name, float(value), LABELLED[name], "dft", origin,
              protocol]
@@ -160,8 +165,12 @@ def dft_labels(
     monolayers: Mapping[str, Monolayer],
     minimum_contact_ratio: float,
     protocol: str,
+    comparable_protocols: Sequence[str] = (),
 ) -> pd.DataFrame:
     """All that DFT says of stacks of a library, columns `COLUMNS`; says what is left out.
+
+    Labels of a protocol that is neither this project's nor among the comparable ones have the
+    fidelity `OTHER`: a gap of HSE06 is no gap of PBE. Those without a protocol are the user's word.
 
     Args:
         tables: as `user_labels` reads them.
@@ -169,6 +178,7 @@ def dft_labels(
         monolayers: the library.
         minimum_contact_ratio: of `mark_bonded`.
         protocol: of this campaign, which decides where a stack has labels of several.
+        comparable_protocols: further ones that are as good as this project's own.
     """
     found = [pd.DataFrame(columns=COLUMNS)]
     for paths, read in ((tables, user_labels), (campaigns, campaign_labels)):
@@ -180,8 +190,18 @@ def dft_labels(
                 "or slid"
             )
     known = [labels for labels in found if len(labels)] or found[:1]
-    labels = _one_protocol(pd.concat(known, ignore_index=True), protocol)
-    return mark_bonded(labels, monolayers, minimum_contact_ratio)
+    labels = pd.concat(known, ignore_index=True)
+    as_ours = labels["protocol"].isin(["", protocol, *protocol_names(), *comparable_protocols])
+    others = labels.loc[~as_ours, COLUMNS].assign(fidelity=OTHER)
+    if len(others):
+        print(
+            f"not learned from: {len(others)} labels of protocols that are not comparable: "
+            f"{others['protocol'].value_counts().to_dict()} (labels.comparable_protocols)"
+        )
+    ours = _one_protocol(labels[as_ours], protocol)
+    return pd.concat(
+        [mark_bonded(ours, monolayers, minimum_contact_ratio), others], ignore_index=True
+    )
 
 
 def _one_protocol(labels: pd.DataFrame, preferred: str) -> pd.DataFrame:

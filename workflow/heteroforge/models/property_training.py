@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from heteroforge.dft.electronic import METAL_BELOW_EV
 from heteroforge.graphs import GraphStore, stack_graph
 from heteroforge.io import read_table
 from heteroforge.models.calibration import LEVELS, calibrate, calibrated_std
@@ -66,6 +67,8 @@ FOLDS = 10
 # Fewer labels than this say nothing about which predictor is better.
 FEWEST_LABELS, FEWEST_PAIRS = 8, 4
 LARGEST_PRETRAINING_SET = 4000
+# Gaps predicted below are, as likely as not, of metals.
+CLOSED_BELOW_EV = 2 * METAL_BELOW_EV
 # Labels of one's own that the published model's calibration, on thousands of bilayers of other
 # layers, is taken to be worth; it counts for less with each of them, and for nothing from here on.
 CALIBRATED_BEFORE, CALIBRATED_ANEW = 20, 60
@@ -429,10 +432,7 @@ def evaluate(
     members = members.reshape(len(contents), *shape)
     held_out["network"] = members.mean(0) if len(rows) else np.full(shape, np.nan)
     held_out["network"][:, 0] = np.clip(held_out["network"][:, 0], 0.0, None)
-    spreads = {name: np.zeros(shape) for name in PREDICTORS}
-    spreads["published"] = spreads["corrected_published"] = data.baseline_std[rows]
-    if len(contents) > 1:
-        spreads["network"] = members.std(0, ddof=1)
+    spreads = _spreads(data.baseline_std[rows], members)
     metrics: dict = {
         "split": f"leave pairs out, {len(np.unique(folds))} folds",
         "labelled_stacks": len(rows),
@@ -523,8 +523,25 @@ def _are_enough(pairs: np.ndarray) -> bool:
     return len(pairs) >= FEWEST_LABELS and len(set(pairs)) >= FEWEST_PAIRS
 
 
+def _spreads(baseline_std: np.ndarray, members: np.ndarray) -> dict[str, np.ndarray]:
+    """Standard deviations (n, properties) by predictor, before they are calibrated.
+
+    All predictors begin with what published DFT says, and know of fewer layers than it does: where
+    it is unsure, as of new elements or of layers that are predicted themselves, so are they. A
+    campaign's own labels, of a few layers, tell how large errors are, and not where.
+
+    Args:
+        baseline_std: of the published model (n, properties).
+        members: predictions of the networks (members, n, properties).
+    """
+    spreads = dict.fromkeys(PREDICTORS, baseline_std)
+    if len(members) > 1:
+        spreads["network"] = np.hypot(members.std(0, ddof=1), baseline_std)
+    return spreads
+
+
 def _choose(residuals: Mapping[str, np.ndarray], pairs: np.ndarray) -> str:
-    """The predictor with the smallest mean squared error, where that is hardly chance.
+    """The predictor with the smallest mean squared error of those for which that is hardly chance.
 
     Squared, because the largest errors decide how wide the calibrated intervals get. The published
     model has been measured on thousands of bilayers: another takes its place when it is better by
@@ -532,9 +549,13 @@ def _choose(residuals: Mapping[str, np.ndarray], pairs: np.ndarray) -> str:
     it is the best of several that are compared).
     """
     error = {name: pd.Series(r**2).groupby(pairs).mean() for name, r in residuals.items()}
-    best = min(PREDICTORS, key=lambda name: float((residuals[name] ** 2).mean()))
-    gain = error["published"] - error[best]
-    return best if gain.mean() > 2 * gain.std(ddof=1) / len(gain) ** 0.5 else "published"
+    gains = {name: error["published"] - error[name] for name in PREDICTORS}
+    better = [
+        name
+        for name, gain in gains.items()
+        if gain.mean() > 2 * gain.std(ddof=1) / len(gain) ** 0.5
+    ]
+    return min(better, key=lambda p: float((residuals[p] ** 2).mean()), default="published")
 
 
 def _middle(baselines: np.ndarray) -> np.ndarray:
@@ -592,7 +613,7 @@ def predict(
     # What was learned from: labels have no gap below zero.
     shown = clip_gaps(baselines, PROPERTIES)
     results: dict[str, np.ndarray] = {}
-    spreads = {"published": baseline_std, "corrected_published": baseline_std}
+    members = np.empty((0, *baselines.shape))
     if "network" in chosen.values():
         parts = []
         for start in range(0, len(stacks), batch_size):
@@ -607,8 +628,7 @@ def predict(
             parts.append(np.array(block))
         members = np.concatenate(parts, axis=1)
         results["network"] = members.mean(0)
-        if len(models) > 1:
-            spreads["network"] = members.std(0, ddof=1)
+    spreads = _spreads(baseline_std, members)
     labelled = data.labelled
     training = (
         data.baselines[labelled],
@@ -626,9 +646,15 @@ def predict(
     columns = {}
     for j, name in enumerate(PROPERTIES):
         scale = calibration["properties"][name]
-        own = spreads.get(chosen[name], np.zeros_like(baselines))
         columns[name] = results[chosen[name]][:, j]
-        columns[f"{name}_std"] = calibrated_std(scale, own[:, j])
+        columns[f"{name}_std"] = calibrated_std(scale, spreads[chosen[name]][:, j])
+    # Labels have no gap below zero: what learns from them alone puts metals near it, however far
+    # their bands overlap. The published model has learned that, and says how far.
+    gap = PROPERTIES.index("gap_ev")
+    if chosen["gap_ev"] in ("mean", "boosting", "network"):
+        closed = columns["gap_ev"] < CLOSED_BELOW_EV
+        overlapping = np.minimum(columns["gap_ev"], baselines[:, gap])
+        columns["gap_ev"] = np.where(closed, overlapping, columns["gap_ev"])
     frame = pd.DataFrame(columns)
     for name in (PROPERTIES[BINDING], f"{PROPERTIES[BINDING]}_std"):
         frame[name] *= interfaces

@@ -88,6 +88,11 @@ class Candidate:
         return None if self.stack is None else self.stack.mismatch_percent
 
     @property
+    def is_exploration(self) -> bool:
+        """Whether its slot was given to learn from an uncertain stack."""
+        return self.predicted.get("role") == "exploration"
+
+    @property
     def only_drawn(self) -> bool:
         """Whether it is there for the draw at random alone, and was not selected."""
         return self.predicted.get("role") == "control"

@@ -414,10 +414,22 @@ def _caveats(campaign: Campaign) -> list[str]:
         "A stack that DFT finds bound is not yet a stack that can be grown: whether each layer "
         "exists on its own, on which substrate and in air, is not computed here. Look the layers "
         "up before you plan a synthesis.",
-        "A ± is one standard deviation, widened until it held for pairs of layers left out of the "
-        "training. For chemistry far from the training data it says little.",
+        f"A ± is one standard deviation{_how_checked(campaign)}. For chemistry far from the "
+        "training data it says little.",
     ]
     return caveats
+
+
+def _how_checked(campaign: Campaign) -> str:
+    """By what labels the standard deviations were scaled."""
+    calibration = (campaign.record("gnn/calibration.json") or {}).get("properties") or {}
+    unchecked = [quantity(n).words for n, entry in calibration.items() if not entry["calibrated"]]
+    shipped = "that of the model that ships, of published bilayers: too few labels of this "
+    shipped += "campaign's own layers to check it by"
+    if calibration and len(unchecked) == len(calibration):
+        return f", {shipped}"
+    held = ", widened until it held for pairs of layers left out of the training"
+    return f"{held} (of {joined(unchecked)} {shipped})" if unchecked else held
 
 
 def _reproduction(campaign: Campaign) -> dict:

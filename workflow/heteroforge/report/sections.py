@@ -270,6 +270,7 @@ def _fidelity(name: object) -> str:
         "baseline": "physics baseline",
         "published": "a model of published DFT",
         "dft": "DFT",
+        "dft_other": "DFT of other protocols, not learned from",
         "dft_bonded": "DFT of stacks whose layers bond, not learned from",
     }
     return words.get(str(name), str(name))
@@ -446,7 +447,8 @@ def _write_samples(campaign: Campaign, section: Section) -> None:
     if "is_novel" in samples and len(samples):
         novel = int(samples["is_novel"].sum())
         text += (
-            f"; {share_text(novel, len(samples))} are not among those the generator learned from"
+            f"; {share_text(novel, len(samples))} are none of the enumerated stacks, part of which "
+            "the generator learned from"
         )
     wanted = (campaign.configuration.get("samples") or {}).get("number")
     if isinstance(wanted, int) and len(samples) < wanted:
@@ -549,8 +551,8 @@ def _write_dft(campaign: Campaign, section: Section) -> None:
             )
         return
     verified = campaign.verified
-    # What was drawn at random to compare with says nothing of the selection.
-    selected = [c for c in computed if not c.only_drawn]
+    # What was drawn at random, or is there to learn from, says nothing of the selection.
+    selected = [c for c in computed if not c.only_drawn and not c.is_exploration]
     finished = [c for c in selected if c.status == "verified"]
     inside = [c for c in finished if c.meets_targets]
     if selected:
@@ -559,7 +561,13 @@ def _write_dft(campaign: Campaign, section: Section) -> None:
             f"the end; {number_text(len(inside))} of these inside all targets, a hit rate of "
             f"{share_text(len(inside), len(selected))} of what was computed "
             f"({interval_text(len(inside), len(selected))} with 95\u202f% confidence, were they "
-            "drawn independently)."
+            "drawn independently)." + _told_expected(campaign.table("dft/hit_rates.csv"))
+        )
+    if explored := [c for c in computed if c.is_exploration]:
+        hits = sum(c.meets_targets for c in explored)
+        section.paragraphs.append(
+            f"{count_text(len(explored), 'slot')} more {_was(len(explored))} given to uncertain "
+            f"stacks, to learn from: {number_text(hits)} of them inside."
         )
     section.paragraphs += _against_chance(campaign.table("dft/hit_rates.csv"))
     rows = []
@@ -618,6 +626,20 @@ def _told_cost(table: pd.DataFrame) -> list[str]:
         text += f" in the mean (at most {number_text(float(minutes.max()), 1)})"
     share = share_text(table["wasted_core_seconds"].sum(), spent)
     return [f"{text}, {share} of it in runs that needed a remedy or were cut short."]
+
+
+def _told_expected(rates: pd.DataFrame | None) -> str:
+    """How many hits the screen's own probabilities add up to."""
+    if rates is None or "expected" not in rates or "selected" not in set(rates["draw"]):
+        return ""
+    expected = rates.set_index("draw").at["selected", "expected"]
+    if pd.isna(expected):
+        return ""
+    return (
+        f" Their predicted probabilities add up to {number_text(float(expected), 1)}; those of "
+        "the most promising of many are too large as a rule, for where the models err upwards a "
+        "stack is chosen."
+    )
 
 
 def _against_chance(rates: pd.DataFrame | None) -> list[str]:

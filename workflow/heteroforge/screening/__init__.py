@@ -4,6 +4,7 @@ from heteroforge.screening.layers_alone import LayersAlone
 from heteroforge.screening.limits import HardLimits
 from heteroforge.screening.objectives import (
     alignment_probabilities,
+    anderson_probabilities,
     joint_probability,
     pareto_ranks,
 )
@@ -21,6 +22,7 @@ __all__ = [
     "ScoredSamples",
     "Screened",
     "alignment_probabilities",
+    "anderson_probabilities",
     "describe_candidate",
     "joint_probability",
     "pareto_ranks",

@@ -18,6 +18,7 @@ from heteroforge.structures import Stack
 __all__ = [
     "ALIGNMENTS",
     "alignment_probabilities",
+    "anderson_probabilities",
     "expected_alignment",
     "joint_probability",
     "pareto_ranks",
@@ -25,6 +26,10 @@ __all__ = [
 
 # Columns of `alignment_probabilities`.
 ALIGNMENTS = {"I": "type_i_probability", "II": "type_ii_probability"}
+# Stacks of the bundled library whose layers do not bond, without metals: rows by Anderson's rule
+# from DFT of the layers alone, columns by the states of the stack; I, II, undetermined. Layers
+# share states where they touch, which the rule cannot know.
+ANDERSON_AND_DFT = ((8, 4, 4), (3, 39, 5), (10, 7, 21))
 
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(64)
 
@@ -83,7 +88,28 @@ def alignment_probabilities(
 ) -> np.ndarray:
     """Probabilities (n, 2) that DFT tells type I, and II; NaN where an edge is unknown.
 
-    Both are zero where a layer is a metal, with which there is neither, and less by the probability
+    Those of Anderson's rule (`anderson_probabilities`) times how often DFT of stacks agrees with
+    it, or says otherwise (`ANDERSON_AND_DFT`, with one more of each for what was not seen).
+
+    Args:
+        stacks: any (n).
+        alone: what is known or predicted of the layers.
+        vbm_std_ev, cbm_std_ev: calibrated standard deviations of the stacks' edges (n).
+    """
+    told = np.array(ANDERSON_AND_DFT) + 1.0
+    told /= told.sum(axis=1, keepdims=True)
+    return anderson_probabilities(stacks, alone, vbm_std_ev, cbm_std_ev) @ told[:, :2]
+
+
+def anderson_probabilities(
+    stacks: Sequence[Stack],
+    alone: LayersAlone,
+    vbm_std_ev: np.ndarray,
+    cbm_std_ev: np.ndarray,
+) -> np.ndarray:
+    """Probabilities (n, 3) of type I, II and neither by Anderson's rule; NaN without an edge.
+
+    All are zero where a layer is a metal, with which there is neither, and less by the probability
     that one is.
 
     Type I: both band edges on one layer; II: on different ones. Both ahead of the next layer's edge
@@ -118,7 +144,8 @@ def alignment_probabilities(
     holds_cbm = _highest(-conduction, conduction_std)
     one = (holds_vbm * holds_cbm).sum(axis=1)
     either = holds_vbm.sum(axis=1) * holds_cbm.sum(axis=1)
-    found = np.clip(np.column_stack([one, either - one]), 0.0, 1.0) * have_gaps[:, None]
+    found = np.clip(np.column_stack([one, either - one, 1.0 - either]), 0.0, 1.0)
+    found *= have_gaps[:, None]
     found[have_gaps == 0.0] = 0.0  # whatever the edges of metals are
     return found
 
