@@ -46,6 +46,10 @@ class _Calculator:
     attempts: list = field(default_factory=list)
     meshes: list = field(default_factory=list)
     bottom_ev: float = -1.5  # of the conduction band between points of the mesh
+    with_spin: bool = False
+
+    def is_spin_polarised(self, atoms):
+        return self.with_spin or "Y" in atoms.get_chemical_symbols()
 
     def mesh(self, atoms):
         return k_mesh(atoms.cell.array[:2, :2], self.protocol.k_spacing_per_a)
@@ -123,7 +127,11 @@ def test_points_that_a_larger_cell_folds_off_the_mesh(tmp_path, rows, stretch, m
             for k in points
         }
 
-    assert folded(k[:2] for k in run.folded_points(atoms)) == folded(missed)
+    n, m = run.mesh(atoms)[:2]
+    mesh = [(i / n, j / m, 0.0) for i in range(n) for j in range(m)]
+    assert folded(k[:2] for k in run.folded_points(atoms, mesh)) == folded(missed)
+    # The path may pass beside a point that the mesh holds: of the bands it is no less one.
+    assert len(run.folded_points(atoms)) > len(missed)
 
 
 @pytest.mark.parametrize("rows", [[[1, 0], [0, 1]], [[1, 0], [1, 2]], [[-1, -4], [3, 1]]])
@@ -172,7 +180,10 @@ def test_a_valley_of_a_layer_is_looked_at_in_a_larger_cell(tmp_path):
     small = cell_for_truncation(layer.to_atoms())
     of_stack = small.cell.bandpath(pbc=(True, True, False), density=protocol.path_density_per_a)
     (valley,) = run.edge_points(small, [alone])
-    assert len(run.folded_points(small, of_stack.kpts, [valley])) == 0
+    on_path = of_stack.kpts
+    assert len(run.folded_points(small, on_path, [valley])) == len(
+        run.folded_points(small, on_path)
+    )
     assert len(run.folded_points(small, [], [valley])) > len(run.folded_points(small))
 
 
@@ -187,6 +198,26 @@ def test_a_stack_is_polarised_where_a_layer_of_it_is(tmp_path):
     assert run.is_spin_polarised(odd.to_atoms().repeat((2, 1, 1)))
     assert run.is_spin_polarised(build(stack_layers([odd, odd])))
     assert not run.is_spin_polarised(build(stack_layers([even, even])))
+    # And a layer alone where its neighbour is, by which it may find a moment in the stack.
+    stack = stack_layers([even, odd])
+    runs = []
+
+    def calculator(name):
+        return _Calculator(runs, protocol)
+
+    seen = []
+    original = LayerEnergies.of
+
+    def of(self, atoms, name, *rest, **more):
+        seen.append(self.calculator(name).with_spin)
+        return original(self, atoms, name, *rest, **more)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(LayerEnergies, "of", of)
+        relax_layer(calculator, build(stack), 0, stack)
+    assert seen == [True, True]
+    alone = layer_fingerprint(_atoms(even), _Calculator([]))
+    assert layer_fingerprint(_atoms(even), _Calculator([], with_spin=True)) != alone
 
 
 def test_a_layer_is_known_however_it_lies():

@@ -17,6 +17,7 @@ from heteroforge.dft.strain import (
     strained,
     turned_valleys,
 )
+from heteroforge.dft.valleys import rotations_of
 
 BANDS = {"vbm_ev": -6.0, "cbm_ev": -4.0}
 MASSES = {
@@ -249,6 +250,54 @@ def test_a_metal_has_the_stiffness_of_its_stress_at_a_wide_smearing(hexagonal):
     # Stretched cells start where those compressed leave their atoms.
     assert starts[::2] == pytest.approx([5.0 * STRAIN] * (len(starts) // 2))
     assert starts[1::2] == pytest.approx([0.0] * (len(starts) // 2), abs=1e-9)
+
+
+def test_bands_that_change_places_have_no_deformation_potential():
+    """Second band 60 meV behind, with another slope: at −1 % it is the lower one, and no valley."""
+
+    def strain(axis, sign, opposite=None):
+        cbm = min(-4.0 - sign * 0.14, -3.94 - sign * 0.02)
+        return {"stress_n_m": sign * 1.3, "vbm_ev": -6.0 - sign * 0.03, "cbm_ev": cbm}
+
+    found = strain_response(strain, BANDS, MASSES, hexagonal=True)
+    assert "deformation_potential_cbm_ev" not in found and "electron_mobility_cm2_vs" not in found
+    assert found["deformation_potential_vbm_ev"] == pytest.approx(-3.0)
+    assert found["stiffness_n_m"] == pytest.approx(130.0)
+
+
+def test_of_one_band_the_even_part_of_the_shift_is_none_of_the_potential():
+    """As of a gap between cones, √(Δ²/4 + f²), whose extremum strain moves off the point."""
+
+    def strain(axis, sign, opposite=None):
+        return {"stress_n_m": sign * 1.3, "vbm_ev": -5.995 - sign * 0.003, "cbm_ev": -4.0}
+
+    found = strain_response(strain, BANDS, MASSES, hexagonal=True)
+    assert found["deformation_potential_vbm_ev"] == pytest.approx(-0.3)
+    assert "hole_mobility_cm2_vs" not in found  # no more than noise
+    meeting = strain_response(strain, BANDS, MASSES | {"hole_mass_split_m0": None}, hexagonal=False)
+    assert meeting["deformation_potential_vbm_ev"] == pytest.approx(-np.hypot(0.3, 0.5))
+
+
+def test_unlike_valleys_of_a_square_layer_have_no_mobility():
+    """X, of which a fourfold axis makes Y, with the masses along x and y exchanged."""
+    square = Atoms("C", cell=[3.0, 3.0, 20.0], pbc=(True, True, False))
+    rectangular = Atoms("C", cell=[3.0, 4.0, 20.0], pbc=(True, True, False))
+    solid = _solid([130.0, 130.0], [-2.5, -2.5], [-8.0, -8.0])
+    masses = MASSES | {"electron_k_fractional": [0.5, 0.0, 0.0], "hole_k_fractional": [0.0] * 3}
+    found = strain_response(solid, BANDS, masses, False, rotations_of(square))
+    assert not [name for name in found if name.startswith("electron_mobility")]
+    assert found["deformation_potential_cbm_ev"] == pytest.approx(-8.0)
+    assert found["hole_mobility_cm2_vs"] > 0  # at Γ
+    known = strain_response(solid, BANDS, masses, False, rotations_of(rectangular))
+    assert known["electron_mobility_cm2_vs"] > 0
+    corner = strain_response(
+        solid,
+        BANDS,
+        masses | {"electron_k_fractional": [0.5, 0.5, 0.0]},
+        False,
+        rotations_of(square),
+    )
+    assert corner["electron_mobility_cm2_vs"] > 0
 
 
 def test_branches_that_meet_without_a_known_mass_have_no_mobility():

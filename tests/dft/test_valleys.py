@@ -1,5 +1,7 @@
 """Other valleys behind a band edge, in bands whose valleys are known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from ase import Atoms
@@ -66,6 +68,17 @@ def found_behind(electron, monkeypatch, atoms=LAYER, more=(), masses=None, above
     for place in ("next_valley", "saddle"):
         assert found[f"hole_{place}_ev"] == pytest.approx(found[f"electron_{place}_ev"])
     return found["electron_next_valley_ev"], found["electron_saddle_ev"]
+
+
+def test_a_gap_between_equal_points_is_direct():
+    """Edges found at two points that symmetry makes of one: M and M′ of a hexagonal layer."""
+    k = np.array([[0.0, 0.0, 0.0], [0.5, 0.0, 0.0], [0.0, 0.5, 0.0]])
+    energies = np.array([[[-3.0, 1.0], [-1.0, 0.5], [-1.0 - 1e-6, 0.5 - 1e-6]]])
+    edges = band_edges(energies, 2)
+    bands = Bands(np.zeros(3), k, [], energies, np.zeros(0), edges, 0.0)
+    assert (edges.vbm_k, edges.cbm_k) == (1, 2)
+    assert not bands.is_direct
+    assert replace(bands, rotations=THREEFOLD).is_direct
 
 
 def test_another_kind_of_valley_is_told_from_its_own_minimum(monkeypatch):

@@ -36,11 +36,14 @@ from heteroforge.dft.scan import next_shift
 from heteroforge.dft.scratch import remove_save
 from heteroforge.dft.valleys import (
     AROUND,
+    SAME_K,
+    SYMMETRIC_WITHIN_A,
     Place,
     apart_per_a,
     images,
     other_bands,
     places_behind,
+    rotations_of,
     stationary_point,
 )
 from heteroforge.io import InputError, read_json, write_json
@@ -65,9 +68,7 @@ MISPLACED = 1 / 12  # of that range, from an edge: masses change by less than th
 # Other valleys, and ways to equal ones, are looked for so far behind an edge.
 BEHIND_EV = 0.1
 FARTHEST = 2  # ranges of the masses' fit, that Newton's step goes without leading astray
-SAME_K = 1e-3  # fractional coordinates nearer than this are the same point
 SAME_ATOMS_A = 0.01  # for a start; cells are centred anew once a layer has changed its thickness
-PRIMITIVE_WITHIN_A = 0.1  # more than layers deform in a stack, less than bonds differ
 _VACUUM_WINDOW_A = 4.0  # beyond the least height, to read the vacuum level where it is flat
 # Energies of a scan need 0.1 meV/Å²: this holds them to far less and their slopes to 0.5 meV/Å³
 # (docs/dft.md), in a quarter less time than what a relaxation asks for.
@@ -111,6 +112,7 @@ class Bands:
         layer_weights: (layers, spins, nk, bands), of `Calculator._layer_weights`.
         edges: band edges over all these points.
         vacuum_ev: the mean vacuum level, in the energies of pw.x.
+        rotations: (n, 3, 3) of the cell's symmetry, on fractional coordinates of atoms.
     """
 
     k_distance: np.ndarray
@@ -120,12 +122,15 @@ class Bands:
     layer_weights: np.ndarray
     edges: BandEdges
     vacuum_ev: float
+    rotations: np.ndarray = field(default_factory=lambda: np.eye(3, dtype=int)[None])
 
     @property
     def is_direct(self) -> bool:
-        """Whether both edges lie at one k-point; a path may pass it more than once."""
-        apart = self.k_fractional[self.edges.vbm_k] - self.k_fractional[self.edges.cbm_k]
-        return not self.edges.is_metal and bool(np.abs(apart - np.round(apart)).max() < 1e-3)
+        """Whether both edges lie at one k-point, or at those that symmetry makes of it."""
+        vbm, cbm = (self.k_fractional[k] for k in (self.edges.vbm_k, self.edges.cbm_k))
+        apart = images(vbm, self.rotations) - cbm
+        meet = np.abs(apart - np.round(apart)).max(axis=1) < SAME_K
+        return not self.edges.is_metal and bool(meet.any())
 
     def to_dict(self) -> dict:
         """For `bands.json`; of a spin-polarised calculation both channels are bands."""
@@ -165,7 +170,7 @@ def _primitive(layer: Atoms) -> Atoms:
     """Primitive cell of a layer that was strained or relaxed a little, lying as it lies."""
     cell = (layer.cell.array, layer.get_scaled_positions(), layer.numbers)
     found = spglib.standardize_cell(
-        cell, to_primitive=True, no_idealize=True, symprec=PRIMITIVE_WITHIN_A
+        cell, to_primitive=True, no_idealize=True, symprec=SYMMETRIC_WITHIN_A
     )
     if found is None:
         return layer
@@ -229,6 +234,8 @@ class Calculator:
 
     The folder keeps inputs, logs and, in `save`, the last density and wave functions, so that
     later steps start from earlier ones. `attempts` collects a record of every run.
+    `with_spin` gives two spin channels to what by itself would have one: a layer whose neighbour in
+    the stack has two.
     """
 
     folder: Path
@@ -237,6 +244,7 @@ class Calculator:
     launcher: Launcher
     maximum_attempts: int = 5
     attempts: list[dict] = field(default_factory=list)
+    with_spin: bool = False
 
     # --- namelists ----------------------------------------------------------------------------
 
@@ -249,7 +257,7 @@ class Calculator:
         Odd in the cell or in the primitive cell of any layer: what is polarised alone is polarised
         in a stack and in any cell, or differences of energies would compare unequal things.
         """
-        if HIGHEST_MOMENT.keys() & set(atoms.get_chemical_symbols()):
+        if self.with_spin or HIGHEST_MOMENT.keys() & set(atoms.get_chemical_symbols()):
             return True
         cells = [atoms, *map(_primitive, _layers(atoms))]
         return any(round(self.electrons(cell)) % 2 == 1 for cell in cells)
@@ -538,6 +546,7 @@ class Calculator:
             layer_weights=weights,
             edges=band_edges(energies, result.electrons, magnetisation),
             vacuum_ev=vacuum_ev,
+            rotations=rotations_of(atoms),
         )
 
     def _companion(self, program: str, text: str, name: str, pools: int = 1) -> str:
@@ -595,14 +604,10 @@ class Calculator:
     ) -> np.ndarray:
         """Points (n, 3) of high symmetry of the layers' primitive cells, in fractions of this one.
 
-        And `more`; those that the mesh or `known` hold are left out.
+        And `more`; those that `known` hold are left out.
         """
-        mesh = np.array(self.mesh(atoms)[:2])
         found: list[np.ndarray] = []
         for k in [*high_symmetry_points(atoms), *more]:
-            steps = k[:2] * mesh
-            if np.abs(steps - np.round(steps)).max() < SAME_K:
-                continue
             others = np.array([*known, *found]).reshape(-1, 3)
             # k and −k have the same energies.
             apart = np.concatenate([others - k, others + k])
@@ -726,9 +731,7 @@ class Calculator:
         behind = sign * (bands.energies_ev[spin] - edge_ev)
         found = other_bands(behind[k], band, BEHIND_EV)
         reciprocal = atoms.cell.reciprocal().array * 2 * np.pi
-        cell = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
-        symmetry = spglib.get_symmetry(cell, symprec=PRIMITIVE_WITHIN_A)
-        rotations = np.eye(3)[None] if symmetry is None else symmetry["rotations"]
+        rotations = rotations_of(atoms)
         starts = bands.k_fractional[
             places_behind(
                 behind[:, band],

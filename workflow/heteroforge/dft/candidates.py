@@ -380,23 +380,25 @@ class Verification:
             write_json(self.file("bands.json"), {**found.to_dict(), "masses": masses})
             return {"masses": masses, "attempts": again + calculator.attempts}
 
-        # What was kept with masses of another point or range, or before that was told, is no such.
-        how = "masses at the extremum, which is told, range by the gap; valleys"
+        # What was kept with masses of another point or range, or before that was told, is no such,
+        # nor what lacks points of symmetry that the mesh holds.
+        how = "masses at the extremum, which is told, range by the gap; valleys; all folded points"
         needs = ["scf", *self._layer_names()]
         self._step("bands", needs, bands, writes=["bands.json"], basis=how)
 
     def response(self) -> None:
         """Stiffness, deformation potentials and mobilities, where the campaign asks for them."""
 
-        def response(bands: dict) -> dict:
+        def response(scf: dict, bands: dict) -> dict:
             found = read_json(self.file("bands.json"))
             return compute_strain_response(
-                lambda name: self.calculator(f"strain/{name}"), self.relaxed(), found
+                lambda name: self.calculator(f"strain/{name}"), self.relaxed(), found, scf
             )
 
         if self.settings["mobility"]:
-            # What was kept before deformation potentials were central differences is no such.
-            self._step("strain", ["bands"], response, basis="central differences")
+            # What was kept before swapped bands and unlike valleys were told is no such.
+            how = "central differences of one band"
+            self._step("strain", ["scf", "bands"], response, basis=how)
 
     def layers(self) -> None:
         """Each layer alone: in the stack's cell and free."""

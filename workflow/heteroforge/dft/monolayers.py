@@ -13,6 +13,7 @@ from heteroforge.dft.calculations import Calculator, cell_for_truncation
 from heteroforge.dft.electronic import METAL_BELOW_EV
 from heteroforge.dft.prototypes import starting_structure
 from heteroforge.dft.strain import STRAIN, stiffness_of_metal, strain_response, strained
+from heteroforge.dft.valleys import rotations_of
 from heteroforge.dft.verification import compute_bands, compute_density
 from heteroforge.io import write_json
 from heteroforge.structures import Monolayer
@@ -142,7 +143,7 @@ def compute_monolayer(seed: Mapping, calculator: Callable[[str], Calculator], fo
         runs.append({"attempts": stiffness.pop("attempts")})
         row |= stiffness
     else:
-        response = strain_response(strain, states, states, is_hexagonal(layer))
+        response = strain_response(strain, states, states, is_hexagonal(layer), rotations_of(atoms))
         # Of two spin channels nothing was compared with published mobilities.
         is_polarised = calculator("electronic").is_spin_polarised(atoms)
         row |= {k: v for k, v in response.items() if not (is_polarised and "mobility" in k)}

@@ -13,6 +13,7 @@ from ase import Atoms, units
 from heteroforge.dft.calculations import Calculator
 from heteroforge.dft.electronic import mobility_cm2_vs
 from heteroforge.dft.outputs import PwResult
+from heteroforge.dft.valleys import SAME_K, images
 
 __all__ = [
     "STRAIN",
@@ -27,6 +28,9 @@ __all__ = [
 STRAIN = 0.01
 EDGE_OF = {"electron": "cbm", "hole": "vbm"}
 METAL_SMEARING_RY = 0.02
+# By as much the mean of an edge at both strains may lie beside the edge without strain, where one
+# band has it: further, another band has come between, or strain moves the extremum off the point.
+SAME_BAND_EV = 0.01
 RESOLVED_EV = 0.5  # deformation potentials below are not told from noise: no mobility
 DEGENERATE_EV = 0.025  # valleys nearer in energy are equal for carriers at room temperature
 # 2 kT at room temperature: as far behind the edge a kind of valley that there is three times as
@@ -217,6 +221,7 @@ def strain_response(
     bands: Mapping,
     masses: Mapping,
     hexagonal: bool,
+    rotations: np.ndarray | None = None,
 ) -> dict:
     """Stiffness, deformation potentials and mobilities by uniaxial strain.
 
@@ -226,21 +231,26 @@ def strain_response(
     depending on the height of the cell).
 
     Two branches that meet in an edge of a hexagonal layer are taken as spin–orbit coupling leaves
-    them, with the mass of both (`_split`) and the shift of both; other edges that strain splits
-    have the root mean square of their slopes: see `deformation_potential_ev`.
+    them, with the mass of both (`_split`) and the shift of both; where the mass of both is not
+    known, or directions differ, they have the root mean square of their slopes: see
+    `deformation_potential_ev`. Of an edge that one band has, and that strain does not move alike
+    to either side (`SAME_BAND_EV`), no deformation potential is known.
 
     Args:
         strain: gives what `strained` does, for (axis, sign, opposite).
-        bands: `vbm_ev`, `cbm_ev` at the valleys that `strain` follows.
+        bands: `vbm_ev`, `cbm_ev` at the valleys that `strain` follows; `vbm_k_fractional` and that
+            of the CBM where these are not told with the masses.
         masses: as `Calculator.masses` gives them, with the edges that they are of.
         hexagonal: one direction stands for all.
+        rotations: of the cell's symmetry (n, 3, 3), on fractional coordinates; None: unknown.
 
     Returns:
         The quantities of STRAIN_UNITS, those with a direction only where not `hexagonal`; the
         mobility without one is that of the better direction. Mobilities are missing along
         directions in which a deformation potential is below 0.5 eV, which numerical noise could
-        make, of carriers without a mass, or of branches that meet without that of both, and of
-        those that another kind of valley may hold as many of, or that kT lifts over a saddle.
+        make, of carriers without a mass, or of branches that meet without that of both, of
+        those that another kind of valley may hold as many of, or that kT lifts over a saddle, and
+        of those whose equal valleys conduct unlike along x (X and Y of a square layer).
     """
     found: dict[str, float] = {}
     for axis in (0,) if hexagonal else (0, 1):
@@ -253,17 +263,22 @@ def strain_response(
             name = f"{edge}_ev"
             unstrained = masses.get(f"{carrier}_edge_ev", bands[name])
             split = masses.get(f"{carrier}_mass_split_m0") if hexagonal else None
-            potential = deformation_potential_ev(low[name], high[name])
-            if split is None:
-                potential = deformation_potential_ev(low[name], high[name], unstrained)
+            branches_meet = f"{carrier}_mass_split_m0" in masses
+            places = [(low[name], high[name])]
             if hexagonal:
-                turned = zip(
-                    *(end.get(f"{edge}_turned_ev", []) for end in (low, high)), strict=True
-                )
-                potential = _over_valleys(potential, unstrained, list(turned))
+                ends = (end.get(f"{edge}_turned_ev", []) for end in (low, high))
+                places += zip(*ends, strict=True)
+            potential = _over_valleys(
+                places, unstrained, "one" if not branches_meet else "both" if split else "either"
+            )
+            if potential is None:
+                continue
             found[f"deformation_potential_{edge}{along}_ev"] = potential
             # Carriers of branches that meet are not those of the heavier one.
-            unknown = hexagonal and f"{carrier}_mass_split_m0" in masses and split is None
+            unknown = hexagonal and branches_meet and split is None
+            k = masses.get(f"{carrier}_k_fractional", bands.get(f"{edge}_k_fractional"))
+            if not hexagonal and rotations is not None and k is not None:
+                unknown |= has_unlike_images(np.array(k), rotations)
             for place, least in (("next_valley", NEXT_VALLEY_EV), ("saddle", SADDLE_EV)):
                 behind = masses.get(f"{carrier}_{place}_ev")
                 unknown |= behind is not None and behind < least
@@ -296,25 +311,54 @@ def _transport_masses(
     return mass, masses[f"{carrier}_mass_m0"]
 
 
+def has_unlike_images(k_fractional: np.ndarray, rotations: np.ndarray) -> bool:
+    """Whether symmetry makes other valleys of one, whose masses along x and y are not the same.
+
+    Operations that leave the axes of the cell apart do not: those of a rectangular cell.
+
+    Args:
+        k_fractional: (3) in reciprocal vectors.
+        rotations: (n, 3, 3) of the cell's symmetry, on fractional coordinates of atoms.
+    """
+    for rotation in rotations:
+        in_plane = rotation[:2, :2]
+        if in_plane[0, 1] == in_plane[1, 0] == 0:
+            continue
+        apart = images(k_fractional, rotation[None]) - k_fractional
+        if (np.abs(apart - np.round(apart)).max(axis=1) > SAME_K).all():
+            return True
+    return False
+
+
 def _over_valleys(
-    potential_ev: float, unstrained_ev: float, turned: Sequence[tuple[float, float]]
-) -> float:
-    """Root mean square over the valleys of a hexagonal layer, with the sign of the first.
+    places: Sequence[tuple[float, float]], unstrained_ev: float, branches: str
+) -> float | None:
+    """Deformation potential over the equal valleys of an edge: root mean square, sign of the first.
 
     Strain along x moves valleys off Γ and K by Ξd + Ξu cos²θ of their directions θ. The mean square
     over three at 120° is that over all directions of the strain, and scattering goes with it.
 
     Args:
-        potential_ev: of the valley that was followed.
-        unstrained_ev: its energy without strain.
-        turned: energies of the other two, compressed and stretched; one that does not lie at the
-            same energy without strain (the layer has no threefold axis) does not count.
+        places: energy at the valley that was followed, compressed and stretched, and at the others
+            that symmetry makes of it; one that does not lie at the same energy without strain (the
+            layer has no threefold axis) does not count.
+        unstrained_ev: the edge without strain.
+        branches: "one" band has the edge; two meet in it, and carriers are of "both" alike, or of
+            "either".
+
+    Returns:
+        None where one band has the edge, and strain does not move it alike to either side.
     """
-    squares = [potential_ev**2]
-    for compressed, stretched in turned:
-        if abs((compressed + stretched) / 2 - unstrained_ev) < DEGENERATE_EV:
-            squares.append(deformation_potential_ev(compressed, stretched, unstrained_ev) ** 2)
-    return float(np.copysign(np.sqrt(np.mean(squares)), potential_ev))
+    found = []
+    for i, (compressed, stretched) in enumerate(places):
+        beside = abs((compressed + stretched) / 2 - unstrained_ev)
+        if i and beside > DEGENERATE_EV:
+            continue
+        if branches == "one" and beside > SAME_BAND_EV:
+            return None
+        reference = unstrained_ev if branches == "either" else None
+        found.append(deformation_potential_ev(compressed, stretched, reference))
+    return float(np.copysign(np.sqrt(np.mean(np.square(found))), found[0]))
 
 
 def deformation_potential_ev(

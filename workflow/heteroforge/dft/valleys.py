@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import spglib
+from ase import Atoms
 
 from heteroforge.dft.electronic import (
     HBAR2_OVER_M0_EV_A2,
@@ -14,15 +16,20 @@ from heteroforge.sources.candidates import LARGEST_MASS_M0
 
 __all__ = [
     "AROUND",
+    "SAME_K",
+    "SYMMETRIC_WITHIN_A",
     "Place",
     "apart_per_a",
     "images",
     "other_bands",
     "places_behind",
+    "rotations_of",
     "stationary_point",
 ]
 
 SAME_POINT_PER_A = 1e-3
+SAME_K = 1e-3  # fractional coordinates nearer than this are the same point
+SYMMETRIC_WITHIN_A = 0.1  # more than layers deform in a stack, less than bonds differ
 # A point and the eight around it, on a square whose corners are at a distance of 1.
 AROUND = np.array([[x, y, 0.0] for x in (-1.0, 0.0, 1.0) for y in (-1.0, 0.0, 1.0)]) / 2**0.5
 
@@ -40,6 +47,13 @@ class Place:
     step_per_a: np.ndarray
     behind_ev: float
     is_saddle: bool
+
+
+def rotations_of(atoms: Atoms) -> np.ndarray:
+    """Rotations (n, 3, 3) of a structure's symmetry, on fractional coordinates of atoms."""
+    cell = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
+    symmetry = spglib.get_symmetry(cell, symprec=SYMMETRIC_WITHIN_A)
+    return np.eye(3, dtype=int)[None] if symmetry is None else symmetry["rotations"]
 
 
 def images(k_fractional: np.ndarray, rotations: np.ndarray) -> np.ndarray:

@@ -31,6 +31,7 @@ from heteroforge.dft.outputs import PwResult
 from heteroforge.dft.protocols import unfolded_mesh
 from heteroforge.dft.scan import SCAN_ROOM_A, lowest_point, opened
 from heteroforge.dft.strain import STRAIN_UNITS, strain_response, strained
+from heteroforge.dft.valleys import rotations_of
 from heteroforge.features import facing_levels
 from heteroforge.io import read_json, write_json
 from heteroforge.labels.collection import SLID_A
@@ -237,7 +238,7 @@ def compute_bands(
 
 
 def compute_strain_response(
-    calculator: Callable[[str], Calculator], atoms: Atoms, bands: Mapping
+    calculator: Callable[[str], Calculator], atoms: Atoms, bands: Mapping, density: Mapping
 ) -> dict:
     """Stiffness, deformation potentials and mobilities of a relaxed stack.
 
@@ -245,6 +246,7 @@ def compute_strain_response(
         calculator: gives a calculator for a subfolder.
         atoms: relaxed, in the cell without strain.
         bands: content of `bands.json`.
+        density: of `compute_density`.
 
     Returns:
         The quantities of STRAIN_UNITS and `attempts`; no quantity for a metal, which has no edges,
@@ -252,7 +254,8 @@ def compute_strain_response(
     """
     a, b, gamma = *atoms.cell.lengths()[:2], atoms.cell.angles()[2]
     hexagonal = abs(a / b - 1) < 1e-3 and abs(abs(gamma - 90) - 30) < 0.1
-    if bands["is_metal"] or calculator("x_+1").is_spin_polarised(atoms):
+    is_metal = bands["is_metal"] or density["mesh_is_metal"]
+    if is_metal or calculator("x_+1").is_spin_polarised(atoms):
         return {"attempts": []}
     attempts: list[dict] = []
 
@@ -262,7 +265,8 @@ def compute_strain_response(
         attempts.extend(found["attempts"])
         return found
 
-    response = strain_response(strain, bands, bands["masses"], hexagonal)
+    rotations = rotations_of(atoms)
+    response = strain_response(strain, bands, bands["masses"], hexagonal, rotations)
     return {**response, "attempts": attempts}
 
 
@@ -296,7 +300,9 @@ def relax_layer(
     # the stack has changed might have found a deeper minimum, which it must be allowed to keep.
     if deformation_a(ideal, start) < RECONSTRUCTED_A:
         start = ideal
-    energies = LayerEnergies(calculator, shared)
+    # And as many spin channels: a layer may find a moment in the stack that it must find alone.
+    with_spin = calculator("in_stack").is_spin_polarised(atoms)
+    energies = LayerEnergies(lambda name: replace(calculator(name), with_spin=with_spin), shared)
     found = energies.of(with_height(start, height), "in_stack")
     numbers = {
         "layer": layer,
@@ -417,18 +423,22 @@ def layer_fingerprint(
     z = atoms.positions[:, 2] - (atoms.positions[:, 2].max() + atoms.positions[:, 2].min()) / 2
     sites = np.column_stack([atoms.numbers, z])
     digest = hashlib.sha256()
+    mesh = mesh or calculator.mesh(atoms)
     for table in (sites, pairs):
         table = table.round(3) + 0.0
         digest.update(table[np.lexsort(table.T)].tobytes())
     area = abs(np.linalg.det(atoms.cell.array[:2, :2]))
     how = [
-        # Of one lattice another cell may have another mesh, and so another energy.
-        sorted((mesh or calculator.mesh(atoms))[:2]),
+        # Of one lattice another cell may have another mesh, and so another energy; the longer
+        # vector's number first.
+        [n for _, n in sorted(zip(-atoms.cell.lengths()[:2].round(2), mesh[:2], strict=True))],
         round(area, 3),
         round(atoms.cell.array[2, 2], 3),
         calculator.protocol.to_dict(),
         calculator.pseudopotentials.checksums(atoms.get_chemical_symbols()),
     ]
+    if calculator.with_spin:
+        how.append("two spin channels")
     digest.update(json.dumps(how, sort_keys=True).encode())
     return digest.hexdigest()[:20]
 
@@ -553,11 +563,7 @@ def assemble(
         "layer_deformation_a": relaxation["layer_deformation_a"],
         "ionic_steps": relaxation["ionic_steps"],
         "energy_drop_ev": relaxation["energy_drop_ev"],
-        **{
-            # Of what is a metal by the mesh alone the edges were strained as well.
-            name: None if is_metal and "stiffness" not in name else (response or {}).get(name)
-            for name in STRAIN_UNITS
-        },
+        **{name: None if is_metal else (response or {}).get(name) for name in STRAIN_UNITS},
     }
 
 
