@@ -206,6 +206,12 @@ def test_predicted_edges_keep_to_a_known_gap_and_lose_spin_orbit_coupling(small_
     assert LayersAlone(nothing.assign(gap_ev=0.0), predicting()).edges(layer).has_gap == 0.0
     assert LayersAlone(nothing.assign(is_metal=True), predicting()).edges(layer).has_gap == 0.0
     assert np.isnan(LayersAlone(nothing).edges(layer).vbm)
+    # What C2DB knows has the coupling in it, other than what this project's DFT does.
+    known = nothing.assign(vbm_ev=-5.5, gap_ev=1.5)
+    for protocol, vbm in (("C2DB PBE", -5.7), ("quick", -5.5)):
+        found = LayersAlone(known.assign(protocol=protocol), None, published).edges(layer)
+        assert (found.vbm, found.cbm) == pytest.approx((vbm, -4.0))
+        assert found.vbm_std == 0.0
 
 
 def test_of_three_layers_the_quadrature_holds_for_unequal_errors(small_monolayers):

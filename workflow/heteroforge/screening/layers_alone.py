@@ -13,6 +13,7 @@ from heteroforge.dft.electronic import METAL_BELOW_EV
 from heteroforge.features import facing_levels
 from heteroforge.models.monolayer_prediction import MonolayerPredictor
 from heteroforge.models.property_prediction import WITHOUT_SPIN_ORBIT, Predictor
+from heteroforge.sources.published_tables import PROTOCOL
 from heteroforge.structures import Monolayer, Stack
 
 __all__ = ["Edges", "LayersAlone"]
@@ -43,8 +44,9 @@ class LayersAlone:
     Args:
         table: of the library, indexed by `monolayer_id`.
         of_layers: predicts what the library does not know; None: nothing is predicted.
-        published: tells by how much spin–orbit coupling, which `of_layers` has learned from, moves
-            edges and gap; the library's are without it, as are those that DFT verifies.
+        published: tells by how much spin–orbit coupling moves edges and gap. `of_layers` has
+            learned with it, and it is in C2DB's values; this project's are without it, as are those
+            that DFT verifies.
     """
 
     def __init__(
@@ -108,7 +110,12 @@ class LayersAlone:
 
     def _find_edges(self, layer: Monolayer) -> Edges:
         row = self._known.get(layer.name, {})
-        gap, vbm, cbm = (self._value(layer, name) for name in ("gap_ev", "vbm_ev", "cbm_ev"))
+        gap, vbm, cbm = (self._value(layer, name) for name in WITHOUT_SPIN_ORBIT)
+        if row.get("protocol") == PROTOCOL and self._published is not None:
+            lost = self._without_coupling(layer)
+            vbm, cbm = vbm + lost["vbm_ev"], cbm + lost["cbm_ev"]
+            # A metal stays one.
+            gap += lost["gap_ev"] if gap > 0.0 else 0.0
         step = float(np.nan_to_num(self._value(layer, "vacuum_step_ev")))
         is_metal = row.get("is_metal")
         has_gap = float(gap >= METAL_BELOW_EV) if np.isfinite(gap) else np.nan
@@ -140,9 +147,14 @@ class LayersAlone:
         if layer not in self._predicted:
             row = self._of_layers.predict([layer]).iloc[0].to_dict()
             if self._published is not None:
-                (alone,) = self._published.predict_layers([layer]).values()
-                for name, without in WITHOUT_SPIN_ORBIT.items():
-                    row[name] += alone[without] - alone[name]
-                row["gap_unclipped_ev"] += alone[WITHOUT_SPIN_ORBIT["gap_ev"]] - alone["gap_ev"]
+                lost = self._without_coupling(layer)
+                for name, shift in lost.items():
+                    row[name] += shift
+                row["gap_unclipped_ev"] += lost["gap_ev"]
             self._predicted[layer] = row
         return self._predicted[layer]
+
+    def _without_coupling(self, layer: Monolayer) -> dict[str, float]:
+        """By how much gap and edges move in eV when spin–orbit coupling is taken off."""
+        (alone,) = self._published.predict_layers([layer]).values()
+        return {name: alone[without] - alone[name] for name, without in WITHOUT_SPIN_ORBIT.items()}
