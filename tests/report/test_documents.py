@@ -75,6 +75,8 @@ def test_overlays_in_documents_are_valid(document):
         merged = copy.deepcopy(defaults)
         snakemake.utils.update_config(merged, yaml.safe_load(block))
         merged["library"]["path"] = merged["library"]["path"] and "resources/library"
+        merged["library"]["bundled"] = "resources/library"
+        merged["dft"]["pseudopotentials"] = "pseudodojo"
         merged["labels"]["table"] = merged["labels"]["table"] and "resources/library/bilayers.csv"
         merged["labels"]["from_campaigns"] = []
         interpreted = configuration.interpret_configuration(merged, schema)

@@ -10,6 +10,7 @@ import pytest
 from scipy.stats import norm
 
 from heteroforge.dft.cost import expected_core_min
+from heteroforge.dft.electronic import ANDERSON_AND_DFT
 from heteroforge.io import InputError
 from heteroforge.report.judgement import BONDED_CONTACT_RATIO
 from heteroforge.screening import (
@@ -23,7 +24,6 @@ from heteroforge.screening import (
     rank_candidates,
     select_candidates,
 )
-from heteroforge.screening.objectives import ANDERSON_AND_DFT
 from heteroforge.structures import Monolayer
 from heteroforge.structures.matching import stack_layers
 

@@ -13,6 +13,7 @@ from heteroforge.sources.mobility import mobility_cm2_vs
 __all__ = [
     "BandEdges",
     "EdgeFit",
+    "ANDERSON_AND_DFT",
     "METAL_BELOW_EV",
     "alignment_from_weights",
     "anderson_alignment",
@@ -31,6 +32,10 @@ SAME_ENERGY_EV = 0.002  # bands nearer than this at a point of high symmetry are
 FLAT_M0 = 5.0  # heavier than this, a band that bends the wrong way is flat at room temperature
 # Residual of a fit by the range of energies, above which another band crosses within it.
 CROSSED = 2e-3
+# Stacks of the bundled library whose layers do not bond, without metals: rows by Anderson's rule
+# from DFT of the layers alone, columns by the states of the stack; I, II, undetermined. Layers
+# share states where they touch, which the rule cannot know.
+ANDERSON_AND_DFT = ((8, 4, 4), (3, 39, 5), (10, 7, 21))
 METAL_BELOW_EV = 0.05  # less is not told from zero by meshes and smearing of this kind
 DENSITY_TAIL_A = 3.0
 WINDOW_A = 0.4

@@ -8,7 +8,11 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtr
 
-from heteroforge.dft.electronic import UNDETERMINED_BELOW_EV, anderson_alignment
+from heteroforge.dft.electronic import (
+    ANDERSON_AND_DFT,
+    UNDETERMINED_BELOW_EV,
+    anderson_alignment,
+)
 from heteroforge.io import InputError
 from heteroforge.labels import layer_edges
 from heteroforge.models.windows import UNCLIPPED, property_window, window_probability
@@ -26,10 +30,6 @@ __all__ = [
 
 # Columns of `alignment_probabilities`.
 ALIGNMENTS = {"I": "type_i_probability", "II": "type_ii_probability"}
-# Stacks of the bundled library whose layers do not bond, without metals: rows by Anderson's rule
-# from DFT of the layers alone, columns by the states of the stack; I, II, undetermined. Layers
-# share states where they touch, which the rule cannot know.
-ANDERSON_AND_DFT = ((8, 4, 4), (3, 39, 5), (10, 7, 21))
 
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(64)
 
