@@ -441,18 +441,22 @@ def _write_samples(campaign: Campaign, section: Section) -> None:
     if not frames:
         return
     samples = pd.concat(frames, ignore_index=True)
+    wanted = (campaign.configuration.get("samples") or {}).get("number")
     text = f"{count_text(len(samples), 'stack')} in {count_text(len(shards), 'shard')}"
-    if "stack_id" in samples:
-        text += f", {number_text(int(samples['stack_id'].nunique()))} of them distinct"
+    if isinstance(wanted, int) and len(samples) < wanted:
+        text = (
+            f"{number_text(wanted)} samples in {count_text(len(shards), 'shard')}, of which "
+            f"{number_text(len(samples))} differ from all others of their shard"
+        )
+    if "stack_id" in samples and len(shards) > 1:
+        distinct = number_text(int(samples["stack_id"].nunique()))
+        text += f", {distinct} distinct over all shards"
     if "is_novel" in samples and len(samples):
         novel = int(samples["is_novel"].sum())
         text += (
             f"; {share_text(novel, len(samples))} are none of the enumerated stacks, part of which "
             "the generator learned from"
         )
-    wanted = (campaign.configuration.get("samples") or {}).get("number")
-    if isinstance(wanted, int) and len(samples) < wanted:
-        text += f"; {number_text(wanted)} were asked for, the others repeat these"
     section.paragraphs.append(text + ".")
     if "number_of_layers" in samples and len(samples):
         sizes = samples["number_of_layers"].value_counts().sort_index()
