@@ -12,6 +12,8 @@ from heteroforge.dft.strain import (
     METAL_SMEARING_RY,
     STRAIN,
     deformation_potential_ev,
+    has_threefold_axis,
+    has_unlike_images,
     stiffness_of_metal,
     strain_response,
     strained,
@@ -75,7 +77,7 @@ def test_valleys_that_strain_splits_scatter_by_their_mean_square():
         return strain(axis, sign) | {"cbm_turned_ev": [-3.9, -3.9]}
 
     # Valleys that lie elsewhere without strain are none of the same.
-    alone = strain_response(without_threefold_axis, BANDS, MASSES, hexagonal=True)
+    alone = strain_response(without_threefold_axis, BANDS, MASSES, True, np.eye(3)[None])
     assert alone["deformation_potential_cbm_ev"] == pytest.approx(slopes[0])
 
 
@@ -265,6 +267,16 @@ def test_bands_that_change_places_have_no_deformation_potential():
     assert found["stiffness_n_m"] == pytest.approx(130.0)
 
 
+def test_bands_that_change_places_at_a_turned_valley_are_told_too():
+    def strain(axis, sign, opposite=None):
+        turned = min(-4.0 - sign * 0.14, -3.94 - sign * 0.02)
+        return {"stress_n_m": sign * 1.3, "vbm_ev": -6.0, "cbm_ev": -4.0 - sign * 0.02,
+                "vbm_turned_ev": [], "cbm_turned_ev": [turned, turned]}  # fmt: skip
+
+    found = strain_response(strain, BANDS, MASSES, hexagonal=True)
+    assert "deformation_potential_cbm_ev" not in found and "electron_mobility_cm2_vs" not in found
+
+
 def test_of_one_band_the_even_part_of_the_shift_is_none_of_the_potential():
     """As of a gap between cones, √(Δ²/4 + f²), whose extremum strain moves off the point."""
 
@@ -298,6 +310,13 @@ def test_unlike_valleys_of_a_square_layer_have_no_mobility():
         rotations_of(square),
     )
     assert corner["electron_mobility_cm2_vs"] > 0
+    # On the diagonal mirrors make the same of a valley as what turns it.
+    assert has_unlike_images(np.array([0.5, 0.0, 0.0]), rotations_of(square))
+    assert not has_unlike_images(np.array([0.3, 0.3, 0.0]), rotations_of(square))
+    assert has_unlike_images(np.array([0.3, 0.1, 0.0]), rotations_of(square))
+    hexagonal = Atoms("C", cell=[3.0, 3.0, 20.0, 90, 90, 120], pbc=(True, True, False))
+    assert has_threefold_axis(rotations_of(hexagonal))
+    assert not has_threefold_axis(rotations_of(square))
 
 
 def test_branches_that_meet_without_a_known_mass_have_no_mobility():

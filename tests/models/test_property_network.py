@@ -1,6 +1,7 @@
 """The property network: invariances, shrinkage to the baseline, honest folds, calibration."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -329,6 +330,31 @@ def test_what_training_lacks_and_how_far_below_zero_a_gap_is(
     assert "layers" not in found["outside_training"][0]
 
 
+def test_what_learns_from_closed_gaps_leaves_the_overlap_to_published_dft(
+    tables, small_monolayers, small_table, published
+):
+    """Labels have no gap below zero: trees put a metal at it, whose bands overlap by far."""
+    training, labels = tables
+    data = PropertyData.from_tables(training, labels, small_monolayers, small_table, 1)
+    own, _ = published.predict(data.stacks[:2])
+    deep = np.where(np.arange(own.shape[1]) == PROPERTIES.index("gap_ev"), own - 6.0, own)
+    values = np.where(np.isfinite(data.values), data.values, np.nan)
+    values[:, PROPERTIES.index("gap_ev")] = 0.0  # all are metals
+    data = replace(data, values=values)
+    chosen = {"predictor": "mean", "floor": 0.0, "factors": [1.0, 1.645]}
+    calibration = {"properties": dict.fromkeys(PROPERTIES, chosen)}
+    says = SimpleNamespace(
+        predict=lambda stacks: (
+            deep[: len(stacks)].copy(),
+            np.full((len(stacks), own.shape[1]), 0.1),
+        ),
+        outside_training=lambda stack: "",
+    )
+    found = predict(data.stacks[:2], small_table, [], calibration, data, says, 1)
+    assert (found["gap_ev"] == 0.0).all()
+    assert np.allclose(found["gap_unclipped_ev"], deep[:, 0]) and (deep[:, 0] < -1.0).all()
+
+
 def test_another_predictor_takes_over_where_it_is_better_by_more_than_chance():
     pairs = np.array([f"p{i // 2}" for i in range(24)])
     ones = np.where(np.arange(24) % 3 == 0, 1.0, -1.0)
@@ -346,6 +372,13 @@ def test_another_predictor_takes_over_where_it_is_better_by_more_than_chance():
     residuals["boosting"] = np.sqrt(np.tile([2.2, 2.2, 0.2, 0.2], 6))
     assert (residuals["boosting"] ** 2).mean() < (residuals["corrected_published"] ** 2).mean()
     assert _choose(residuals, pairs) == "corrected_published"
+    # One pair of many stackings counts as one, for the choice as for what is chance.
+    many = np.array(["p0"] * 10 + [f"p{i}" for i in range(1, 25)])
+    residuals = dict.fromkeys(PREDICTORS, np.ones(34))
+    residuals["boosting"] = np.where(many == "p0", 1.4, 0.8)
+    residuals["mean"] = np.where(many == "p0", 0.9, 0.95)
+    assert (residuals["boosting"] ** 2).mean() > (residuals["mean"] ** 2).mean()
+    assert _choose(residuals, many) == "boosting"
 
 
 def test_another_predictor_is_as_unsure_as_published_dft_where_that_is():

@@ -8,7 +8,12 @@ LIMITS = {
         "maximum_hull_distance_ev_atom"
     ],
     "minimum_mobility_cm2_vs": config["screening"]["minimum_mobility_cm2_vs"],
-    "mobility_of": config["screening"]["mobility_of"],
+    # Of no importance without that limit.
+    "mobility_of": (
+        config["screening"]["mobility_of"]
+        if config["screening"]["minimum_mobility_cm2_vs"]
+        else "either"
+    ),
     "elements_excluded": config["library"]["elements_excluded"],
     "maximum_dft_core_min": config["screening"]["maximum_dft_core_min"],
     "pseudopotentials": config["dft"]["pseudopotentials"],

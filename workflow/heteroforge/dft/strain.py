@@ -32,11 +32,10 @@ METAL_SMEARING_RY = 0.02
 # band has it: further, another band has come between, or strain moves the extremum off the point.
 SAME_BAND_EV = 0.01
 RESOLVED_EV = 0.5  # deformation potentials below are not told from noise: no mobility
-DEGENERATE_EV = 0.025  # valleys nearer in energy are equal for carriers at room temperature
 # 2 kT at room temperature: as far behind the edge a kind of valley that there is three times as
 # often, twice as heavy, holds as many carriers.
 NEXT_VALLEY_EV = 0.05
-SADDLE_EV = DEGENERATE_EV  # a valley that kT lifts a carrier out of has no parabola
+SADDLE_EV = 0.025  # kT: a valley that kT lifts a carrier out of has no parabola
 STRAIN_UNITS = {
     "stiffness_n_m": "N/m",
     "deformation_potential_cbm_ev": "eV",
@@ -242,7 +241,8 @@ def strain_response(
             of the CBM where these are not told with the masses.
         masses: as `Calculator.masses` gives them, with the edges that they are of.
         hexagonal: one direction stands for all.
-        rotations: of the cell's symmetry (n, 3, 3), on fractional coordinates; None: unknown.
+        rotations: of the cell's symmetry (n, 3, 3), on fractional coordinates; None: those of a
+            layer with a threefold axis where it is hexagonal, and with none elsewhere.
 
     Returns:
         The quantities of STRAIN_UNITS, those with a direction only where not `hexagonal`; the
@@ -265,7 +265,7 @@ def strain_response(
             split = masses.get(f"{carrier}_mass_split_m0") if hexagonal else None
             branches_meet = f"{carrier}_mass_split_m0" in masses
             places = [(low[name], high[name])]
-            if hexagonal:
+            if hexagonal and (rotations is None or has_threefold_axis(rotations)):
                 ends = (end.get(f"{edge}_turned_ev", []) for end in (low, high))
                 places += zip(*ends, strict=True)
             potential = _over_valleys(
@@ -320,14 +320,18 @@ def has_unlike_images(k_fractional: np.ndarray, rotations: np.ndarray) -> bool:
         k_fractional: (3) in reciprocal vectors.
         rotations: (n, 3, 3) of the cell's symmetry, on fractional coordinates of atoms.
     """
-    for rotation in rotations:
-        in_plane = rotation[:2, :2]
-        if in_plane[0, 1] == in_plane[1, 0] == 0:
-            continue
-        apart = images(k_fractional, rotation[None]) - k_fractional
-        if (np.abs(apart - np.round(apart)).max(axis=1) > SAME_K).all():
-            return True
-    return False
+    keeps_axes = (rotations[:, 0, 1] == 0) & (rotations[:, 1, 0] == 0)
+    alike = images(k_fractional, rotations[keeps_axes])
+    apart = images(k_fractional, rotations[~keeps_axes])[:, None] - alike
+    return bool((np.abs(apart - np.round(apart)).max(axis=-1) > SAME_K).all(axis=1).any())
+
+
+def has_threefold_axis(rotations: np.ndarray) -> bool:
+    """Whether turning by 120° is among the rotations (n, 3, 3) of a structure's symmetry."""
+    in_plane = rotations[:, :2, :2]
+    return bool(
+        ((np.linalg.det(in_plane) > 0) & (np.trace(in_plane, axis1=1, axis2=2) == -1)).any()
+    )
 
 
 def _over_valleys(
@@ -340,8 +344,7 @@ def _over_valleys(
 
     Args:
         places: energy at the valley that was followed, compressed and stretched, and at the others
-            that symmetry makes of it; one that does not lie at the same energy without strain (the
-            layer has no threefold axis) does not count.
+            that symmetry makes of it.
         unstrained_ev: the edge without strain.
         branches: "one" band has the edge; two meet in it, and carriers are of "both" alike, or of
             "either".
@@ -350,10 +353,8 @@ def _over_valleys(
         None where one band has the edge, and strain does not move it alike to either side.
     """
     found = []
-    for i, (compressed, stretched) in enumerate(places):
+    for compressed, stretched in places:
         beside = abs((compressed + stretched) / 2 - unstrained_ev)
-        if i and beside > DEGENERATE_EV:
-            continue
         if branches == "one" and beside > SAME_BAND_EV:
             return None
         reference = unstrained_ev if branches == "either" else None

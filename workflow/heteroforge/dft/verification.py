@@ -254,8 +254,7 @@ def compute_strain_response(
     """
     a, b, gamma = *atoms.cell.lengths()[:2], atoms.cell.angles()[2]
     hexagonal = abs(a / b - 1) < 1e-3 and abs(abs(gamma - 90) - 30) < 0.1
-    is_metal = bands["is_metal"] or density["mesh_is_metal"]
-    if is_metal or calculator("x_+1").is_spin_polarised(atoms):
+    if _edges(bands, density)[2] or calculator("x_+1").is_spin_polarised(atoms):
         return {"attempts": []}
     attempts: list[dict] = []
 
@@ -505,9 +504,7 @@ def assemble(
     known.
     """
     area = stack.area_a2
-    vbm = max(bands["vbm_ev"], density["mesh_vbm_ev"])
-    cbm = min(bands["cbm_ev"], density["mesh_cbm_ev"])
-    is_metal = bool(bands["is_metal"] or density["mesh_is_metal"] or cbm - vbm < METAL_BELOW_EV)
+    vbm, cbm, is_metal = _edges(bands, density)
     binding = (
         1e3 * (sum(la["energy_in_stack_cell_ev"] for la in layers) - density["energy_ev"]) / area
     )
@@ -565,6 +562,17 @@ def assemble(
         "energy_drop_ev": relaxation["energy_drop_ev"],
         **{name: None if is_metal else (response or {}).get(name) for name in STRAIN_UNITS},
     }
+
+
+def _edges(bands: Mapping, density: Mapping) -> tuple[float, float, bool]:
+    """VBM and CBM over mesh and path, and whether there is no gap between them."""
+    vbm = max(bands["vbm_ev"], density["mesh_vbm_ev"])
+    cbm = min(bands["cbm_ev"], density["mesh_cbm_ev"])
+    return (
+        vbm,
+        cbm,
+        bool(bands["is_metal"] or density["mesh_is_metal"] or cbm - vbm < METAL_BELOW_EV),
+    )
 
 
 def _is_direct(stack: Stack, bands: dict, is_metal: bool) -> bool | None:

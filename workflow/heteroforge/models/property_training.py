@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from scipy.stats import t as student_t
 
 from heteroforge.dft.electronic import METAL_BELOW_EV
 from heteroforge.graphs import GraphStore, stack_graph
@@ -544,18 +545,15 @@ def _choose(residuals: Mapping[str, np.ndarray], pairs: np.ndarray) -> str:
     """The predictor with the smallest mean squared error of those for which that is hardly chance.
 
     Squared, because the largest errors decide how wide the calibrated intervals get. The published
-    model has been measured on thousands of bilayers: another takes its place when it is better by
-    more than two standard errors of the difference, each pair of layers counted once (two, because
-    it is the best of several that are compared).
+    model has been measured on thousands of bilayers: another takes its place when zero is outside
+    the 95 % interval (Student's t) of the mean gain, each pair of layers counted once.
     """
     error = {name: pd.Series(r**2).groupby(pairs).mean() for name, r in residuals.items()}
     gains = {name: error["published"] - error[name] for name in PREDICTORS}
-    better = [
-        name
-        for name, gain in gains.items()
-        if gain.mean() > 2 * gain.std(ddof=1) / len(gain) ** 0.5
-    ]
-    return min(better, key=lambda p: float((residuals[p] ** 2).mean()), default="published")
+    widths = {name: gain.std(ddof=1) / len(gain) ** 0.5 for name, gain in gains.items()}
+    least = student_t.ppf(0.975, len(set(pairs)) - 1)
+    better = [name for name, gain in gains.items() if gain.mean() > least * widths[name]]
+    return min(better, key=lambda name: error[name].mean(), default="published")
 
 
 def _middle(baselines: np.ndarray) -> np.ndarray:
@@ -648,17 +646,16 @@ def predict(
         scale = calibration["properties"][name]
         columns[name] = results[chosen[name]][:, j]
         columns[f"{name}_std"] = calibrated_std(scale, spreads[chosen[name]][:, j])
-    # Labels have no gap below zero: what learns from them alone puts metals near it, however far
-    # their bands overlap. The published model has learned that, and says how far.
-    gap = PROPERTIES.index("gap_ev")
-    if chosen["gap_ev"] in ("mean", "boosting", "network"):
-        closed = columns["gap_ev"] < CLOSED_BELOW_EV
-        overlapping = np.minimum(columns["gap_ev"], baselines[:, gap])
-        columns["gap_ev"] = np.where(closed, overlapping, columns["gap_ev"])
     frame = pd.DataFrame(columns)
     for name in (PROPERTIES[BINDING], f"{PROPERTIES[BINDING]}_std"):
         frame[name] *= interfaces
     frame = frame.assign(**{own: frame[name] for name, own in UNCLIPPED.items()})
+    # Labels have no gap below zero: what learns from them alone puts metals near it, however far
+    # their bands overlap. The published model has learned that, and says how far.
+    if chosen["gap_ev"] in ("mean", "boosting", "network"):
+        overlap = baselines[:, PROPERTIES.index("gap_ev")]
+        is_closed = (frame["gap_ev"] < CLOSED_BELOW_EV) & (overlap < 0.0)
+        frame[UNCLIPPED["gap_ev"]] = frame["gap_ev"].where(~is_closed, overlap)
     # A gap is not negative, whatever the correction says.
     frame["gap_ev"] = frame["gap_ev"].clip(lower=0.0)
     return frame.assign(

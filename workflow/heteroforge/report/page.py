@@ -232,10 +232,12 @@ def _more_materials(campaign: Campaign, materials: list[Material]) -> str:
     if ranked is not None and {"pair", "probability"} <= set(ranked) and len(ranked):
         ranked = ranked[ranked["is_refined"]] if "is_refined" in ranked else ranked
         # Slots go to others only when these are used up: `screening.selection`.
-        least = max(LIKELY, ranked["probability"].max() * NEAR)
+        best = ranked["probability"].max()
+        least = max(LIKELY, best * NEAR) if best >= LIKELY else best * NEAR
         near = ranked.loc[ranked["probability"] >= least, "pair"].nunique()
-        text += f"The ranking has {count_text(near, 'combination')} of layers that more likely "
-        text += "than not meet all targets, about as probably as the best; "
+        text += f"The ranking has {count_text(near, 'combination')} of layers that "
+        text += "more likely than not meet all targets, " if best >= LIKELY else "meet all targets "
+        text += "about as probably as the best; "
         text += f"{number_text(len(materials))} came through DFT. "
     if near is not None and near > len(materials):
         return text + f"For more: more slots ({_now(campaign, 'dft', 'slots')})."
@@ -270,7 +272,8 @@ def _verdict(campaign: Campaign, materials: list[Material]) -> str:
             "the only calculation" if len(computed) == 1 else f"all {len(computed)} calculations"
         )
         return f"No candidate has been verified: {failed} failed."
-    selected = [c for c in computed if not c.only_drawn]
+    selected = [c for c in computed if not c.only_drawn and not c.is_exploration]
+    explored = [c for c in computed if c.is_exploration]
     drawn = [c for c in computed if c.only_drawn]
     if selected:
         stacks = "stack" if len(selected) == 1 else "stacks"
@@ -279,10 +282,15 @@ def _verdict(campaign: Campaign, materials: list[Material]) -> str:
         text += ("meets" if 1 in (hits, len(selected)) else "meet") + " all targets"
         if drawn:
             text += f", and {_number_inside(drawn)} of {len(drawn)} drawn at random"
-    else:
+    elif drawn:
         hits = _number_inside(drawn)
         text = f"None of the selected stacks is computed; {hits} of {len(drawn)} drawn at random "
         text += ("meets" if 1 in (hits, len(drawn)) else "meet") + " all targets"
+    else:
+        text = "None of the stacks that are to meet the targets is computed"
+    if explored:
+        text += f", and {_number_inside(explored)} of {len(explored)} uncertain ones, taken to "
+        text += "learn from"
     if inside:
         best = next(m.best for m in materials if m.best.meets_targets)
         return f"{text}. Best: {formula_text(best.title)}."

@@ -48,7 +48,8 @@ def joint_probability(
         predictions: columns `<property>` and `<property>_std`, those of `UNCLIPPED` where a value
             was cut off, and those of `ALIGNMENTS` where an alignment is asked for.
         targets: windows [low, high], null for an open end.
-        alignment: `I`, `II` or `any`. What is not known of it is as likely as not.
+        alignment: `I`, `II` or `any`. What is not known of it is as likely as
+            among all bundled stacks.
 
     Raises:
         InputError: a target that is not predicted.
@@ -63,7 +64,9 @@ def joint_probability(
             property_window(name, window),
         )
     if alignment != "any":
-        result = result * predictions[ALIGNMENTS[alignment]].fillna(0.5).to_numpy(dtype=float)
+        share = np.sum(ANDERSON_AND_DFT, axis=0)[list(ALIGNMENTS).index(alignment)]
+        share = share / np.sum(ANDERSON_AND_DFT)
+        result = result * predictions[ALIGNMENTS[alignment]].fillna(share).to_numpy(dtype=float)
     return result
 
 
