@@ -18,6 +18,7 @@ from heteroforge.dft.strain import (
     strain_response,
     strained,
     turned_valleys,
+    without_mobilities,
 )
 from heteroforge.dft.valleys import rotations_of
 
@@ -317,6 +318,14 @@ def test_unlike_valleys_of_a_square_layer_have_no_mobility():
     hexagonal = Atoms("C", cell=[3.0, 3.0, 20.0, 90, 90, 120], pbc=(True, True, False))
     assert has_threefold_axis(rotations_of(hexagonal))
     assert not has_threefold_axis(rotations_of(square))
+
+
+def test_layers_whose_bands_the_coupling_decides_have_no_mobility():
+    response = strain_response(_solid([130.0], [-2.5], [-8.0]), BANDS, MASSES, hexagonal=True)
+    assert without_mobilities(response, [42, 16, 16], False) == response
+    for numbers, is_polarised in (([82, 16], False), ([24, 16], True)):
+        kept = without_mobilities(response, numbers, is_polarised)
+        assert set(response) - set(kept) == {"electron_mobility_cm2_vs", "hole_mobility_cm2_vs"}
 
 
 def test_branches_that_meet_without_a_known_mass_have_no_mobility():

@@ -12,7 +12,13 @@ from ase import Atoms
 from heteroforge.dft.calculations import Calculator, cell_for_truncation
 from heteroforge.dft.electronic import METAL_BELOW_EV
 from heteroforge.dft.prototypes import starting_structure
-from heteroforge.dft.strain import STRAIN, stiffness_of_metal, strain_response, strained
+from heteroforge.dft.strain import (
+    STRAIN,
+    stiffness_of_metal,
+    strain_response,
+    strained,
+    without_mobilities,
+)
 from heteroforge.dft.valleys import rotations_of
 from heteroforge.dft.verification import compute_bands, compute_density
 from heteroforge.io import write_json
@@ -144,9 +150,8 @@ def compute_monolayer(seed: Mapping, calculator: Callable[[str], Calculator], fo
         row |= stiffness
     else:
         response = strain_response(strain, states, states, is_hexagonal(layer), rotations_of(atoms))
-        # Of two spin channels nothing was compared with published mobilities.
         is_polarised = calculator("electronic").is_spin_polarised(atoms)
-        row |= {k: v for k, v in response.items() if not (is_polarised and "mobility" in k)}
+        row |= without_mobilities(response, atoms.numbers, is_polarised)
     return {
         "row": row,
         "monolayer": relaxed["monolayer"],

@@ -23,6 +23,7 @@ __all__ = [
     "strain_response",
     "strained",
     "turned_valleys",
+    "without_mobilities",
 ]
 
 STRAIN = 0.01
@@ -35,6 +36,7 @@ RESOLVED_EV = 0.5  # deformation potentials below are not told from noise: no mo
 # 2 kT at room temperature: as far behind the edge a kind of valley that there is three times as
 # often, twice as heavy, holds as many carriers.
 NEXT_VALLEY_EV = 0.05
+COUPLING_DECIDES_FROM = 81  # thallium: p states are split by an eV from here on
 SADDLE_EV = 0.025  # kT: a valley that kT lifts a carrier out of has no parabola
 STRAIN_UNITS = {
     "stiffness_n_m": "N/m",
@@ -192,6 +194,22 @@ def stiffness_of_metal(
         found[key] = (high["stress_n_m"] - low["stress_n_m"]) / (2 * STRAIN)
         found["attempts"] += low["attempts"] + high["attempts"]
     return found
+
+
+def without_mobilities(response: Mapping, numbers: Sequence[int], is_polarised: bool) -> dict:
+    """A response without mobilities, where they would be of no real layer.
+
+    Of two spin channels, of which nothing was compared with published mobilities, and of elements
+    whose p states spin–orbit coupling splits by as much as gaps are: it inverts the bands of
+    bismuthene, with which its masses go.
+
+    Args:
+        response: of `strain_response`.
+        numbers: of the atoms.
+    """
+    if not is_polarised and max(numbers) < COUPLING_DECIDES_FROM:
+        return dict(response)
+    return {name: value for name, value in response.items() if "mobility" not in name}
 
 
 def turned_valleys(atoms: Atoms, k_fractional: Sequence[float]) -> list[list[float]]:

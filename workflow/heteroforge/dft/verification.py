@@ -30,7 +30,7 @@ from heteroforge.dft.electronic import (
 from heteroforge.dft.outputs import PwResult
 from heteroforge.dft.protocols import unfolded_mesh
 from heteroforge.dft.scan import SCAN_ROOM_A, lowest_point, opened
-from heteroforge.dft.strain import STRAIN_UNITS, strain_response, strained
+from heteroforge.dft.strain import STRAIN_UNITS, strain_response, strained, without_mobilities
 from heteroforge.dft.valleys import rotations_of
 from heteroforge.features import facing_levels
 from heteroforge.io import read_json, write_json
@@ -266,7 +266,7 @@ def compute_strain_response(
 
     rotations = rotations_of(atoms)
     response = strain_response(strain, bands, bands["masses"], hexagonal, rotations)
-    return {**response, "attempts": attempts}
+    return {**without_mobilities(response, atoms.numbers, False), "attempts": attempts}
 
 
 def relax_layer(
