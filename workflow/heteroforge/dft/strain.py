@@ -355,7 +355,7 @@ def has_threefold_axis(rotations: np.ndarray) -> bool:
 def _over_valleys(
     places: Sequence[tuple[float, float]], unstrained_ev: float, branches: str
 ) -> float | None:
-    """Deformation potential over the equal valleys of an edge: root mean square, sign of the first.
+    """Deformation potential over the equal valleys of an edge: root mean square, sign of the mean.
 
     Strain along x moves valleys off Γ and K by Ξd + Ξu cos²θ of their directions θ. The mean square
     over three at 120° is that over all directions of the strain, and scattering goes with it.
@@ -377,7 +377,7 @@ def _over_valleys(
             return None
         reference = unstrained_ev if branches == "either" else None
         found.append(deformation_potential_ev(compressed, stretched, reference))
-    return float(np.copysign(np.sqrt(np.mean(np.square(found))), found[0]))
+    return float(np.copysign(np.sqrt(np.mean(np.square(found))), np.mean(found)))
 
 
 def deformation_potential_ev(

@@ -186,7 +186,9 @@ def compare_monolayers(library: Library, folder: str | Path) -> pd.DataFrame:
                     if source == MAGNITUDES:
                         theirs = math.copysign(theirs, mine)
                     rows.append(_row(name, quantity, mine, theirs, source))
-                    explaining = _explaining(quantity, rows[-1], layer, ours, values[key])
+                    explaining = _explaining(
+                        quantity, rows[-1], layer, ours, values[key], bool(others)
+                    )
                     if explaining is not None:
                         rows.append(_row(name, *explaining, theirs, source))
                     break
@@ -214,16 +216,22 @@ def _of_other_valleys(ours: Mapping, theirs: Mapping) -> tuple[str, ...]:
 
 
 def _explaining(
-    quantity: Quantity, row: Mapping, layer: Monolayer, ours: Mapping, theirs: Mapping
+    quantity: Quantity,
+    row: Mapping,
+    layer: Monolayer,
+    ours: Mapping,
+    theirs: Mapping,
+    other_valleys: bool,
 ) -> tuple[Quantity, float] | None:
     """What stands below a row to explain it, and its value: a lattice constant without dispersion,
-    and, where a gap or an edge is outside, where it lies on the published lattice."""
+    and, where a gap or an edge is outside, where it lies on the published lattice, unless the
+    published edge is of another valley."""
     if quantity.column in WITHOUT_DISPERSION and pd.notna(ours["stiffness_n_m"]):
         stretch = _without_dispersion(layer, ours)["ab".index(quantity.title)]
         return WITHOUT_DISPERSION[quantity.column], row["ours"] * (1 + stretch)
     if quantity.column in ON_PUBLISHED_LATTICE and row["inside"] is False:
         shift = _shift_by_lattice_ev(quantity.column, ours, theirs)
-        if pd.notna(shift):
+        if pd.notna(shift) and not other_valleys:
             return ON_PUBLISHED_LATTICE[quantity.column], row["ours"] + shift
     return None
 
