@@ -12,7 +12,7 @@ from pathlib import Path
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from heteroforge.report import Campaign
+from heteroforge.report.campaign import Campaign
 from heteroforge.report.cards import make_card
 from heteroforge.report.materials import make_materials, other_stackings
 from heteroforge.report.sections import stage_sections

@@ -1,7 +1,9 @@
 """The set-up: environment files agree, a second run does nothing, damaged files are noticed."""
 
+import ast
 import csv
 import importlib.util
+import os
 import re
 import shutil
 import subprocess
@@ -13,6 +15,13 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 ENVIRONMENTS = ROOT / "envs"
+# Packages by the name they are imported as, where that is another one.
+IMPORTED_AS = {
+    "sklearn": "scikit-learn",
+    "umap": "umap-learn",
+    "mp_api": "mp-api",
+    "yaml": "pyyaml",
+}
 
 
 def pins(lines) -> dict[str, str]:
@@ -41,10 +50,16 @@ def test_lock_has_every_requirement_at_its_version(wanted):
     assert {name: locked.get(name) for name in wanted} == wanted
 
 
-@pytest.mark.parametrize("name", ["ml.yaml", "dft.yaml"])
-def test_conda_environments_run_the_same_versions(wanted, name):
+def listed_in(name: str) -> list[str]:
+    """What a conda environment has from PyPI."""
     dependencies = yaml.safe_load((ENVIRONMENTS / name).read_text())["dependencies"]
     (listed,) = (part["pip"] for part in dependencies if isinstance(part, dict))
+    return listed
+
+
+@pytest.mark.parametrize("name", ["ml.yaml", "dft.yaml"])
+def test_conda_environments_run_the_same_versions(wanted, name):
+    listed = listed_in(name)
     found = pins(listed)
     assert len(found) == len(listed)
     assert found == {package: wanted.get(package) for package in found}
@@ -56,7 +71,6 @@ def imported_packages(folder: Path) -> set[str]:
 
 
 def test_everything_imported_is_required(wanted):
-    names = {"sklearn": "scikit-learn", "umap": "umap-learn", "mp_api": "mp-api", "yaml": "pyyaml"}
     used = imported_packages(ROOT / "workflow" / "heteroforge")
     used |= imported_packages(ROOT / "workflow" / "scripts")
     external = {
@@ -67,8 +81,38 @@ def test_everything_imported_is_required(wanted):
     }
     # What a listed package brings and hands out itself, at the version that it wants.
     brought = {"numpy": "pandas", "markupsafe": "jinja2"}
-    missing = {names.get(n, brought.get(n, n)).replace("_", "-").lower() for n in external}
+    missing = {IMPORTED_AS.get(n, brought.get(n, n)).replace("_", "-").lower() for n in external}
     assert missing - set(wanted) == set()
+
+
+# None in sys.modules would do, but SciPy takes any entry `torch` there for the package.
+WITHOUT = """
+import sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name in {absent}:
+            raise ImportError(f"no package {{name}} in this environment")
+sys.meta_path.insert(0, Absent())
+{imports}
+"""
+
+
+def test_the_dft_stage_runs_in_its_conda_environment(wanted):
+    """Its script imports nothing that needs a package of the learning stages."""
+    packages = set(wanted) - set(pins(listed_in("dft.yaml")))
+    packages -= {"requests"}  # Snakemake brings it
+    imported_as = {package: name for name, package in IMPORTED_AS.items()}
+    absent = {imported_as.get(package, package) for package in packages}
+    assert {"torch", "dgl", "sklearn", "hdbscan", "umap", "chgnet", "mp_api"} <= absent
+    script = ast.parse((ROOT / "workflow" / "scripts" / "verify_candidates.py").read_text())
+    lines = [ast.unparse(n) for n in script.body if isinstance(n, ast.Import | ast.ImportFrom)]
+    assert any("heteroforge" in line for line in lines)
+    program = WITHOUT.format(absent=absent, imports="\n".join(lines))
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "workflow")}
+    ran = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True
+    )
+    assert ran.returncode == 0, ran.stderr
 
 
 def test_second_set_up_installs_nothing():

@@ -28,8 +28,9 @@ from heteroforge.evaluation.property_benchmark import (
     read_layers,
     values_of,
 )
+from heteroforge.labels import STACK_PROPERTIES
 from heteroforge.models.graph_surrogate import GraphSettings, train_graph_surrogate
-from heteroforge.models.property_prediction import STACK_PROPERTIES, graphs_of
+from heteroforge.models.property_prediction import graphs_of
 from heteroforge.models.property_surrogate import (
     SurrogateSettings,
     folds_of_stacks,

@@ -26,13 +26,13 @@ from heteroforge.evaluation.property_benchmark import (
     read_layers,
     values_of,
 )
+from heteroforge.labels import STACK_PROPERTIES
 from heteroforge.labels.published import (
     PLACES,
     PublishedStack,
     half_turned,
     read_hetml_stacks,
 )
-from heteroforge.models.property_prediction import STACK_PROPERTIES
 from heteroforge.models.property_surrogate import folds_of_stacks
 from heteroforge.models.stack_inputs import fast_baselines
 from heteroforge.structures.matching import (

@@ -21,8 +21,9 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "workflow"))
 
+from heteroforge.labels import STACK_PROPERTIES
 from heteroforge.models.property_surrogate import FastPredictor
-from heteroforge.models.property_training import PROPERTIES, pair_of
+from heteroforge.models.property_training import pair_of
 from heteroforge.models.stack_inputs import describe_stacks, fast_baselines
 from heteroforge.screening import HardLimits, LayersAlone, score_samples
 from heteroforge.sources import bundled, collect
@@ -48,8 +49,8 @@ def main() -> None:
         stacks.append(replace(stack, interfaces=(replace(stack.interfaces[0], offset=offset),)))
     some = stacks[:300]
     descriptors = describe_stacks(some, library.table)
-    predicted = pd.DataFrame(fast_baselines(descriptors), columns=list(PROPERTIES)).fillna(0.0)
-    predicted = predicted.assign(**{f"{name}_std": 0.1 for name in PROPERTIES})
+    predicted = pd.DataFrame(fast_baselines(descriptors), columns=[*STACK_PROPERTIES]).fillna(0.0)
+    predicted = predicted.assign(**{f"{name}_std": 0.1 for name in STACK_PROPERTIES})
     predictor = FastPredictor.of(
         some, library.table, predicted, [pair_of(s) for s in some], seed=0, steps=100
     )

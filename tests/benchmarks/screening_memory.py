@@ -22,9 +22,10 @@ import pandas as pd
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "workflow"))
 
 from heteroforge.io import read_table, write_table
+from heteroforge.labels import STACK_PROPERTIES
 from heteroforge.models.monolayer_prediction import load_monolayer_predictor
 from heteroforge.models.property_surrogate import FastPredictor
-from heteroforge.models.property_training import PROPERTIES, PropertyData, pair_of
+from heteroforge.models.property_training import PropertyData, pair_of
 from heteroforge.models.published import PublishedModel, published_labels
 from heteroforge.report.models import pareto_figure
 from heteroforge.report.stacks import chances_figure
@@ -77,8 +78,8 @@ def scored_stacks(library: Library, published: PublishedModel) -> tuple[pd.DataF
     data = PropertyData.from_tables(
         samples.head(4), labels, library.monolayers, library.table, seed=0
     )
-    predicted = pd.DataFrame(2.0, index=range(len(stacks)), columns=list(PROPERTIES))
-    predicted = predicted.assign(**{f"{name}_std": 0.3 for name in PROPERTIES})
+    predicted = pd.DataFrame(2.0, index=range(len(stacks)), columns=list(STACK_PROPERTIES))
+    predicted = predicted.assign(**{f"{name}_std": 0.3 for name in STACK_PROPERTIES})
     predictor = FastPredictor.of(
         stacks, library.table, predicted, [pair_of(s) for s in stacks], seed=0, steps=5
     )
@@ -122,7 +123,7 @@ def main() -> None:
             library.monolayers,
             library.table,
             models=[],
-            calibration={"properties": dict.fromkeys(PROPERTIES, as_published)},
+            calibration={"properties": dict.fromkeys(STACK_PROPERTIES, as_published)},
             data=data,
             published=published,
             of_layers=load_monolayer_predictor(ROOT / "resources" / "models" / "monolayers.pt"),

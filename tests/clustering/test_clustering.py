@@ -19,7 +19,7 @@ from heteroforge.clustering import drivers as drivers_module
 from heteroforge.clustering.clusters import chemistry_groups
 from heteroforge.io import read_table
 from heteroforge.report.clustering_figures import drivers_figure, map_figure
-from heteroforge.report.stages import library_figure
+from heteroforge.report.library import library_figure
 
 ROOT = Path(__file__).parents[2]
 

@@ -7,9 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from heteroforge.dft.calculations import Calculator
 from heteroforge.dft.cost import expected_core_min
+from heteroforge.dft.protocols import Protocol, Pseudopotentials
+from heteroforge.dft.running import Launcher
 from heteroforge.sources import read_library
-from heteroforge.structures import Stack
+from heteroforge.structures import Stack, build
 from heteroforge.structures.matching import stack_layers
 
 FAMILY = {"pseudopotentials": "pseudodojo"}
@@ -40,6 +43,24 @@ def test_the_library_took_as_long_as_expected():
 @pytest.fixture
 def bilayer(small_monolayers):
     return stack_layers(list(small_monolayers.values())[:2])
+
+
+def test_what_is_polarised_alone_costs_as_much_in_a_stack(bilayer):
+    """Two layers of odd numbers of electrons have an even one, and still two spin channels."""
+
+    def of(metal: str) -> Stack:
+        own = bilayer.layers[0]
+        species = tuple("S" if s == "S" else metal for s in own.monolayer.species)
+        layer = replace(own.monolayer, species=species, name="")
+        return replace(bilayer, layers=tuple(replace(x, monolayer=layer) for x in bilayer.layers))
+
+    family = Pseudopotentials("pseudodojo")
+    run = Calculator(Path(), Protocol.named("quick", family), family, Launcher())
+    costs = {}
+    for metal, polarised in (("Mo", False), ("Nb", True)):
+        assert run.is_spin_polarised(build(of(metal))) is polarised
+        costs[metal] = expected_core_min(of(metal), **FAMILY)
+    assert costs["Nb"] > 1.5 * costs["Mo"]
 
 
 def test_what_costs_more(bilayer):

@@ -20,11 +20,11 @@ from heteroforge.dft.electronic import (
     broadened,
     curvature_tensor,
     dipole_e_a,
-    mobility_cm2_vs,
     tensor_masses,
     vacuum_levels,
 )
 from heteroforge.dft.running import CalculationFailed, Launcher, OutOfMemory
+from heteroforge.sources.mobility import mobility_cm2_vs
 
 
 def bands(*lines):

@@ -47,6 +47,10 @@ class _Calculator:
     meshes: list = field(default_factory=list)
     bottom_ev: float = -1.5  # of the conduction band between points of the mesh
     with_spin: bool = False
+    version: str = "6.7MaX"
+
+    def provenance(self, elements):
+        return {"quantum_espresso": self.version}
 
     def is_spin_polarised(self, atoms):
         return self.with_spin or "Y" in atoms.get_chemical_symbols()
@@ -284,6 +288,23 @@ def test_a_damaged_shared_energy_is_computed_again(tmp_path):
         found = LayerEnergies(lambda name: _Calculator(computed), tmp_path).of(atoms, "free")
         assert found["energy_ev"] == -3.0
     assert len(computed) == 3
+
+
+def test_energies_of_two_versions_of_pw_are_not_subtracted(tmp_path):
+    computed = []
+    stack = _bilayer(_layer(), _layer(), 3.18)
+
+    def alone(at_hand: str, of_stack: str | None) -> dict:
+        def calculator(name):
+            return _Calculator(computed, version=at_hand)
+
+        return relax_layer(calculator, start_structure(stack), 0, stack, tmp_path, of_stack)
+
+    assert alone("6.7MaX", "6.7MaX")["espresso_versions"] == ["6.7MaX"]
+    before = len(computed)
+    assert alone("7.5", "6.7MaX")["reused"] == 2 and len(computed) == before
+    found = alone("7.5", "7.5")
+    assert len(computed) > before and found["espresso_versions"] == ["7.5"]
 
 
 def test_a_layer_that_the_stack_reshaped_keeps_its_shape(tmp_path):

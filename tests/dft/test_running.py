@@ -5,13 +5,14 @@ import json
 import os
 import re
 import time
+from dataclasses import replace
 
 import pytest
 from ase import Atoms
 
 from heteroforge.dft import running
 from heteroforge.dft.calculations import Calculator, cell_for_truncation
-from heteroforge.dft.outputs import PwResult, processor_seconds
+from heteroforge.dft.outputs import PwResult, number_of_processes, processor_seconds
 from heteroforge.dft.protocols import Protocol, Pseudopotentials
 from heteroforge.dft.running import (
     CalculationFailed,
@@ -115,6 +116,36 @@ def test_a_program_that_does_not_start_is_no_fault_of_the_calculation(tmp_path):
     assert "signal 9" in running.run_program(killed, "pw.x", "", tmp_path, "scf")
     begun = Launcher("sh -c 'echo; echo Program PWSCF v.6.7MaX starts; exit 1' --")
     assert "PWSCF" in running.run_program(begun, "pw.x", "", tmp_path, "scf")
+
+
+def test_copies_of_one_process_are_not_taken_for_processes_of_one_run(tmp_path):
+    """As `srun` starts them where its --mpi is not that of Quantum ESPRESSO."""
+    said = "echo Program PWSCF; echo Parallel version \\(MPI\\), running on     1 processors"
+    alone = Launcher(f"sh -c '{said}' --", ranks=1)
+    assert "processors" in running.run_program(alone, "pw.x", "", tmp_path, "scf")
+    with pytest.raises(CannotStart, match="ran as 1 of 4 processes.*dft.launcher"):
+        running.run_program(replace(alone, ranks=4), "pw.x", "", tmp_path, "scf")
+    for line, processes in (
+        ("Parallel version (MPI & OpenMP), running on       8 processor cores\n"
+         "     Number of MPI processes:                 4", 4),
+        ("Serial multi-threaded version, running on    2 processor cores", 1),
+        ("Parallel version (MPI), running on     2 processors", 2),
+    ):  # fmt: skip
+        assert number_of_processes(f"     Program PWSCF v.7.3\n\n     {line}\n") == processes
+
+
+def test_a_program_that_hangs_ends_before_the_job_does(tmp_path):
+    """So that how the job ended is written down, and what lies on the node's disk removed."""
+    started = time.monotonic()
+    hangs = Launcher("sh -c 'sleep 60' --", walltime_s=running.ENDS_S + 1.5)
+    with pytest.raises(OutOfTime, match="pw.x did not stop before the job's walltime ended"):
+        running.run_program(hangs, "pw.x", "", tmp_path, "scf")
+    assert time.monotonic() - started < 10
+
+
+def test_a_launcher_that_is_not_installed_is_told(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no_such_run is not on PATH.*dft.launcher"):
+        running.run_program(Launcher("no_such_run -n 1"), "pw.x", "", tmp_path, "scf")
 
 
 @pytest.mark.parametrize(
@@ -262,6 +293,24 @@ def test_what_is_killed_twice_at_one_place_wants_a_job_with_more_memory(resumed)
         resumed(BEGUN, unmoved, BEGUN + "JOB DONE.")
     (_, attempts), inputs, _ = resumed(BEGUN, *steps, BEGUN + "JOB DONE.")
     assert len(attempts) == 2 + 5 and "7.800" in inputs[-1]  # two of the job before
+    with pytest.raises(OutOfMemory, match="killed in the last of 5 attempts"):
+        resumed(*steps[:2], *steps[:2], steps[2], BEGUN + "JOB DONE.")
+
+
+def test_what_helped_a_calculation_helps_the_next_ones_from_the_start(resumed, tmp_path):
+    failed = BEGUN + "convergence NOT achieved after  80 iterations\n"
+    _, inputs, _ = resumed(failed, BEGUN + "JOB DONE.")
+    assert [float(re.search(r"mixing_beta\s*=\s*(\S+)", text)[1]) for text in inputs] == [0.3, 0.24]
+    _, again, _ = resumed(BEGUN + "JOB DONE.")  # in another job, say
+    assert "local-TF" in again[-1] and re.search(r"mixing_beta\s*=\s*0.24", again[-1])
+    (tmp_path / "remedies.json").write_text("[")
+    assert "local-TF" not in resumed(BEGUN + "JOB DONE.")[1][-1]
+
+
+def test_an_unknown_error_has_its_second_chance_whatever_came_before(resumed):
+    unknown = BEGUN + "Error in routine readpp (1):\n a hiccup\n"
+    (_, attempts), _, _ = resumed(BEGUN, unknown, BEGUN + "JOB DONE.")
+    assert [run.get("symptom") for run in attempts] == ["killed", "stopped", None]
 
 
 def test_on_ones_own_machine_a_killed_run_is_tried_again(tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """Steps as files, without pw.x."""
 
+import platform
 import subprocess
 import sys
 import time
@@ -12,7 +13,7 @@ from ase import Atoms
 from heteroforge.dft import steps
 from heteroforge.dft.calculations import Calculator
 from heteroforge.dft.protocols import Protocol
-from heteroforge.dft.running import CalculationFailed
+from heteroforge.dft.running import CalculationFailed, Launcher, OutOfTime
 from heteroforge.dft.scan import lowest_point
 from heteroforge.dft.steps import inside_targets, run_step
 from heteroforge.io import read_json
@@ -71,7 +72,10 @@ def test_two_processes_never_work_in_one_folder(tmp_path):
     first = subprocess.Popen([*command, "600"], stdout=subprocess.PIPE, text=True)
     assert first.stdout.readline() == "mine\n"
     second = subprocess.Popen([*command, "0"], stdout=subprocess.PIPE, text=True)
-    assert "waiting" in second.stdout.readline()
+    holder = f"process {first.pid} on {platform.node()}"
+    assert f"waiting for {holder}" in second.stdout.readline()
+    with pytest.raises(OutOfTime, match=f"{holder} still works here.*delete"):
+        steps.claim_folder(tmp_path, Launcher(walltime_s=1.0))
     first.kill()  # as a killed campaign's step ends some time
     assert second.stdout.readline() == "mine\n"
     assert second.wait(10) == 0

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from ase import Atoms, units
 
-from heteroforge.dft.electronic import mobility_cm2_vs
 from heteroforge.dft.protocols import Protocol
 from heteroforge.dft.strain import (
     METAL_SMEARING_RY,
@@ -21,6 +20,7 @@ from heteroforge.dft.strain import (
     without_mobilities,
 )
 from heteroforge.dft.valleys import rotations_of
+from heteroforge.sources.mobility import mobility_cm2_vs
 
 BANDS = {"vbm_ev": -6.0, "cbm_ev": -4.0}
 MASSES = {

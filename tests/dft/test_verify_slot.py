@@ -1,6 +1,7 @@
 """Verification of a slot as files, with steps that take no time."""
 
 import json
+import os
 import shutil
 from dataclasses import replace
 
@@ -65,7 +66,7 @@ def fakes(monkeypatch):
             pass
 
         def provenance(self, elements) -> dict:
-            return {"protocol": {"name": "quick"}}
+            return {"protocol": {"name": "quick"}, "quantum_espresso": "7.3"}
 
     bands = type("Bands", (), {"to_dict": lambda self: {"energies_ev": [[0.0]]}})
     steps = {
@@ -77,13 +78,16 @@ def fakes(monkeypatch):
             bands(),
             {"of_layers": [layer["layer"] for layer in layers]},
         ),
-        "relax_layer": lambda calculator, atoms, layer, stack, shared: {"layer": layer},
+        "relax_layer": lambda calculator, atoms, layer, stack, shared, espresso: {
+            "layer": layer,
+            "espresso_versions": [espresso],
+        },
         "assemble": lambda *_: dict.fromkeys(UNITS) | {"gap_ev": 1.2},
     }
     for name, result in steps.items():
         monkeypatch.setattr(candidates, name, found.step(name, result))
     monkeypatch.setattr(candidates, "calculator_for", lambda folder, *_: Calculator(folder))
-    monkeypatch.setattr(candidates, "claim_folder", lambda folder: folder.mkdir(exist_ok=True))
+    monkeypatch.setattr(candidates, "claim_folder", lambda folder, _: folder.mkdir(exist_ok=True))
     return found
 
 
@@ -248,7 +252,7 @@ def test_a_slot_without_a_candidate_is_empty(verify, fakes, tmp_path):
 
 
 def test_a_candidate_that_ends_every_job_is_given_up(verify, fakes, tmp_path):
-    """Killed without a word, out of time, of memory: the fourth submission records a failure."""
+    """Killed without a word, out of time, of memory: after three such jobs it is a failure."""
     folder = tmp_path / "slot_0"
     for attempt, error in ((1, OutOfTime), (2, OutOfTime), (3, OutOfMemory)):
         fakes.raises["compute_density"] = error("scf: stopped itself")
@@ -258,7 +262,10 @@ def test_a_candidate_that_ends_every_job_is_given_up(verify, fakes, tmp_path):
             records = submissions.history(folder)
             records[-1]["ended"] = None
             (folder / "submissions.json").write_text(json.dumps(records))
-    result = verify(4)
+    # The first had finished steps: it does not count.
+    with pytest.raises(OutOfMemory):
+        verify(4)
+    result = verify(5)
     assert (result["status"], result["step"]) == ("failed", "scf")
     assert "3 jobs ended" in result["reason"] and "2000 MB" in result["reason"]
     # Starting the campaign again is a new chance.
@@ -269,11 +276,33 @@ def test_a_candidate_that_ends_every_job_is_given_up(verify, fakes, tmp_path):
 
 def test_a_candidate_is_given_up_in_the_step_it_was_in(verify, fakes):
     fakes.raises["relax_layer"] = OutOfTime("relax: stopped itself")
-    for attempt in (1, 2, 3):
+    for attempt in (1, 2, 3, 4):
         with pytest.raises(OutOfTime):
             verify(attempt)
-    result = verify(4)
+    result = verify(5)
     assert (result["status"], result["step"]) == ("failed", "layer_0")
+
+
+def test_a_candidate_that_gains_in_every_job_is_not_given_up_soon(verify, fakes, tmp_path):
+    fakes.raises["compute_density"] = OutOfTime("scf: stopped itself")
+    kept = tmp_path / "slot_0" / "strain"
+    kept.mkdir(parents=True)
+    for attempt in range(1, 7):
+        with pytest.raises(OutOfTime):
+            verify(attempt)
+        (kept / f"{attempt}.json").write_text("{}")
+    assert verify(7)["reason"].startswith("6 jobs ended")  # as many as the profile submits
+
+
+def test_what_failed_is_not_computed_again_by_the_next_job(verify, fakes):
+    """Jobs of several candidates end by another one's walltime; a campaign begun anew is a new
+    chance."""
+    fakes.raises["relax_stack"] = CalculationFailed("relax: no", [])
+    assert verify(1)["status"] == "failed"
+    ran = list(fakes.ran)
+    assert verify(2)["status"] == "failed" and fakes.ran == ran
+    fakes.raises.clear()
+    assert verify(1)["status"] == "verified" and fakes.ran != ran
 
 
 def test_a_broken_machine_gives_no_candidate_up(verify, fakes, tmp_path):
@@ -304,6 +333,17 @@ def test_scratch_on_a_local_disk_leaves_nothing_behind(tmp_path, monkeypatch):
     assert (folder / "save").is_dir()
     place_save(folder, None)
     assert not (folder / "save").exists()
+    # Of jobs that were killed: one went on at another node, one was taken away, one is at work.
+    for name in ("moved", "gone", "at_work"):
+        place_save(tmp_path / name, "$NODE_DISK")
+    (tmp_path / "moved" / "save").unlink()
+    (tmp_path / "moved" / "save").symlink_to(tmp_path / "elsewhere")
+    shutil.rmtree(tmp_path / "gone")
+    begun = disk / "heteroforge-begun"
+    begun.mkdir()
+    place_save(folder, "$NODE_DISK")
+    linked = {os.readlink(tmp_path / name / "save") for name in ("scf", "at_work")}
+    assert {str(path) for path in disk.iterdir()} == linked | {str(begun)}
     with pytest.raises(OSError, match=r"\$NO_SUCH_DISK is not set"):
         place_save(folder, "$NO_SUCH_DISK/me")
 
@@ -311,9 +351,28 @@ def test_scratch_on_a_local_disk_leaves_nothing_behind(tmp_path, monkeypatch):
 def test_walltime_counts_only_where_a_scheduler_enforces_it(monkeypatch):
     for name in ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID"):
         monkeypatch.delenv(name, raising=False)
-    assert submissions.enforced_min(60) is None
+    assert submissions.seconds_left(60) is None
+    monkeypatch.setenv("PBS_JOBID", "12")
+    assert submissions.seconds_left(60) == 3600 and submissions.scheduler_job() == "job 12"
+
+
+@pytest.mark.parametrize(
+    ("told", "seconds"),
+    [
+        ("1-02:03:04", 93784),
+        ("2:03:04", 7384),
+        ("9:59", 599),
+        ("UNLIMITED", None),
+        ("INVALID", 3600),
+        ("", 3600),
+    ],
+)
+def test_slurm_tells_what_is_left_of_a_walltime(monkeypatch, tmp_path, told, seconds):
+    (tmp_path / "squeue").write_text(f'#!/bin/sh\necho "{told}"\n')
+    (tmp_path / "squeue").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.setenv("SLURM_JOB_ID", "12")
-    assert submissions.enforced_min(60) == 60
+    assert submissions.seconds_left(60) == seconds
 
 
 @pytest.mark.parametrize("content", ['[{"status": "verified"}]', '[{"slot": 1}]', "{}"])

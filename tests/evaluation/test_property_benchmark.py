@@ -23,9 +23,10 @@ from heteroforge.evaluation.property_pages import (
 )
 from heteroforge.evaluation.unseen_layers import errors_of_unseen, interval_table
 from heteroforge.io import read_table
+from heteroforge.labels import STACK_PROPERTIES
 from heteroforge.labels.baseline import dispersion_binding_mev_a2
 from heteroforge.labels.published import PublishedStack
-from heteroforge.models.property_prediction import STACK_PROPERTIES, WIDER
+from heteroforge.models.property_prediction import WIDER
 from heteroforge.models.stack_inputs import at_contact_gaps, fast_baselines
 from heteroforge.report.models import property_errors_figure
 

@@ -146,9 +146,8 @@ def test_backends_agree_with_each_other(stack):
         nodes = torch.randn(batch.number_of_atoms, 8, generator=generator, requires_grad=True)
         weights = torch.randn(len(batch.source), 8, generator=generator, requires_grad=True)
         passed = batch.pass_messages(nodes, weights)
-        summed = batch.sum_edges(weights)
-        (passed.square().sum() + (summed * passed).sum()).backward()
-        results[backend] = (passed, summed, nodes.grad, weights.grad)
+        passed.square().sum().backward()
+        results[backend] = (passed, nodes.grad, weights.grad)
     for one, other in zip(results["dgl"], results["torch"], strict=True):
         assert torch.allclose(one, other, atol=1e-4)
 

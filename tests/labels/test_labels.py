@@ -138,7 +138,7 @@ def test_results_of_a_campaign_become_labels(tmp_path):
         "registry_shift_a": 0.01,
         "protocol": "quick",
     }
-    slid = entry | {"registry_shift_a": 0.7}
+    slid = entry | {"registry_shift_a": 0.4}
     write_table(path, pd.DataFrame([entry, slid]))
     labels, left_out = campaign_labels(path, LAYERS)
     assert left_out == 1

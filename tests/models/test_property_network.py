@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from heteroforge.graphs import GraphStore, atom_graph, stack_graph
-from heteroforge.labels import COLUMNS, baseline_labels
+from heteroforge.labels import COLUMNS, STACK_PROPERTIES, baseline_labels
 from heteroforge.models.calibration import calibrate
 from heteroforge.models.property_network import (
     PropertyNetwork,
@@ -21,7 +21,6 @@ from heteroforge.models.property_network import (
 )
 from heteroforge.models.property_training import (
     PREDICTORS,
-    PROPERTIES,
     PropertyData,
     _choose,
     _spreads,
@@ -44,7 +43,7 @@ from heteroforge.structures.matching import stack_layers
 @pytest.fixture(scope="module")
 def network() -> PropertyNetwork:
     torch.manual_seed(0)
-    return PropertyNetwork(PropertySettings(PROPERTIES, ("a", "b"), width=16)).eval()
+    return PropertyNetwork(PropertySettings(STACK_PROPERTIES, ("a", "b"), width=16)).eval()
 
 
 def encode(network, graphs) -> np.ndarray:
@@ -102,8 +101,8 @@ def test_correction_shrinks_to_the_baseline():
 def test_head_overfits_a_few_and_stays_at_the_baseline_without_signal(network):
     generator = np.random.default_rng(1)
     n = 12
-    inputs = generator.standard_normal((n, 2 * 16 + len(PROPERTIES) + 2)).astype(np.float32)
-    baselines = generator.standard_normal((n, len(PROPERTIES)))
+    inputs = generator.standard_normal((n, 2 * 16 + len(STACK_PROPERTIES) + 2)).astype(np.float32)
+    baselines = generator.standard_normal((n, len(STACK_PROPERTIES)))
     signal = baselines + inputs[:, :1] * 0.5
     as_tensor = [torch.tensor(x, dtype=torch.float32) for x in (inputs, baselines)]
     fit_difference(network, inputs, baselines, signal, seed=0, steps=600, weight_decay=0.0)
@@ -117,9 +116,9 @@ def test_head_overfits_a_few_and_stays_at_the_baseline_without_signal(network):
 
 def test_missing_labels_and_inputs_are_masked(network):
     generator = np.random.default_rng(1)
-    inputs = generator.standard_normal((10, 2 * 16 + len(PROPERTIES) + 2))
+    inputs = generator.standard_normal((10, 2 * 16 + len(STACK_PROPERTIES) + 2))
     inputs[3, 5] = np.nan
-    baselines = generator.standard_normal((10, len(PROPERTIES)))
+    baselines = generator.standard_normal((10, len(STACK_PROPERTIES)))
     baselines[2, 1] = np.nan
     values = baselines + 1.0
     values[:, 3] = np.nan
@@ -193,7 +192,7 @@ def tables(small_stacks, small_table, published):
     rows = []
     for stack in small_stacks[::3]:
         own = labels[labels["stack_id"] == stack.key()].set_index("property")["value"]
-        for name in PROPERTIES:
+        for name in STACK_PROPERTIES:
             shift = {"gap_ev": -0.2, "binding_energy_mev_a2": 4.0}.get(name, 0.1)
             value = own[name] + shift + 0.02 * generator.standard_normal()
             rows.append([stack.key(), stack.to_json(), name, value, "", "dft", "test", ""])
@@ -222,7 +221,7 @@ def test_evaluation_stands_beside_baselines(members, published, small_table, tmp
         data, [content for _, content in trained], seed=1, published=published
     )
     assert metrics["labelled_stacks"] == len(data.labelled) > 20
-    for name in PROPERTIES:
+    for name in STACK_PROPERTIES:
         entry = metrics["properties"][name]
         assert set(entry["predictors"]) == set(PREDICTORS)
         errors = {p: e["rmse"] for p, e in entry["predictors"].items()}
@@ -244,7 +243,7 @@ def test_evaluation_stands_beside_baselines(members, published, small_table, tmp
     second = predict(
         [stack.reversed() for stack in stacks], small_table, [t[0] for t in trained], *arguments
     )
-    numbers = [f"{name}{end}" for name in PROPERTIES for end in ("", "_std")]
+    numbers = [f"{name}{end}" for name in STACK_PROPERTIES for end in ("", "_std")]
     assert np.allclose(first[numbers], second[numbers], atol=1e-3)
     assert (first.filter(like="_std") > 0).all().all()
     true = data.values[data.labelled[:6], 0]
@@ -255,8 +254,8 @@ def test_binding_is_corrected_per_interface(members, published, small_monolayers
     """What bilayers teach of an interface holds for each of a stack; a stack's are added up."""
     data, _ = members
     corrected = {"predictor": "corrected_published", "floor": 0.0, "factors": [1.0, 1.645]}
-    calibration = {"properties": dict.fromkeys(PROPERTIES, corrected)}
-    j = PROPERTIES.index("binding_energy_mev_a2")
+    calibration = {"properties": dict.fromkeys(STACK_PROPERTIES, corrected)}
+    j = STACK_PROPERTIES.index("binding_energy_mev_a2")
     rows = data.labelled
     slope, offset = correct_baseline(data.baselines[rows], data.values[rows])
     assert abs(offset[j]) > 1.0
@@ -296,7 +295,7 @@ def test_a_stack_with_a_proposed_layer_teaches(tables, published, small_monolaye
     )  # fmt: skip
     labels_figure(labels)
     data = PropertyData.from_tables(training, labels, small_monolayers, small_table, seed=1)
-    place, j = data.keys.index(stack.key()), PROPERTIES.index("gap_ev")
+    place, j = data.keys.index(stack.key()), STACK_PROPERTIES.index("gap_ev")
     assert data.values[place, j] == 0.9
     assert np.isnan(data.physics[place, j]) and np.isfinite(data.baselines[place, j])
 
@@ -307,7 +306,7 @@ def test_a_labelled_multilayer_teaches_of_its_interfaces(tables, small_monolayer
     row = [three.key(), three.to_json(), "binding_energy_mev_a2", 50.0, "", "dft", "test", ""]
     labels = pd.concat([labels, pd.DataFrame([row], columns=COLUMNS)], ignore_index=True)
     data = PropertyData.from_tables(training, labels, small_monolayers, small_table, seed=1)
-    j = PROPERTIES.index("binding_energy_mev_a2")
+    j = STACK_PROPERTIES.index("binding_energy_mev_a2")
     assert data.values[data.keys.index(three.key()), j] == 25.0
 
 
@@ -320,7 +319,7 @@ def test_what_training_lacks_and_how_far_below_zero_a_gap_is(
     values[:, 0] -= 4.0
     data = replace(data, values=values)
     corrected = {"predictor": "corrected_published", "floor": 0.0, "factors": [1.0, 1.645]}
-    calibration = {"properties": dict.fromkeys(PROPERTIES, corrected)}
+    calibration = {"properties": dict.fromkeys(STACK_PROPERTIES, corrected)}
     layers = [small_monolayers[name] for name in ("MoSS", "WSS", "MoSS")]
     stacks = [stack_layers(layers[:2]), stack_layers(layers)]
     found = predict(stacks, small_table, [], calibration, data, published, 1)
@@ -337,12 +336,12 @@ def test_what_learns_from_closed_gaps_leaves_the_overlap_to_published_dft(
     training, labels = tables
     data = PropertyData.from_tables(training, labels, small_monolayers, small_table, 1)
     own, _ = published.predict(data.stacks[:2])
-    deep = np.where(np.arange(own.shape[1]) == PROPERTIES.index("gap_ev"), own - 6.0, own)
+    deep = np.where(np.arange(own.shape[1]) == STACK_PROPERTIES.index("gap_ev"), own - 6.0, own)
     values = np.where(np.isfinite(data.values), data.values, np.nan)
-    values[:, PROPERTIES.index("gap_ev")] = 0.0  # all are metals
+    values[:, STACK_PROPERTIES.index("gap_ev")] = 0.0  # all are metals
     data = replace(data, values=values)
     chosen = {"predictor": "mean", "floor": 0.0, "factors": [1.0, 1.645]}
-    calibration = {"properties": dict.fromkeys(PROPERTIES, chosen)}
+    calibration = {"properties": dict.fromkeys(STACK_PROPERTIES, chosen)}
     says = SimpleNamespace(
         predict=lambda stacks: (
             deep[: len(stacks)].copy(),

@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 
 from heteroforge import predict as command
+from heteroforge.labels import STACK_PROPERTIES
 from heteroforge.models.calibration import calibrated_std
 from heteroforge.models.graph_surrogate import SHARES
 from heteroforge.models.property_prediction import (
     LAYER_PROPERTIES,
-    STACK_PROPERTIES,
     WITHOUT_SPIN_ORBIT,
     KnownLayers,
     calibrate_by_kind,

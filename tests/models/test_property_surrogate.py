@@ -5,6 +5,8 @@ import pandas as pd
 import pytest
 import torch
 
+from heteroforge.labels import STACK_PROPERTIES
+from heteroforge.models import stack_inputs
 from heteroforge.models.property_surrogate import (
     FastPredictor,
     SurrogateSettings,
@@ -15,7 +17,7 @@ from heteroforge.models.property_surrogate import (
     train_surrogate,
     upper_bounds,
 )
-from heteroforge.models.property_training import PROPERTIES, pair_of
+from heteroforge.models.property_training import pair_of
 from heteroforge.models.stack_inputs import describe_stacks, fast_baselines
 from heteroforge.structures.matching import stack_layers
 
@@ -126,9 +128,9 @@ def test_metals_do_not_draw_gaps_to_zero():
 def fast(small_stacks, small_table):
     descriptors = describe_stacks(small_stacks, small_table)
     predicted = pd.DataFrame(
-        {name: fast_baselines(descriptors)[:, j] + 0.3 for j, name in enumerate(PROPERTIES)}
+        {name: fast_baselines(descriptors)[:, j] + 0.3 for j, name in enumerate(STACK_PROPERTIES)}
     )
-    predicted = predicted.assign(**{f"{name}_std": 0.1 for name in PROPERTIES})
+    predicted = predicted.assign(**{f"{name}_std": 0.1 for name in STACK_PROPERTIES})
     pairs = [pair_of(stack) for stack in small_stacks]
     return FastPredictor.of(
         small_stacks, small_table, predicted, pairs, seed=1, steps=250
@@ -151,6 +153,28 @@ def test_stands_in_for_a_slower_predictor(fast, small_stacks, small_table, tmp_p
     assert np.allclose(alone.to_numpy(), found.head(5).to_numpy(), atol=1e-6)
 
 
+def test_baselines_are_in_the_order_of_the_properties(small_stacks, small_table, monkeypatch):
+    descriptors = describe_stacks(small_stacks[:3], small_table)
+    found = pd.DataFrame(fast_baselines(descriptors), columns=list(STACK_PROPERTIES))
+    columns = ["donor_aligned_vbm_ev", "acceptor_aligned_cbm_ev", "touching_gap_a"]
+    by_name = found[["vbm_ev", "cbm_ev", "interlayer_gap_a"]]
+    assert np.array_equal(by_name, descriptors[columns])
+    assert np.array_equal(found["gap_ev"], descriptors["anderson_gap_ev"].clip(lower=0.0))
+    assert (found["binding_energy_mev_a2"] == 0.0).all()
+    monkeypatch.setattr(stack_inputs, "STACK_PROPERTIES", STACK_PROPERTIES[::-1])
+    assert np.array_equal(fast_baselines(descriptors), found.to_numpy()[:, ::-1])
+
+
+def test_the_order_of_what_was_predicted_does_not_matter(fast, small_stacks, small_table):
+    _, predicted = fast
+    pairs = [pair_of(stack) for stack in small_stacks]
+    one, other = (
+        FastPredictor.of(small_stacks, small_table, table, pairs, seed=1, steps=1)
+        for table in (predicted, predicted[predicted.columns[::-1]])
+    )
+    assert np.array_equal(one.error, other.error)
+
+
 def test_layers_beyond_the_library_widen_the_intervals(fast, small_stacks, small_table):
     """As much as not knowing them costs on stacks whose layers are known."""
     predictor, wanted = fast
@@ -166,8 +190,10 @@ def test_the_uncertainty_follows_that_of_the_slower_predictor(small_stacks, smal
     descriptors = describe_stacks(small_stacks, small_table)
     gap = fast_baselines(descriptors)[:, 0]
     sure = gap > np.median(gap)
-    predicted = pd.DataFrame(fast_baselines(descriptors), columns=list(PROPERTIES))
-    predicted = predicted.assign(**{f"{name}_std": np.where(sure, 0.1, 0.8) for name in PROPERTIES})
+    predicted = pd.DataFrame(fast_baselines(descriptors), columns=list(STACK_PROPERTIES))
+    predicted = predicted.assign(
+        **{f"{name}_std": np.where(sure, 0.1, 0.8) for name in STACK_PROPERTIES}
+    )
     pairs = [pair_of(stack) for stack in small_stacks]
     predictor = FastPredictor.of(small_stacks, small_table, predicted, pairs, seed=1, steps=250)
     std = predictor.predict(small_stacks, small_table)["gap_ev_std"]
@@ -176,9 +202,9 @@ def test_the_uncertainty_follows_that_of_the_slower_predictor(small_stacks, smal
 
 def test_a_gap_below_zero_is_kept_for_probabilities(small_stacks, small_table):
     descriptors = describe_stacks(small_stacks, small_table)
-    predicted = pd.DataFrame(fast_baselines(descriptors), columns=list(PROPERTIES))
+    predicted = pd.DataFrame(fast_baselines(descriptors), columns=list(STACK_PROPERTIES))
     predicted = predicted.assign(gap_ev=0.0, gap_unclipped_ev=predicted["gap_ev"] - 3.0)
-    predicted = predicted.assign(**{f"{name}_std": 0.1 for name in PROPERTIES})
+    predicted = predicted.assign(**{f"{name}_std": 0.1 for name in STACK_PROPERTIES})
     pairs = [pair_of(stack) for stack in small_stacks]
     predictor = FastPredictor.of(small_stacks, small_table, predicted, pairs, seed=1, steps=100)
     found = predictor.predict(small_stacks, small_table)
@@ -187,9 +213,9 @@ def test_a_gap_below_zero_is_kept_for_probabilities(small_stacks, small_table):
 
 def test_binding_is_learned_per_interface(small_stacks, small_table, small_monolayers):
     descriptors = describe_stacks(small_stacks, small_table)
-    predicted = pd.DataFrame(fast_baselines(descriptors), columns=list(PROPERTIES))
+    predicted = pd.DataFrame(fast_baselines(descriptors), columns=list(STACK_PROPERTIES))
     predicted["binding_energy_mev_a2"] = 20.0
-    predicted = predicted.assign(**{f"{name}_std": 0.1 for name in PROPERTIES})
+    predicted = predicted.assign(**{f"{name}_std": 0.1 for name in STACK_PROPERTIES})
     pairs = [pair_of(stack) for stack in small_stacks]
     predictor = FastPredictor.of(small_stacks, small_table, predicted, pairs, seed=1, steps=50)
     three = stack_layers([small_monolayers[name] for name in ("MoSS", "WSS", "MoSS")])

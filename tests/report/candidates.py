@@ -3,7 +3,7 @@
 from ase import Atoms
 from ase.build import graphene
 
-from heteroforge.report import Candidate
+from heteroforge.report.campaign import Candidate
 from heteroforge.structures import Interface, Layer, Monolayer, Stack
 
 WINDOWS = {"gap_ev": [1.0, 3.0], "binding_energy_mev_a2": [5, None]}

@@ -15,8 +15,7 @@ import pytest
 from campaign_files import CONFIGURATION, TARGETS, write_campaign
 
 from heteroforge.io import read_json, read_table, write_json, write_table
-from heteroforge.report import write_report
-from heteroforge.report.page import LIBRARIES, SCRIPTS, STYLES
+from heteroforge.report.page import LIBRARIES, SCRIPTS, STYLES, write_report
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 

@@ -4,7 +4,7 @@ import pytest
 from campaign_files import CONFIGURATION, TARGETS
 
 from heteroforge.io import read_table, write_table
-from heteroforge.report import Campaign
+from heteroforge.report.campaign import Campaign
 from heteroforge.report.clustering import clustering_paragraphs, clustering_tables
 from heteroforge.report.words import chemical_formula
 

@@ -1,8 +1,11 @@
 """Which candidate comes first, and what is said for and against it."""
 
 import pytest
+from campaign_files import CONFIGURATION, TARGETS
 from candidates import candidate, stacked
 
+from heteroforge.io import read_table, write_table
+from heteroforge.report.campaign import Campaign
 from heteroforge.report.judgement import best_first, doubts, reasons, why_undetermined
 
 
@@ -47,10 +50,29 @@ def test_layers_that_bond_are_a_doubt_and_the_lowest_registry_a_reason():
     assert f"{told} (19.0\u202fmeV/Å² below the one selected)" in reasons(slid)
 
 
+@pytest.mark.parametrize(("limit", "told"), [(0, False), (1.1, False), (1.2, True)])
+def test_what_counts_as_bonded_is_configured(undrawn_campaign, limit, told):
+    path = undrawn_campaign / "dft/results.parquet"
+    write_table(path, read_table(path).assign(closest_contact_ratio=1.13))
+    limits = {"screening": {"force_field": {"minimum_contact_ratio": limit}}}
+    verified = Campaign(undrawn_campaign, TARGETS, CONFIGURATION | limits).verified
+    assert verified
+    for made in verified:
+        assert any("as near as bonded ones" in words for words in doubts(made)) == told
+
+
 def test_an_edge_off_the_path_is_a_doubt():
     assert not doubts(candidate(0, edges_off_path_ev=0.02))
     (words,) = doubts(candidate(0, edges_off_path_ev=0.31))
     assert words.startswith("a band edge lies 0.31\u202feV beyond the path's")
+
+
+def test_two_versions_of_quantum_espresso_are_a_doubt():
+    one, two = candidate(0), candidate(0)
+    one.result, two.result = {"quantum_espresso": "6.7MaX"}, {"quantum_espresso": "6.7MaX, 7.5"}
+    assert not doubts(one)
+    (words,) = doubts(two)
+    assert words.endswith("6.7MaX, 7.5")
 
 
 def test_a_stacking_fault_away_from_another_alignment_is_a_doubt():
@@ -67,6 +89,13 @@ def test_no_slide_at_all_is_no_reason():
     assert not any("registry" in reason for reason in reasons(candidate(registry_shift_a=0.0)))
 
 
+def test_a_slide_that_gives_no_labels_is_no_reason():
+    """One number decides which stack is still the one specified, here and among the labels."""
+    kept = "relaxation kept the registry (slid by 0.20\u202fÅ)"
+    assert kept in reasons(candidate(registry_shift_a=0.2))
+    assert not any("registry" in words for words in reasons(candidate(registry_shift_a=0.4)))
+
+
 def test_reasons_carry_the_numbers():
     said = reasons(candidate(), [candidate(), candidate(1, net_energy_mev_a2=3.0)])
     assert said[0] == "band gap 2.00\u202feV (1.00\u202feV inside the window)"
@@ -81,7 +110,7 @@ def test_reasons_carry_the_numbers():
         ({"gap_ev": 1.04}, "only 0.04\u202feV from the end of its window"),
         ({"strain_energy_mev_a2": 9.0}, "45\u202f% of the binding energy"),
         ({"binding_energy_mev_a2": -1.0}, "do not bind"),
-        ({"registry_shift_a": 0.9}, "slid by 0.90"),
+        ({"registry_shift_a": 0.4}, "slid by 0.40"),
         ({"layer_deformation_a": 0.4}, "moved by 0.40"),
         ({"magnetisation_bohr": 2.0}, "magnetic (2.00"),
         ({"symbols": "WS2"}, "W: spin–orbit"),

@@ -19,8 +19,8 @@ from pymatgen.core import Structure
 from pymatgen.io.ase import AseAtomsAdaptor
 
 from heteroforge.io import read_json, read_table, write_json, write_table, write_text
-from heteroforge.report import Campaign, make_page, write_report
-from heteroforge.report.page import _advice, _counts
+from heteroforge.report.campaign import Campaign
+from heteroforge.report.page import _advice, _counts, make_page, write_report
 from heteroforge.report.status import read_status
 from heteroforge.report.tables import make_table
 
@@ -232,7 +232,10 @@ def test_empty_campaign_says_what_to_do(tmp_path):
 def test_slots_that_stayed_empty_are_told(campaign_folder, missing):
     number = Campaign(campaign_folder, TARGETS, CONFIGURATION).number_selected
     configuration = CONFIGURATION | {"dft": {"slots": number + missing}}
+    reasons = ["more than 6 atoms", "more than 6 atoms", "more than 15 core-minutes"]
+    write_table(campaign_folder / "screening/rejected.csv", pd.DataFrame({"reason": reasons}))
     text = Page(make_page(Campaign(campaign_folder, TARGETS, configuration))).text
+    assert ("set aside, most often: more than 6 atoms, 2 of 3" in text) == bool(missing)
     assert (f"{number} of {number + missing} slots are filled" in text) == bool(missing)
 
 
@@ -404,8 +407,7 @@ def test_page_without_libraries_offers_nothing_that_cannot_work(html):
 def test_what_bonds_is_for_the_next_campaign_to_learn_from(ratio):
     found = candidate(3, closest_contact_ratio=ratio)
     campaign = SimpleNamespace(
-        number_selected=1,
-        number_of_slots=1,
+        empty_slots_words="",
         candidates=[found],
         verified=[found],
         name="demo",

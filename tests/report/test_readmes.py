@@ -3,7 +3,7 @@
 import pytest
 from campaign_files import CONFIGURATION, TARGETS
 
-from heteroforge.report import Campaign
+from heteroforge.report.campaign import Campaign
 from heteroforge.report.readmes import stage_readme
 from heteroforge.report.sections import STAGES
 

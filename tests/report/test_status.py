@@ -11,7 +11,7 @@ import pytest
 from campaign_files import TARGETS
 
 from heteroforge.io import is_being_written, read_table, write_json, write_table, write_text
-from heteroforge.report import Campaign
+from heteroforge.report.campaign import Campaign
 from heteroforge.report.status import read_status, seconds_left, status_text
 
 ROOT = Path(__file__).parents[2]
@@ -126,7 +126,7 @@ def test_between_two_jobs_a_campaign_is_not_taken_for_ended(folder):
         return text.splitlines()[-1]
 
     lock = folder.parent / ".campaign.lock"
-    assert advice().startswith("what to do: nothing is running; `make campaign` goes on")
+    assert advice().startswith("what to do: nothing is running; the command that")
     options = re.search(r"@flock (.*) results/.campaign.lock", (ROOT / "Makefile").read_text())[1]
     program = ["bash", "-c", "echo begun; exec sleep 100"]
     command = ["flock", *options.split(), str(lock), *program]

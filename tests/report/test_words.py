@@ -65,6 +65,7 @@ def test_inside_is_unknown_without_a_value():
     assert is_inside(0.99, [1.0, None]) is False
     assert is_inside(None, [1.0, None]) is None
     assert is_inside(math.nan, [1.0, None]) is None
+    assert is_inside("II", "II") is True and is_inside("I", "II") is False
 
 
 def test_shares_tell_nearly_all_from_all():

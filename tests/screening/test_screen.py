@@ -9,10 +9,11 @@ import pytest
 
 from heteroforge.generation.new_monolayers import substitute
 from heteroforge.io import write_table
+from heteroforge.labels import STACK_PROPERTIES
 from heteroforge.models.from_layers import FROM_LAYERS
 from heteroforge.models.monolayer_prediction import load_monolayer_predictor
 from heteroforge.models.property_surrogate import FastPredictor
-from heteroforge.models.property_training import PROPERTIES, PropertyData, pair_of
+from heteroforge.models.property_training import PropertyData, pair_of
 from heteroforge.models.published import PublishedModel, published_labels
 from heteroforge.models.stack_inputs import describe_stacks, fast_baselines
 from heteroforge.predict import MODEL, MONOLAYER_MODEL
@@ -36,8 +37,8 @@ LIMITS = HardLimits(maximum_atoms=6, maximum_mismatch_percent=2.0, minimum_mater
 def predictor(small_stacks, small_table) -> FastPredictor:
     descriptors = describe_stacks(small_stacks, small_table)
     predicted = pd.DataFrame(
-        {name: fast_baselines(descriptors)[:, j] for j, name in enumerate(PROPERTIES)}
-    ).assign(**{f"{name}_std": 0.1 for name in PROPERTIES})
+        {name: fast_baselines(descriptors)[:, j] for j, name in enumerate(STACK_PROPERTIES)}
+    ).assign(**{f"{name}_std": 0.1 for name in STACK_PROPERTIES})
     pairs = [pair_of(stack) for stack in small_stacks]
     return FastPredictor.of(small_stacks, small_table, predicted, pairs, seed=1, steps=50)
 
@@ -70,7 +71,7 @@ def test_scores_do_not_depend_on_the_sharding(samples, predictor, small_monolaye
     merged = pd.concat(shards).set_index("stack_id").loc[samples["stack_id"]].reset_index()
     words = ["stack_id", "formula", "pair", "reason"]
     pd.testing.assert_frame_equal(whole[words], merged[words])
-    numbers = [f"{name}{end}" for name in PROPERTIES for end in ("", "_std")]
+    numbers = [f"{name}{end}" for name in STACK_PROPERTIES for end in ("", "_std")]
     assert np.allclose(whole[numbers], merged[numbers], atol=1e-6, equal_nan=True)
     # Outside the limits there is a reason and no number, within them the other way round.
     outside = whole["reason"] != ""
@@ -251,7 +252,7 @@ def test_proposed_layers_that_dft_knows_are_not_given_to_it_again(
         small_monolayers,
         small_table,
         models=[],
-        calibration={"properties": dict.fromkeys(PROPERTIES, as_published)},
+        calibration={"properties": dict.fromkeys(STACK_PROPERTIES, as_published)},
         data=data,
         published=published,
         of_layers=load_monolayer_predictor(MONOLAYER_MODEL),
@@ -305,7 +306,7 @@ def test_screen_from_shards_to_a_ranking(
             small_monolayers,
             small_table,
             models=[],
-            calibration={"properties": dict.fromkeys(PROPERTIES, as_published)},
+            calibration={"properties": dict.fromkeys(STACK_PROPERTIES, as_published)},
             data=data,
             published=published,
             of_layers=of_layers,

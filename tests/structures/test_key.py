@@ -65,7 +65,9 @@ def described_otherwise(stack: Stack, generator: np.random.Generator) -> Stack:
 def test_bilayers(layers, generator, lower, upper):
     lower, upper = layers[lower], layers[upper]
     mismatch = 3.0 if lower != upper else 0.5
-    for match in find_matches(lower, upper, 45, mismatch, 60)[:3]:
+    matches = find_matches(lower, upper, 45, mismatch, 60)
+    assert matches
+    for match in matches[:3]:
         for flipped in itertools.product((False, True), repeat=2):
             registries = enumerate_registries(lower, upper)
             for registry in [*registries, tuple(generator.random(2))]:

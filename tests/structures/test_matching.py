@@ -150,6 +150,7 @@ def test_finds_what_zsl_of_pymatgen_finds(layers):
 def test_no_match_is_listed_twice(layers):
     bottom, top = layers["MoS2"], layers["SnS2"]
     matches = find_matches(bottom, top, 150, 3, 1000)
+    assert len(matches) > 1
     orbits = [orbit(match, bottom, top) for match in matches]
     for first, second in itertools.combinations(orbits, 2):
         assert not first & second
@@ -169,7 +170,9 @@ def test_limits_hold(layers):
 
 def test_match_describes_its_stack(layers):
     bottom, top = layers["graphene"], layers["MoS2"]
-    for match in find_matches(bottom, top, 120, 3, 60)[:6]:
+    matches = find_matches(bottom, top, 120, 3, 60)
+    assert matches
+    for match in matches[:6]:
         stack = stack_from_match(bottom, top, match)
         assert stack.twist_deg(0) == pytest.approx(match.twist_deg, abs=1e-6)
         assert stack.mismatch_percent == pytest.approx(match.mismatch_percent, abs=1e-9)

@@ -19,6 +19,7 @@ from heteroforge.configuration import (
     library_sources,
     read_schema,
 )
+from heteroforge.dft import protocols
 from heteroforge.dft.protocols import Pseudopotentials
 from heteroforge.screening.selection import OBJECTIVES
 
@@ -60,15 +61,28 @@ def test_shipped_configurations_are_right(path, tmp_path):
     check_configuration(interpret_configuration(merged(changes), SCHEMA), SCHEMA, ROOT)
 
 
-def test_the_limit_of_dft_counts_by_quick(tmp_path):
+def test_each_protocol_that_counts_needs_a_cutoff(tmp_path, monkeypatch):
     family = tmp_path / "my_family"
     family.mkdir()
     for element in ("Mo", "S"):
         shutil.copy(Pseudopotentials("pseudodojo").file(element), family)
     dft = {"pseudopotentials": str(family), "protocol": "standard"}
-    assert "screening.maximum_dft_core_min" in fault_of({"dft": dft})
-    free = {"dft": dft, "screening": {"maximum_dft_core_min": None}}
-    check_configuration(merged(free), SCHEMA, ROOT)
+    # Found before anything is trained, with what to do first.
+    without_limit = {"dft": dft, "screening": {"maximum_dft_core_min": None}}
+    fault = fault_of(without_limit)
+    assert 'dft.protocol = "standard"' in fault and "add it under cutoff_ry" in fault
+    known = copy.deepcopy(protocols.protocol_table())
+    known["standard"]["cutoff_ry"]["my_family"] = 60
+    monkeypatch.setattr(protocols, "protocol_table", lambda: known)
+    assert "screening.maximum_dft_core_min = 15, by `quick`" in fault_of({"dft": dft})
+    check_configuration(merged(without_limit), SCHEMA, ROOT)
+
+
+@pytest.mark.parametrize("name", ["Mo_ONCV_PBE-1.0.upf", "Mo.UPF"])
+def test_pseudopotentials_are_files_named_by_their_element(tmp_path, name):
+    shutil.copy(Pseudopotentials("pseudodojo").file("Mo"), tmp_path / name)
+    fault = fault_of({"dft": {"pseudopotentials": str(tmp_path)}})
+    assert name in fault and "<Element>.upf" in fault
 
 
 def test_photocatalyst_straddles_both_redox_levels_of_water_from_ph_0_to_7():

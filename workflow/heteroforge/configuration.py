@@ -466,8 +466,15 @@ def elements_covered(family: str, root: str | Path = ".") -> set[str]:
     if family in families:
         return families[family]
     if (Path(root) / family).is_dir():
-        covered = {path.stem for path in (Path(root) / family).glob("*.upf")}
-        for element in sorted(covered):
+        files = [p for p in (Path(root) / family).iterdir() if p.suffix.lower() == ".upf"]
+        covered = {path.stem for path in files}
+        for path in sorted(files):
+            element = path.stem
+            if path.suffix != ".upf" or element not in chemical_symbols[1:]:
+                raise ConfigurationError(
+                    f"dft.pseudopotentials = {_show(family)}: {path.name} in it, expected files "
+                    "named <Element>.upf, such as Mo.upf"
+                )
             own = Pseudopotentials(str(Path(root) / family))
             try:
                 own.check_kind(element)
@@ -489,16 +496,16 @@ def elements_covered(family: str, root: str | Path = ".") -> set[str]:
 
 
 def _check_pseudopotentials(config: Mapping, root: Path) -> None:
-    family = config["dft"]["pseudopotentials"]
+    family, protocol = config["dft"]["pseudopotentials"], config["dft"]["protocol"]
     covered = elements_covered(family, root)
-    if (limit := config["screening"]["maximum_dft_core_min"]) is not None and covered:
+    needed_by = {protocol: f"dft.protocol = {_show(protocol)}"}
+    if (limit := config["screening"]["maximum_dft_core_min"]) is not None:
+        needed_by.setdefault("quick", f"screening.maximum_dft_core_min = {limit}, by `quick`")
+    for name, key in needed_by.items():
         try:
-            Protocol.named("quick", Pseudopotentials(family))
+            Protocol.named(name, Pseudopotentials(family))
         except ValueError as error:
-            raise ConfigurationError(
-                f"screening.maximum_dft_core_min = {limit}: expected null, or what it counts by: "
-                f"{error}"
-            ) from None
+            raise ConfigurationError(f"{key}: {error}") from None
     if "materials_project" in dict(library_sources(config["library"])):
         for element in config["library"]["materials_project"]["elements"]:
             if element not in covered:

@@ -107,8 +107,9 @@ def walltime_min(core_min: float, attempt: int, ranks: int, maximum_min: int) ->
 
 
 def memory_mb(atoms: int, attempt: int, ranks: int) -> int:
-    """Memory in MB for a job of candidates with so many atoms at most; doubles per attempt.
+    """Memory in MB for a job of candidates with so many atoms at most; the second attempt asks for
+    twice, the third and later ones for four times as much: a node has no more than it has.
 
     Pools of k-points repeat everything but wave functions: as much per MPI process.
     """
-    return (_PYTHON_MB + _MB_PER_ATOM * atoms * ranks) * 2 ** (attempt - 1)
+    return (_PYTHON_MB + _MB_PER_ATOM * atoms * ranks) * 2 ** min(attempt - 1, 2)

@@ -21,8 +21,9 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
-from heteroforge.dft.electronic import METAL_BELOW_EV
 from heteroforge.io import InputError, table_suffix, write_table
+from heteroforge.io.conventions import METAL_BELOW_EV
+from heteroforge.labels import STACK_PROPERTIES
 from heteroforge.models.from_layers import FROM_LAYERS, predict_from_layers
 from heteroforge.models.monolayer_prediction import (
     MONOLAYER_UNITS,
@@ -31,7 +32,6 @@ from heteroforge.models.monolayer_prediction import (
 )
 from heteroforge.models.property_prediction import (
     EDGES,
-    STACK_PROPERTIES,
     WITHOUT_SPIN_ORBIT,
     KnownLayers,
     Predictor,

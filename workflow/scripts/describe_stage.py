@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from heteroforge.io import log_to, write_text
-from heteroforge.report import Campaign
+from heteroforge.report.campaign import Campaign
 from heteroforge.report.readmes import stage_readme
 
 log_to(snakemake.log[0])

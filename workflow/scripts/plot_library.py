@@ -2,7 +2,7 @@
 
 from heteroforge.io import log_to, read_table
 from heteroforge.report.figures import save
-from heteroforge.report.stages import library_figure
+from heteroforge.report.library import library_figure
 
 log_to(snakemake.log[0])
 save(library_figure(read_table(snakemake.input.table)), snakemake.output.png)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from heteroforge.io import log_to
-from heteroforge.report import Campaign
+from heteroforge.report.campaign import Campaign
 from heteroforge.report.status import read_status, status_text
 
 log_to(snakemake.log[0])

@@ -3,14 +3,9 @@
 import torch
 
 from heteroforge.io import log_to, read_json
+from heteroforge.labels import STACK_PROPERTIES
 from heteroforge.models.property_surrogate import FastPredictor
-from heteroforge.models.property_training import (
-    PROPERTIES,
-    PropertyData,
-    load_member,
-    pair_of,
-    predict,
-)
+from heteroforge.models.property_training import PropertyData, load_member, pair_of, predict
 from heteroforge.models.published import PublishedModel
 from heteroforge.sources import read_library
 
@@ -32,5 +27,5 @@ predictor = FastPredictor.of(
 )
 predictor.save(snakemake.output.model)
 print(f"root-mean-square difference to the networks on {len(data)} stacks, pairs left out:")
-for name, *errors in zip(PROPERTIES, predictor.error, predictor.error_unknown, strict=True):
+for name, *errors in zip(STACK_PROPERTIES, predictor.error, predictor.error_unknown, strict=True):
     print("  {}: {:.3f}, layers not known: {:.3f}".format(name, *errors))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from heteroforge.dft.candidates import Submission, verify_slot
 from heteroforge.dft.running import Launcher, OutOfMemory
-from heteroforge.dft.submissions import enforced_min
+from heteroforge.dft.submissions import cut_short, scheduler_job, seconds_left
 from heteroforge.io import InputError, log_to, read_json, read_table, write_json
 from heteroforge.report.figures import save
 from heteroforge.report.verification import candidate_figure
@@ -14,14 +14,16 @@ log_to(snakemake.log[0])
 settings, resources = snakemake.params.settings, snakemake.resources
 selected = read_table(snakemake.input.selected, columns=["slot", "stack_id", "specification"])
 library = read_library(snakemake.input.monolayers, snakemake.input.table)
-walltime_min = enforced_min(resources.get("runtime"))
-walltime_s = None if walltime_min is None else 60.0 * walltime_min
-launcher = Launcher(settings["launcher"], snakemake.threads, walltime_s)
-submission = Submission(resources.submission, walltime_min, resources.get("mem_mb"))
+runtime_min = resources.get("runtime") if scheduler_job() else None
+launcher = Launcher(settings["launcher"], snakemake.threads, seconds_left(runtime_min))
+submission = Submission(resources.submission, runtime_min, resources.get("mem_mb"))
 first, last = int(snakemake.wildcards.first), int(snakemake.wildcards.last)
-results, too_large = [], None
-for slot in range(first, last + 1):
-    folder = Path(snakemake.output.results).parent / f"slot_{slot}"
+folders = {
+    slot: Path(snakemake.output.results).parent / f"slot_{slot}" for slot in range(first, last + 1)
+}
+results, too_large = {}, None
+# What ended earlier jobs comes last: the others need not wait for it.
+for slot, folder in sorted(folders.items(), key=lambda entry: len(cut_short(entry[1]))):
     try:
         result = verify_slot(
             slot,
@@ -38,7 +40,7 @@ for slot in range(first, last + 1):
         too_large = error  # the next job has more memory; the other slots need not wait for it
         continue
     print(f"slot {slot}: {result['status']} {result.get('reason', '')}", flush=True)
-    results.append(result)
+    results[slot] = result
     try:
         verified = result["status"] == "verified"
         bands = read_json(folder / "bands.json") if verified else {}
@@ -48,4 +50,4 @@ for slot in range(first, last + 1):
     save(candidate_figure(bands, result, states), folder / "bands.png")
 if too_large is not None:
     raise too_large
-write_json(snakemake.output.results, results)
+write_json(snakemake.output.results, [results[slot] for slot in folders])

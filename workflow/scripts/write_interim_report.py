@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from heteroforge.io import log_to
-from heteroforge.report import write_report
+from heteroforge.report.page import write_report
 from heteroforge.report.status import read_status
 
 log_to(snakemake.log[0])

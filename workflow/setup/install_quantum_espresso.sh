@@ -4,7 +4,7 @@
 # Uses shell built-ins until packages are installed, so that it can speak up even on a bare PATH.
 set -euo pipefail
 
-programs=(pw.x pp.x bands.x projwfc.x mpirun)
+programs=(pw.x pp.x projwfc.x mpirun)
 
 say() {
     printf '%s\n' "$@" >&2

@@ -20,7 +20,13 @@ from heteroforge.dft.electronic import (
     broadened,
     vacuum_levels,
 )
-from heteroforge.dft.outputs import PwResult, planar_average, read_projections, read_pw
+from heteroforge.dft.outputs import (
+    PwResult,
+    espresso_version,
+    planar_average,
+    read_projections,
+    read_pw,
+)
 from heteroforge.dft.protocols import Protocol, Pseudopotentials, k_mesh
 from heteroforge.dft.recovery import diagnose
 from heteroforge.dft.running import (
@@ -49,6 +55,7 @@ from heteroforge.dft.valleys import (
 from heteroforge.io import InputError, read_json, write_json
 from heteroforge.structures.build import cell_height_for_truncation_a
 from heteroforge.structures.dispersion import dispersion_ev
+from heteroforge.structures.plane import turned
 
 __all__ = ["Bands", "Calculator", "cell_for_truncation"]
 
@@ -198,9 +205,8 @@ def high_symmetry_points(atoms: Atoms) -> list[np.ndarray]:
         lattice = primitive.cell.get_bravais_lattice(pbc=plane, eps=LATTICE_WITHIN).name
         turns = {"HEX2D": (0.0, 120.0, -120.0), "SQR": (0.0, 90.0)}
         for fractional in path.special_points.values():
-            for angle in np.radians(turns.get(lattice, (0.0,))):
-                turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
-                image = fractional[:2] @ reciprocal @ turn @ np.linalg.inv(reciprocal)
+            for angle_deg in turns.get(lattice, (0.0,)):
+                image = turned(fractional, primitive.cell.array[:2, :2], angle_deg)
                 if lattice in turns:
                     # All are multiples of a half or a third, in a strained cell as well.
                     image = np.round(6 * image) / 6
@@ -339,18 +345,22 @@ class Calculator:
             finer = _TAKEN_OVER * namelists["electrons"]["conv_thr"]
             files = {"startingpot": "file", "startingwfc": "file"}
             namelists["electrons"] |= files | {"conv_thr": finer}
-        result, attempts = run_pw(
-            atoms,
-            namelists,
-            k_points,
-            self.pseudopotentials,
-            self.folder,
-            self.launcher,
-            name=name,
-            maximum_attempts=1 if from_density else self.maximum_attempts,
-        )
+        try:
+            result, attempts = run_pw(
+                atoms,
+                namelists,
+                k_points,
+                self.pseudopotentials,
+                self.folder,
+                self.launcher,
+                name=name,
+                maximum_attempts=1 if from_density else self.maximum_attempts,
+            )
+        except CalculationFailed as error:
+            error.attempts = [*self.attempts, *error.attempts]  # what the step took until then
+            raise
         self.attempts += attempts
-        if calculation != "bands" and "vdw_corr" in namelists["system"]:
+        if calculation != "bands":
             self._check_dispersion(result, name)
         return result
 
@@ -824,18 +834,12 @@ class Calculator:
 
     def provenance(self, elements) -> dict:
         """Protocol, cutoffs, checksums and the version of pw.x, for results."""
-        version = "unknown"
-        logs = self.folder.glob("*.out")
-        for log in sorted(logs, key=lambda log: log.stat().st_mtime, reverse=True):
-            with log.open(errors="replace") as handle:
-                first = handle.read(2000)
-            if "Program PWSCF v." in first:
-                version = first.split("Program PWSCF v.")[1].split()[0]
-                break
+        logs = sorted(self.folder.glob("*.out"), key=lambda log: log.stat().st_mtime, reverse=True)
+        told = (espresso_version(log.read_text(errors="replace")) for log in logs)
         return {
             "protocol": self.protocol.to_dict(),
             "functional": "PBE-D3(BJ), two-body; no spin-orbit coupling",
             "pseudopotential_family": self.pseudopotentials.family,
             "pseudopotentials_sha256": self.pseudopotentials.checksums(elements),
-            "quantum_espresso": version,
+            "quantum_espresso": next(filter(None, told), "unknown"),
         }

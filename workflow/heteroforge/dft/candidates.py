@@ -93,8 +93,9 @@ def verify_slot(
 ) -> dict:
     """Verify the candidate of a slot; steps that are finished are not computed again.
 
-    A candidate whose jobs ended `maximum_submissions` times without a result (killed, out of
-    memory or of walltime) is given up, as failed, with its history.
+    A candidate of which `maximum_submissions` jobs in a row ended without a gain (killed, out of
+    memory or of walltime), or twice as many without a result, is given up, as failed, with its
+    history.
 
     Args:
         slot: number of the slot.
@@ -113,18 +114,22 @@ def verify_slot(
     Raises:
         JobTooSmall: the job's walltime or memory is used up; submitted again, it goes on.
     """
-    claim_folder(folder)
+    claim_folder(folder, launcher)
     chosen = selected[selected["slot"] == slot]
     if chosen.empty:
         result = {"status": "empty", "slot": slot}
         write_json(folder / "result.json", result)
         return result
     work = Verification(folder, chosen.iloc[0], library, settings, targets, launcher)
-    before = submissions.cut_short(folder)
-    if submission.attempt > 1 and len(before) >= settings["maximum_submissions"]:
+    stuck, before = submissions.without_progress(folder), submissions.cut_short(folder)
+    most = settings["maximum_submissions"]
+    if submission.attempt > 1 and len(stuck) >= most:
+        return work.give_up(stuck)
+    if submission.attempt > 2 * most and before:
         return work.give_up(before)
     limits = {"walltime_min": submission.walltime_min, "memory_mb": submission.memory_mb}
     submissions.begin(folder, submission.attempt, limits)
+    work.series = submissions.series(folder)
     try:
         result = work.run()
     except BaseException as error:
@@ -137,7 +142,8 @@ def verify_slot(
 
 @dataclass
 class Verification:
-    """The steps of one candidate; `folder` holds all their files, `row` is the screen's."""
+    """The steps of one candidate; `folder` holds all their files, `row` is the screen's, `series`
+    tells the jobs that the workflow submits one after another from others (`run_step`)."""
 
     folder: Path
     row: pd.Series
@@ -145,6 +151,7 @@ class Verification:
     settings: Mapping
     targets: Mapping
     launcher: Launcher
+    series: str | None = None
 
     @property
     def identity(self) -> dict:
@@ -410,7 +417,8 @@ class Verification:
                 return self.calculator(f"layer_{layer}/{name}")
 
             shared = self.folder.parent / "layers"
-            return relax_layer(calculator, self.relaxed(), layer, stack, shared)
+            version = relax["provenance"]["quantum_espresso"]
+            return relax_layer(calculator, self.relaxed(), layer, stack, shared, version)
 
         for layer, name in enumerate(self._layer_names()):
             self._step(name, ["registries", "relax"], partial(relax, layer=layer), basis=EDGES)
@@ -453,6 +461,7 @@ class Verification:
                 "registries": compared,
                 "attempts": [a for step in steps for a in step.get("attempts", [])],
                 **relax["provenance"],
+                "quantum_espresso": ", ".join(_espresso_versions(relax, [*steps])),
                 "versions": provenance(),
             }
 
@@ -516,6 +525,7 @@ class Verification:
             compute,
             basis=rests_on,
             writes=[self.file(file) for file in writes],
+            series=self.series,
         )
 
     def _steps(self) -> dict[str, str]:
@@ -571,6 +581,15 @@ def _gained_by_registries(registries: Sequence[Mapping], verified: Mapping) -> f
         return 0.0
     as_selected = next(energy for shift, energy, _ in asked if shift == 0.0)
     return as_selected - lowest_point(best)[1]
+
+
+def _espresso_versions(relax: Mapping, steps: Sequence[Mapping]) -> list[str]:
+    """Versions of Quantum ESPRESSO behind a candidate: more than one where it changed meanwhile."""
+    found = {relax["provenance"]["quantum_espresso"]}
+    for step in steps:
+        found |= {run.get("quantum_espresso") for run in step.get("attempts", [])}
+        found |= {*step.get("espresso_versions", [])}
+    return sorted(found - {None})
 
 
 # Steps that a campaign may ask for, by the setting that does.

@@ -287,7 +287,6 @@ class LibraryFiles:
         write_table(self.folder / "runs.csv", runs.reindex(columns=RUNS))
         command = "python -m heteroforge.dft.compute_library --work FOLDER"
         origin = {**self.origin, "command": command, "code": provenance()}
-        origin.pop("failed", None)
         write_json(self.folder / "provenance.json", origin)
 
 

@@ -96,7 +96,13 @@ def _of_one_registry(stack: Stack, protocol: str, pseudopotentials: str) -> floa
             (cell, atoms.get_scaled_positions(), atoms.numbers),
             symprec=_SYMMETRIC_WITHIN_A,
         )
-    has_spin = electrons % 2 or HIGHEST_MOMENT.keys() & set(stack.species)
+    has_spin = HIGHEST_MOMENT.keys() & set(stack.species) or electrons % 2
+    # As of `Calculator.is_spin_polarised`, for layers as the library has them.
+    has_spin = has_spin or any(
+        sum(_valence(pseudopotentials, element) for element in layer.monolayer.species) % 2
+        for layer in stack.layers
+        if not layer.defects
+    )
     bands = electrons if has_spin else electrons / 2
     work = bands * plane_waves * len(np.unique(irreducible))
     return CORE_MIN_PER_MILLION * work / 1e6

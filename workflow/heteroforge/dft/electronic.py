@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import constants
 
+from heteroforge.io.conventions import METAL_BELOW_EV
 from heteroforge.sources.candidates import LARGEST_MASS_M0
-from heteroforge.sources.mobility import mobility_cm2_vs
 
 __all__ = [
     "BandEdges",
@@ -23,7 +23,6 @@ __all__ = [
     "broadened",
     "curvature_tensor",
     "dipole_e_a",
-    "mobility_cm2_vs",
     "tensor_masses",
     "vacuum_levels",
 ]
@@ -36,7 +35,6 @@ CROSSED = 2e-3
 # from DFT of the layers alone, columns by the states of the stack; I, II, undetermined. Layers
 # share states where they touch, which the rule cannot know.
 ANDERSON_AND_DFT = ((8, 4, 4), (3, 39, 5), (10, 7, 21))
-METAL_BELOW_EV = 0.05  # less is not told from zero by meshes and smearing of this kind
 DENSITY_TAIL_A = 3.0
 WINDOW_A = 0.4
 SHARED_BELOW = 0.65  # weight on one layer, below which an edge state belongs to several

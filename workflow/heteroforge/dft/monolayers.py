@@ -10,7 +10,6 @@ import numpy as np
 from ase import Atoms
 
 from heteroforge.dft.calculations import Calculator, cell_for_truncation
-from heteroforge.dft.electronic import METAL_BELOW_EV
 from heteroforge.dft.prototypes import starting_structure
 from heteroforge.dft.strain import (
     STRAIN,
@@ -20,9 +19,10 @@ from heteroforge.dft.strain import (
     without_mobilities,
 )
 from heteroforge.dft.valleys import rotations_of
-from heteroforge.dft.verification import compute_bands, compute_density
+from heteroforge.dft.verification import compute_bands, compute_density, edges_and_metal
 from heteroforge.io import write_json
 from heteroforge.structures import Monolayer
+from heteroforge.structures.plane import is_hexagonal
 
 __all__ = ["cached", "compute_monolayer", "fit_lattice", "thickening_of"]
 
@@ -41,10 +41,6 @@ def cached(path: Path, compute: Callable[[], dict]) -> dict:
     result = compute()
     write_json(path, result)
     return result
-
-
-def is_hexagonal(layer: Monolayer) -> bool:
-    return abs(layer.a / layer.b - 1) < 1e-3 and abs(layer.gamma_deg - 120) < 0.1
 
 
 def compute_monolayer(seed: Mapping, calculator: Callable[[str], Calculator], folder: Path) -> dict:
@@ -99,23 +95,20 @@ def compute_monolayer(seed: Mapping, calculator: Callable[[str], Calculator], fo
 
     states = cached(folder / "electronic.json", electronic)
     thickening = thickening_of(relaxed["scan"])
-    gap = min(states["cbm_ev"], states["mesh_cbm_ev"]) - max(
-        states["vbm_ev"], states["mesh_vbm_ev"]
-    )
-    is_metal = bool(states["is_metal"] or states["mesh_is_metal"] or gap < METAL_BELOW_EV)
+    vbm, cbm, is_metal = edges_and_metal(states, states)
     row = {
         "monolayer_id": seed["id"],
         "is_metal": is_metal,
-        "gap_ev": 0.0 if is_metal else gap,
+        "gap_ev": 0.0 if is_metal else cbm - vbm,
         "gap_is_direct": states["gap_is_direct"] and not is_metal,
-        "vbm_ev": max(states["vbm_ev"], states["mesh_vbm_ev"]),
-        "cbm_ev": min(states["cbm_ev"], states["mesh_cbm_ev"]),
+        "vbm_ev": vbm,
+        "cbm_ev": cbm,
         "work_function_ev": -states["fermi_ev"] if is_metal and states["fermi_ev"] else None,
         "vacuum_step_ev": states["vacuum_step_ev"],
         **{
             f"{carrier}_mass{kind}_m0": None if is_metal else states.get(f"{carrier}_mass{kind}_m0")
             for carrier in ("electron", "hole")
-            for kind in ("", "_split", *(() if is_hexagonal(layer) else ("_x", "_y")))
+            for kind in ("", "_split", *(() if is_hexagonal(layer.cell) else ("_x", "_y")))
         },
         "energy_ev": states["energy_ev"],
         "source": "computed by heteroforge.dft.compute_library",
@@ -143,13 +136,15 @@ def compute_monolayer(seed: Mapping, calculator: Callable[[str], Calculator], fo
             calculator,
             lambda name, compute: cached(folder / f"{name}.json", compute),
             atoms,
-            is_hexagonal(layer),
+            is_hexagonal(layer.cell),
             thickening,
         )
         runs.append({"attempts": stiffness.pop("attempts")})
         row |= stiffness
     else:
-        response = strain_response(strain, states, states, is_hexagonal(layer), rotations_of(atoms))
+        response = strain_response(
+            strain, states, states, is_hexagonal(layer.cell), rotations_of(atoms)
+        )
         is_polarised = calculator("electronic").is_spin_polarised(atoms)
         row |= without_mobilities(response, atoms.numbers, is_polarised)
     return {

@@ -14,6 +14,8 @@ from ase.units import Bohr, Hartree
 
 __all__ = [
     "PwResult",
+    "espresso_version",
+    "number_of_processes",
     "planar_average",
     "processor_seconds",
     "progress_seconds",
@@ -133,6 +135,20 @@ def processor_seconds(log: str) -> float | None:
         return None
     parts = re.findall(r"([\d.]+)\s*([dhms])", found["cpu"])
     return sum(float(number) * _CLOCK_S[unit] for number, unit in parts)
+
+
+def espresso_version(log: str) -> str | None:
+    """Version of Quantum ESPRESSO by the first line of a program's log, such as "7.3"."""
+    told = re.search(r"Program \w+ v\.(\S+)", log)
+    return told[1] if told else None
+
+
+def number_of_processes(log: str) -> int | None:
+    """MPI processes by the first lines of a program's log; None where these do not tell."""
+    if re.search(r"^\s*Serial (multi-threaded )?version", log, re.MULTILINE):
+        return 1
+    told = re.search(r"Number of MPI processes:\s+(\d+)|running on\s+(\d+) processors", log)
+    return int(told[1] or told[2]) if told else None
 
 
 _TOTAL_ENERGY = re.compile(r"^!\s+total energy\s+=\s+(-?[\d.]+) Ry", re.MULTILINE)

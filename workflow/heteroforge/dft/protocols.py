@@ -12,13 +12,12 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-import yaml
 
 from heteroforge.dft.pseudoatoms import check_soundness, with_orbitals
+from heteroforge.io.conventions import PROTOCOLS, protocol_names, protocol_table
 
 __all__ = ["Protocol", "Pseudopotentials", "k_mesh", "protocol_names", "unfolded_mesh"]
 
-_FILE = Path(__file__).with_name("protocols.yaml")
 _ROOT = Path(__file__).resolve().parents[3]
 DOWNLOADS = _ROOT / "resources" / "downloads" / "pseudopotentials"
 CHECKSUMS = _ROOT / "resources" / "pseudopotentials" / "checksums.csv"
@@ -30,11 +29,6 @@ CUTOFFS = CHECKSUMS.with_name("cutoffs.csv")  # what follows from them
 
 
 @cache
-def _table() -> dict:
-    return yaml.safe_load(_FILE.read_text())
-
-
-@cache
 def _needed_cutoffs_ry() -> dict[tuple[str, str], dict[str, float]]:
     """Cutoff that each protocol needs by (family, element), of the elements studied."""
     with CUTOFFS.open(newline="") as handle:
@@ -43,10 +37,6 @@ def _needed_cutoffs_ry() -> dict[tuple[str, str], dict[str, float]]:
         (row.pop("family"), row.pop("element")): {name: float(ry) for name, ry in row.items()}
         for row in rows
     }
-
-
-def protocol_names() -> list[str]:
-    return list(_table())
 
 
 @dataclass(frozen=True)
@@ -79,14 +69,14 @@ class Protocol:
         Raises:
             ValueError: no such protocol, or no cutoff for the family.
         """
-        table, family = _table(), pseudopotentials.family
+        table, family = protocol_table(), pseudopotentials.family
         if name not in table:
             raise ValueError(f"dft.protocol: {name!r} is not known, expected one of {list(table)}")
         values = {k: v for k, v in table[name].items() if k != "description"}
         cutoffs = values.pop("cutoff_ry")
         if family not in cutoffs:
             raise ValueError(
-                f"{_FILE.name}: protocol {name} has no cutoff for the pseudopotentials "
+                f"{PROTOCOLS.name}: protocol {name} has no cutoff for the pseudopotentials "
                 f"{family!r}; add it under cutoff_ry"
             )
         needed = _needed_cutoffs_ry()
@@ -155,7 +145,7 @@ class Pseudopotentials:
         if kind.upper() not in ("NC", "SL"):
             raise ValueError(
                 f"pseudopotential {self.family}/{element}.upf: pseudo_type {kind!r}, expected a "
-                "norm-conserving one (NC)"
+                "norm-conserving one (NC; ultrasoft and PAW files, as most of SSSP, cannot be used)"
             )
         if functional.upper().split() not in _PBE:
             raise ValueError(

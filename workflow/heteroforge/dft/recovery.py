@@ -19,8 +19,8 @@ class Symptom:
         name: short, for records.
         pattern: regular expression found in the log or CRASH file.
         meaning: for people.
-        remedy: changes the namelists (in place) for the next attempt; gets the attempt's number,
-            from 1; returns what it did, or "" when it has nothing left to try.
+        remedy: changes the namelists (in place) for the next attempt; gets how many times the
+            symptom was seen, from 1; returns what it did, or "" when it has nothing left to try.
     """
 
     name: str
@@ -29,7 +29,7 @@ class Symptom:
     remedy: Callable[[Settings, int], str]
 
 
-def _more_bands(settings: Settings, attempt: int) -> str:
+def _more_bands(settings: Settings, times: int) -> str:
     system = settings["system"]
     bands = int(system.get("nbnd", 0))
     if not bands:
@@ -38,14 +38,14 @@ def _more_bands(settings: Settings, attempt: int) -> str:
     return f"nbnd {bands} -> {system['nbnd']}"
 
 
-def _gentler_mixing(settings: Settings, attempt: int) -> str:
+def _gentler_mixing(settings: Settings, times: int) -> str:
     electrons = settings["electrons"]
-    beta = round(float(electrons.get("mixing_beta", 0.7)) * 0.8**attempt, 3)
+    beta = round(float(electrons.get("mixing_beta", 0.7)) * 0.8**times, 3)
     electrons.update(mixing_beta=beta, mixing_mode="local-TF", electron_maxstep=200)
     return f"mixing_beta {beta}, local-TF, 200 steps, from scratch"
 
 
-def _other_diagonalisation(settings: Settings, attempt: int) -> str:
+def _other_diagonalisation(settings: Settings, times: int) -> str:
     electrons = settings["electrons"]
     order = ["david", "paro", "cg"]
     place = order.index(electrons.get("diagonalization", "david"))
@@ -55,20 +55,20 @@ def _other_diagonalisation(settings: Settings, attempt: int) -> str:
     return f"diagonalization {order[place]} -> {order[place + 1]}"
 
 
-def _other_matrices(settings: Settings, attempt: int) -> str:
+def _other_matrices(settings: Settings, times: int) -> str:
     # Some linear-algebra libraries read past the end of matrices of certain sizes.
     bands = int(settings["system"].get("nbnd", 0))
-    if attempt == 1 and bands:
+    if times == 1 and bands:
         settings["system"]["nbnd"] = bands + 1
         return f"nbnd {bands} -> {bands + 1}, for matrices of another size"
-    return _other_diagonalisation(settings, attempt)
+    return _other_diagonalisation(settings, times)
 
 
-def _continue(settings: Settings, attempt: int) -> str:
+def _continue(settings: Settings, times: int) -> str:
     return "continued from the last geometry"
 
 
-def _smearing(settings: Settings, attempt: int) -> str:
+def _smearing(settings: Settings, times: int) -> str:
     system = settings["system"]
     width = 2 * float(system.get("degauss", 0.002))
     if width > 0.02:
@@ -77,7 +77,7 @@ def _smearing(settings: Settings, attempt: int) -> str:
     return f"smearing {width} Ry"
 
 
-def _damped(settings: Settings, attempt: int) -> str:
+def _damped(settings: Settings, times: int) -> str:
     if settings["ions"].get("ion_dynamics") == "damp":
         return ""
     if settings["ions"].get("rattled"):
@@ -87,23 +87,23 @@ def _damped(settings: Settings, attempt: int) -> str:
     return "positions rattled by 0.01 Å"
 
 
-def _bands_then_smearing(settings: Settings, attempt: int) -> str:
+def _bands_then_smearing(settings: Settings, times: int) -> str:
     # Bands that hold the electrons and no more leave nothing to bracket the Fermi energy with.
-    return (_more_bands(settings, attempt) if attempt == 1 else "") or _smearing(settings, attempt)
+    return (_more_bands(settings, times) if times == 1 else "") or _smearing(settings, times)
 
 
-def _no_symmetry(settings: Settings, attempt: int) -> str:
+def _no_symmetry(settings: Settings, times: int) -> str:
     if settings["system"].get("nosym"):
         return ""
     settings["system"]["nosym"] = True
     return "nosym"
 
 
-def _once_more(settings: Settings, attempt: int) -> str:
-    return "once more" if attempt == 1 else ""
+def _once_more(settings: Settings, times: int) -> str:
+    return "once more" if times == 1 else ""
 
 
-def _fewer_pools(settings: Settings, attempt: int) -> str:
+def _fewer_pools(settings: Settings, times: int) -> str:
     return "one pool"
 
 
@@ -160,6 +160,14 @@ SYMPTOMS = (
         "steps_exhausted",
         r"maximum number of steps has been reached",
         "relaxation ran out of steps",
+        _continue,
+    ),
+    Symptom(
+        "killed",
+        # Of MPI it can be a warning, in a run that goes on.
+        r"^(?![\s\S]*JOB DONE)[\s\S]*"
+        r"(insufficient virtual memory|Cannot allocate memory|std::bad_alloc)",
+        "out of memory",
         _continue,
     ),
     Symptom("out_of_time", r"Maximum CPU time exceeded", "walltime used up", _continue),

@@ -14,6 +14,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections import Counter
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -23,6 +24,8 @@ from ase.io.espresso import write_espresso_in
 
 from heteroforge.dft.outputs import (
     PwResult,
+    espresso_version,
+    number_of_processes,
     processor_seconds,
     progress_seconds,
     read_pw,
@@ -49,7 +52,8 @@ __all__ = [
 
 PREFIX = "heteroforge"
 BEFORE = ".before.json"  # ends the names of files on runs that were cut short
-LEAST_S = 20.0  # walltime with which it makes sense to start pw.x
+LEAST_S = 20.0  # walltime with which it makes sense to start pw.x, or to let a program go on
+ENDS_S = 15.0  # walltime that is kept for writing down how the job ended
 PROGRESS_S = 15.0  # between two lines on how far a program is
 # By these a program that was not started by `srun` takes itself for one that was: a job's script
 # is, and Open MPI without SLURM's process manager then refuses to start.
@@ -110,15 +114,15 @@ class Launcher:
         """Command line of a program; raises FileNotFoundError where it is not installed."""
         if shutil.which(program) is None:
             raise FileNotFoundError(
-                f"{program} is not on PATH: run `make setup` or load its module"
+                f"{program} is not on PATH: run `make setup`, load its module, or name that in "
+                "dft.modules (and switch env-modules on in slurm/config.yaml)"
             )
         if self.template == "auto" and self.ranks == 1:
             return [program]
+        template = "mpirun -np {ranks}" if self.template == "auto" else self.template
+        launched = shlex.split(template.format(ranks=self.ranks))
         # Left to itself pw.x 7.1 and later may choose another number than one.
-        pooled = ["-nk", str(pools)]
-        if self.template != "auto":
-            return [*shlex.split(self.template.format(ranks=self.ranks)), program, *pooled]
-        return ["mpirun", "-np", str(self.ranks), program, *pooled]
+        return [*launched, program, "-nk", str(pools)]
 
     def environment(self) -> dict[str, str]:
         """Environment of a program."""
@@ -170,9 +174,16 @@ def run_program(
 
     Raises:
         CannotStart: the program, or what launches it, ended with an error before it had printed its
-            first line; repeating the calculation is of no use.
-        OSError: its disk is full, which is no fault of the calculation, either.
+            first line, or ran as another number of processes than asked for (as several copies of
+            one process, say); repeating the calculation is of no use.
+        OSError: its disk is full, which is no fault of the calculation, either; or the program, or
+            what launches it, is not installed.
     """
+    command = launcher.command(program, pools)
+    if shutil.which(command[0]) is None:
+        raise FileNotFoundError(
+            f"{command[0]} is not on PATH, by which {program} would be started: see dft.launcher"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     source = folder / f"{name}.in"
     source.write_text(text)
@@ -180,7 +191,7 @@ def run_program(
     log = folder / f"{name}.out"
     with log.open("w") as handle:
         process = subprocess.Popen(
-            [*launcher.command(program, pools), "-in", source.name],
+            [*command, "-in", source.name],
             cwd=folder,
             stdout=handle,
             stderr=subprocess.STDOUT,
@@ -190,7 +201,7 @@ def run_program(
             preexec_fn=_end_with_parent,
         )
         try:
-            _follow(process, log)
+            _follow(process, log, launcher, program)
         except BaseException:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
@@ -199,6 +210,7 @@ def run_program(
     told = log.read_text(errors="replace")
     if full := _DISK_IS_FULL.search(told):
         raise OSError(f"{program}: {full[0]}; see {log}, dft.scratch")
+    _check_processes(told, launcher, program)
     killed = process.returncode <= 0 or "on signal" in told
     # Wrong numbers of pools are told before the first line.
     began = re.search(r"^\s*Program \w|Error in routine", told, re.MULTILINE)
@@ -207,22 +219,43 @@ def run_program(
         first = next((line for line in lines if line and "OPAL ERROR" not in line), "")
         raise CannotStart(
             f"{program} did not start: {first}; all of it is in {log}. It was called as "
-            f"`{' '.join(launcher.command(program, pools))}`: see dft.launcher and dft.modules"
+            f"`{' '.join(command)}`: see dft.launcher and dft.modules"
         )
     return told + (crash.read_text(errors="replace") if crash.exists() else "")
 
 
-def _follow(process: subprocess.Popen, log: Path) -> None:
-    """Wait for a program, saying now and then how far it is."""
-    said = ""
+def _check_processes(told: str, launcher: Launcher, program: str) -> None:
+    """Raises CannotStart where a program runs as another number of processes than asked for."""
+    if (processes := number_of_processes(told)) not in (None, launcher.ranks):
+        raise CannotStart(
+            f"{program} ran as {processes} of {launcher.ranks} processes. It was called as "
+            f"`{' '.join(launcher.command(program))}`: see dft.launcher (of srun, --mpi) and "
+            "dft.ranks"
+        )
+
+
+def _follow(process: subprocess.Popen, log: Path, launcher: Launcher, program: str) -> None:
+    """Wait for a program, saying now and then how far it is.
+
+    Raises:
+        CannotStart: it runs as another number of processes than asked for.
+        OutOfTime: the job ends, and the program has not stopped itself.
+    """
+    said, place = "", "/".join((*log.parent.parts[-2:], log.stem))
     while True:
+        remaining = launcher.remaining_s()
+        wait = PROGRESS_S if remaining is None else min(PROGRESS_S, max(1.0, remaining - ENDS_S))
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=PROGRESS_S)
+            process.wait(timeout=wait)
             return
-        if (now := pw_progress(log)) != said:
-            said = now
-            place = "/".join((*log.parent.parts[-2:], log.stem))
-            print(f"{place}: {now}", flush=True)
+        if remaining is not None and launcher.remaining_s() < ENDS_S:
+            raise OutOfTime(f"{place}: {program} did not stop before the job's walltime ended")
+        with contextlib.suppress(OSError):  # a file system that hiccups is no reason to stop pw.x
+            if not said:
+                _check_processes(log.read_text(errors="replace"), launcher, program)
+            if (now := pw_progress(log)) != said:
+                said = now
+                print(f"{place}: {now}", flush=True)
 
 
 def run_pw(
@@ -258,7 +291,8 @@ def run_pw(
     Raises:
         CalculationFailed: still broken after `maximum_attempts`.
         OutOfTime: the job ends before the calculation does.
-        OutOfMemory: killed twice at one place, in a job that is bound to limits.
+        OutOfMemory: killed twice at one place, or in the last attempt, in a job that is bound to
+            limits.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -268,6 +302,9 @@ def run_pw(
     pseudopotentials.verify(atoms.get_chemical_symbols())
     relaxing = settings["control"].get("calculation") == "relax"
     pools = 0
+    # What helped here before, in this job or in an earlier one, helps from the start.
+    settings["electrons"] |= _known_remedies(folder)
+    asked_for = copy.deepcopy(settings["electrons"])
     attempts: list[dict] = []
     log_file = folder / f"{name}.out"
     # A log left in this folder is gone on from only if it began at the same structure: another
@@ -292,12 +329,13 @@ def run_pw(
     pseudo_dir = pseudopotentials.for_pw(atoms.get_chemical_symbols(), place)
     smearing_ry = settings["system"].get("degauss")
     smeared = False
+    seen: Counter[str] = Counter()
     for attempt in range(1, maximum_attempts + 1):
         remaining = launcher.remaining_s()
         if remaining is not None:
             if remaining < LEAST_S:
                 raise OutOfTime(f"{name}: {remaining:.0f} s are left of the job's walltime")
-            settings["control"]["max_seconds"] = int(0.95 * remaining)
+            settings["control"]["max_seconds"] = int(remaining - _reserve_s(remaining))
         pools = pools or _pools(launcher.ranks, k_points)
         text = _input(atoms, settings, k_points, pseudo_dir)
         of_protocol = settings["system"].get("degauss") == smearing_ry
@@ -317,6 +355,7 @@ def run_pw(
             "step": name,
             "seconds": round(seconds, 1),
             "core_seconds": round(core_seconds, 1),
+            "quantum_espresso": espresso_version(log),
         }
         symptom = diagnose(log)
         result = None
@@ -328,6 +367,7 @@ def run_pw(
         if result is not None and of_protocol:
             # Who asked for it keeps these records; asked again it still knows where it began.
             write_json(before_file, asdict(replace(before, runs=[])))
+            _keep_remedies(folder, asked_for, settings["electrons"])
             return before.completed(result) if relaxing else result, [*attempts, record]
         before.add(log)
         if symptom is None:
@@ -344,7 +384,8 @@ def run_pw(
             shutil.copy(log_file, folder / f"{name}.attempt-{attempt}.out")
             symptom, smeared = SMEARED, True
             continue
-        remedy = symptom.remedy(settings, attempt)
+        seen[symptom.name] += 1
+        remedy = symptom.remedy(settings, seen[symptom.name])
         killed_before = attempt > 1 and attempts[-1].get("symptom") == "killed"
         if smeared and settings["system"].get("degauss") != smearing_ry:
             symptom, remedy = SMEARED, ""  # that was tried
@@ -355,8 +396,11 @@ def run_pw(
             raise OutOfTime(f"{name}: stopped itself before the job's walltime ended")
         reached = last_geometry(log, atoms).positions if relaxing else atoms.positions
         stuck = np.array_equal(reached, atoms.positions)
-        if symptom.name == "killed" and killed_before and stuck and launcher.is_limited:
-            raise OutOfMemory(f"{name}: pw.x was killed twice at one place")
+        if symptom.name == "killed" and launcher.is_limited:
+            if killed_before and stuck:
+                raise OutOfMemory(f"{name}: pw.x was killed twice at one place")
+            if attempt == maximum_attempts > 1:
+                raise OutOfMemory(f"{name}: pw.x was killed in the last of {attempt} attempts")
         if not remedy:
             break
         if symptom.name == "pools":
@@ -420,13 +464,33 @@ class _Before:
         return replace(result, first_energy_ev=self.first_energy_ev, ionic_steps=steps)
 
 
+# How the density is converged, which changes no result.
+_REMEDIES = ("mixing_beta", "mixing_mode", "electron_maxstep", "diagonalization")
+
+
+def _known_remedies(folder: Path) -> dict:
+    """Settings of `electrons` by which an earlier calculation in this folder converged."""
+    try:
+        return {
+            key: v for key, v in read_json(folder / "remedies.json").items() if key in _REMEDIES
+        }
+    except (InputError, AttributeError):  # none, or damaged
+        return {}
+
+
+def _keep_remedies(folder: Path, asked_for: dict, electrons: dict) -> None:
+    changed = {key: electrons[key] for key in _REMEDIES if electrons.get(key) != asked_for.get(key)}
+    if changed:
+        write_json(folder / "remedies.json", _known_remedies(folder) | changed)
+
+
 def _cut_short(log: str, name: str, ranks: int) -> list[dict]:
     """Record of a run whose job ended before its result was kept; [] where pw.x had not begun.
 
     Args:
         log: of the run.
         name: of the calculation.
-        ranks: MPI processes.
+        ranks: MPI processes, where the log does not tell.
     """
     if "Program PWSCF" not in log:
         return []
@@ -437,7 +501,8 @@ def _cut_short(log: str, name: str, ranks: int) -> list[dict]:
             "attempt": 0,
             "step": name,
             "symptom": symptom.name if symptom else "result_lost",
-            "core_seconds": round(ranks * seconds, 1),
+            "core_seconds": round((number_of_processes(log) or ranks) * seconds, 1),
+            "quantum_espresso": espresso_version(log),
         }
     ]
 
@@ -466,6 +531,12 @@ def fingerprint(atoms: Atoms, how: object) -> str:
     numbers = np.concatenate([atoms.numbers[:, None], atoms.positions], axis=1).round(4) + 0.0
     content = numbers.tobytes() + (atoms.cell.array.round(4) + 0.0).tobytes()
     return hashlib.sha256(content + json.dumps(how, sort_keys=True).encode()).hexdigest()
+
+
+def _reserve_s(remaining_s: float) -> float:
+    """Seconds before the end of a job's walltime at which pw.x is to stop itself: it looks once per
+    iteration of the density."""
+    return max(0.05 * remaining_s, min(2 * ENDS_S, remaining_s / 4))
 
 
 def _pools(ranks: int, k_points) -> int:

@@ -11,6 +11,9 @@ import errno
 import fcntl
 import hashlib
 import json
+import os
+import platform
+import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -18,34 +21,62 @@ from typing import TextIO
 
 from heteroforge.dft.calculations import Calculator
 from heteroforge.dft.protocols import Protocol, Pseudopotentials
-from heteroforge.dft.running import CalculationFailed, JobTooSmall, Launcher
+from heteroforge.dft.running import (
+    LEAST_S,
+    CalculationFailed,
+    JobTooSmall,
+    Launcher,
+    OutOfTime,
+)
 from heteroforge.dft.scratch import place_save
+from heteroforge.dft.submissions import scheduler_job
 from heteroforge.io import InputError, read_json, write_json
 
 __all__ = ["calculator_for", "claim_folder", "inside_targets", "protocol_for", "run_step"]
 
 NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
+LOOKS_S = 2.0  # between two looks whether a folder is free
 _CLAIMED: list[TextIO] = []  # open for as long as the process lives
 
 
-def claim_folder(folder: str | Path) -> None:
+def claim_folder(folder: str | Path, launcher: Launcher | None = None) -> None:
     """Make this process the only one that works in a folder; waits for another to end.
 
     A campaign that was killed may leave a step running. The step that is started in its place
     waits here, and finds the finished calculation. On a file system without locks nothing waits.
+
+    Raises:
+        OutOfTime: the walltime of the launcher's job is used up by waiting.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    handle = (folder / ".lock").open("w")
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        print(f"{folder}: waiting for a step that an earlier run left working here", flush=True)
-        fcntl.flock(handle, fcntl.LOCK_EX)
-    except OSError as error:  # such as Lustre mounted without `flock`
-        if error.errno not in NO_LOCKS:
-            raise
-        print(f"{folder}: no locks on this file system; only one campaign may run here", flush=True)
+    lock, told = folder / ".lock", False
+    while True:
+        handle = lock.open("a+")  # anew each time: who knows that its holder is gone may delete it
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            handle.seek(0)
+            holder = handle.read().strip() or "an earlier run"
+        except OSError as error:  # such as Lustre mounted without `flock`
+            if error.errno not in NO_LOCKS:
+                raise
+            text = "no locks on this file system; only one campaign may run here"
+            print(f"{folder}: {text}", flush=True)
+            break
+        handle.close()
+        remedy = f"cancel it, or, where it is long gone, delete {lock}"
+        remaining = launcher.remaining_s() if launcher is not None else None
+        if remaining is not None and remaining < LEAST_S:
+            raise OutOfTime(f"{folder}: {holder} still works here: {remedy}")
+        if not told:
+            told = True
+            print(f"{folder}: waiting for {holder}, which works here ({remedy})", flush=True)
+        time.sleep(LOOKS_S)
+    handle.truncate(0)
+    handle.write(f"{scheduler_job() or f'process {os.getpid()}'} on {platform.node()}\n")
+    handle.flush()
     _CLAIMED.append(handle)
 
 
@@ -82,6 +113,7 @@ def run_step(
     compute: Callable[..., dict],
     basis: object = None,
     writes: Sequence[str | Path] = (),
+    series: str | None = None,
 ) -> dict:
     """Compute a step from earlier ones and write its outcome as JSON, unless that is done.
 
@@ -95,6 +127,8 @@ def run_step(
         compute: called with the earlier outcomes as keyword arguments; returns numbers to keep.
         basis: what else the outcome depends on, as JSON; None: never taken as it is.
         writes: further files that `compute` writes.
+        series: of jobs that the workflow submits one after another where they end early; what
+            failed in one of them is not tried again by the next. None: it is.
 
     Returns:
         The outcome: `status` is "done", "failed" (with `reason`), "skipped" (an earlier step
@@ -104,8 +138,8 @@ def run_step(
     outcome = _inherited(earlier)
     if outcome is None:
         rests_on = None if basis is None else _checksum(json.dumps([earlier, basis]).encode())
-        finished = _finished(path, rests_on, writes)
-        if finished is not None:
+        finished = rests_on and _finished(path, rests_on, writes, series)
+        if finished:
             return finished
         try:
             outcome = {"status": "done", **compute(**earlier)}
@@ -119,6 +153,8 @@ def run_step(
                 "reason": str(error) if told else f"{type(error).__name__}: {error}",
                 "attempts": getattr(error, "attempts", []),
                 "detail": traceback.format_exc(limit=-3),
+                "rests_on_sha256": rests_on,
+                "series": series,
             }
             print(f"failed: {outcome['detail'] if not told else error}")
         else:
@@ -128,11 +164,16 @@ def run_step(
     return outcome
 
 
-def _finished(path: str | Path, rests_on: str | None, writes: Sequence[str | Path]) -> dict | None:
+def _finished(
+    path: str | Path, rests_on: str, writes: Sequence[str | Path], series: str | None
+) -> dict | None:
     try:
         outcome = read_json(path)
-        known = outcome["rests_on_sha256"], outcome["files_sha256"]
-        return outcome if known == (rests_on, _checksums(writes)) else None
+        if outcome["rests_on_sha256"] != rests_on:
+            return None
+        if outcome["status"] == "failed":
+            return outcome if series is not None and outcome["series"] == series else None
+        return outcome if outcome["files_sha256"] == _checksums(writes) else None
     except (InputError, OSError, KeyError, TypeError):
         return None
 

@@ -11,9 +11,10 @@ import numpy as np
 from ase import Atoms, units
 
 from heteroforge.dft.calculations import Calculator
-from heteroforge.dft.electronic import mobility_cm2_vs
 from heteroforge.dft.outputs import PwResult
 from heteroforge.dft.valleys import SAME_K, images
+from heteroforge.sources.mobility import mobility_cm2_vs
+from heteroforge.structures.plane import is_hexagonal, turned
 
 __all__ = [
     "STRAIN",
@@ -218,15 +219,11 @@ def turned_valleys(atoms: Atoms, k_fractional: Sequence[float]) -> list[list[flo
     None of Γ and K, which it leaves where they are, and none for other cells.
     """
     cell = atoms.cell.array[:2, :2]
-    a, b = np.linalg.norm(cell, axis=1)
-    cosine = cell[0] @ cell[1] / (a * b)
-    if abs(a / b - 1) > 1e-3 or abs(abs(cosine) - 0.5) > 2e-3:
+    if not is_hexagonal(cell):
         return []
-    reciprocal = np.linalg.inv(cell).T
     found = []
-    for angle in np.radians((120.0, -120.0)):
-        turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
-        image = np.array(k_fractional[:2]) @ reciprocal @ turn @ np.linalg.inv(reciprocal)
+    for angle_deg in (120.0, -120.0):
+        image = turned(k_fractional, cell, angle_deg)
         moved = image - np.array(k_fractional[:2])
         if np.abs(moved - np.round(moved)).max() > 1e-3:
             found.append([*(float(x) for x in image), 0.0])

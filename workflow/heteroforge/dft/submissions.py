@@ -6,24 +6,73 @@ node) leaves no word. A candidate that ends its jobs time and again must not sto
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
+import re
+import shutil
+import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 
+from heteroforge.dft.outputs import total_energies_ev
 from heteroforge.io import InputError, read_json, write_json
 
-__all__ = ["OUT_OF_MEMORY", "OUT_OF_TIME", "begin", "cut_short", "end", "enforced_min", "history"]
+__all__ = [
+    "OUT_OF_MEMORY",
+    "OUT_OF_TIME",
+    "begin",
+    "cut_short",
+    "end",
+    "history",
+    "scheduler_job",
+    "seconds_left",
+    "series",
+    "without_progress",
+]
 
 OUT_OF_TIME = "out of time"
 OUT_OF_MEMORY = "out of memory"
 _IN_A_JOB = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID")  # SLURM, PBS, LSF, Grid Engine
 
 
-def enforced_min(runtime_min: float | None) -> float | None:
-    """A job's walltime where a scheduler enforces it; None on one's own machine, where a
-    calculation may take its time."""
-    return runtime_min if any(name in os.environ for name in _IN_A_JOB) else None
+def scheduler_job() -> str | None:
+    """The scheduler's job that this process runs in, such as "job 4711"; None: in none."""
+    number = next((os.environ[name] for name in _IN_A_JOB if name in os.environ), None)
+    return number and f"job {number}"
+
+
+def seconds_left(runtime_min: float | None) -> float | None:
+    """What is left of this job's walltime; None where no scheduler ends it.
+
+    What SLURM says: the job may have begun before this process did, or be another one than the
+    workflow asked for, such as an interactive one. Of other schedulers what was asked for.
+
+    Args:
+        runtime_min: minutes that the workflow asked for.
+    """
+    if scheduler_job() is None:
+        return None
+    if (job := os.environ.get("SLURM_JOB_ID")) and shutil.which("squeue"):
+        command = ["squeue", "--noheader", f"--jobs={job}", "--format=%L"]
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            told = subprocess.run(
+                command, capture_output=True, text=True, timeout=30
+            ).stdout.strip()
+            if told == "UNLIMITED":
+                return None
+            if (left := _seconds(told)) is not None:
+                return left
+    return None if runtime_min is None else 60.0 * runtime_min
+
+
+def _seconds(told: str) -> float | None:
+    """Of [days-][[hours:]minutes:]seconds; None of anything else."""
+    found = re.fullmatch(r"(?:(\d+)-)?(?:(?:(\d+):)?(\d+):)?(\d+)", told)
+    if found is None:
+        return None
+    days, hours, minutes, seconds = (float(part or 0) for part in found.groups())
+    return 86400 * days + 3600 * hours + 60 * minutes + seconds
 
 
 def history(folder: str | Path) -> list[dict]:
@@ -42,6 +91,7 @@ def begin(folder: str | Path, attempt: int, limits: dict) -> None:
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "node": platform.node(),
         **limits,
+        "progress": progress(folder),
         "ended": None,
     }
     write_json(Path(folder) / "submissions.json", [*history(folder), record])
@@ -55,6 +105,19 @@ def end(folder: str | Path, how: str) -> None:
         write_json(Path(folder) / "submissions.json", records)
 
 
+def progress(folder: str | Path) -> list[int]:
+    """How far the work in a candidate's folder is: outcomes that are kept, and ionic steps of the
+    relaxations under way."""
+    folder, steps = Path(folder), 0
+    kept = [p for p in folder.glob("*/**/*.json") if not p.name.endswith(".before.json")]
+    for file in folder.rglob("*.before.json"):
+        with contextlib.suppress(InputError, OSError, AttributeError, TypeError):
+            steps += read_json(file).get("ionic_steps", 0)
+            log = file.with_name(file.name.replace(".before.json", ".out"))
+            steps += len(total_energies_ev(log.read_text(errors="replace")))
+    return [len(kept), steps]
+
+
 def cut_short(folder: str | Path) -> list[dict]:
     """The last records, one after another, that ended without a word, out of time or of memory,
     since the workflow was last started: starting it again gives a candidate a new chance."""
@@ -66,3 +129,25 @@ def cut_short(folder: str | Path) -> list[dict]:
         if record["attempt"] == 1:
             break
     return found
+
+
+def without_progress(folder: str | Path) -> list[dict]:
+    """Those of `cut_short` since which nothing was gained."""
+    now = progress(folder)
+    found: list[dict] = []
+    for record in reversed(cut_short(folder)):
+        if record.get("progress", now) != now:
+            break
+        found.insert(0, record)
+    return found
+
+
+def series(folder: str | Path) -> str | None:
+    """When the first of the jobs began that the workflow submitted one after another, the last one
+    among them; None where none has begun."""
+    began, attempt = None, None
+    for record in reversed(history(folder)):
+        if attempt is not None and record["attempt"] >= attempt:
+            break
+        began, attempt = record["started"], record["attempt"]
+    return began

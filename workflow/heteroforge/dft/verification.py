@@ -34,9 +34,9 @@ from heteroforge.dft.strain import STRAIN_UNITS, strain_response, strained, with
 from heteroforge.dft.valleys import rotations_of
 from heteroforge.features import facing_levels
 from heteroforge.io import read_json, write_json
-from heteroforge.labels.collection import SLID_A
 from heteroforge.structures import Stack, build
 from heteroforge.structures.compare import (
+    SLID_A,
     closest_contact,
     deformation_a,
     interlayer_gaps_a,
@@ -44,6 +44,7 @@ from heteroforge.structures.compare import (
     registry_shift_a,
 )
 from heteroforge.structures.matching import share_one_cell, stack_layers
+from heteroforge.structures.plane import is_hexagonal
 
 __all__ = [
     "EDGES",
@@ -53,6 +54,7 @@ __all__ = [
     "compute_bands",
     "compute_density",
     "compute_strain_response",
+    "edges_and_metal",
     "relax_layer",
     "relax_stack",
     "start_structure",
@@ -252,9 +254,8 @@ def compute_strain_response(
         The quantities of STRAIN_UNITS and `attempts`; no quantity for a metal, which has no edges,
         and for two spin channels, of which nothing was compared with published values.
     """
-    a, b, gamma = *atoms.cell.lengths()[:2], atoms.cell.angles()[2]
-    hexagonal = abs(a / b - 1) < 1e-3 and abs(abs(gamma - 90) - 30) < 0.1
-    if _edges(bands, density)[2] or calculator("x_+1").is_spin_polarised(atoms):
+    hexagonal = is_hexagonal(atoms.cell.array[:2, :2])
+    if edges_and_metal(bands, density)[2] or calculator("x_+1").is_spin_polarised(atoms):
         return {"attempts": []}
     attempts: list[dict] = []
 
@@ -275,6 +276,7 @@ def relax_layer(
     layer: int,
     stack: Stack,
     shared: Path | None = None,
+    espresso: str | None = None,
 ) -> dict:
     """One layer alone: relaxed in the stack's cell, and as it is when free.
 
@@ -284,11 +286,14 @@ def relax_layer(
         layer: index from the bottom.
         stack: specification of the stack.
         shared: folder of energies that candidates share: a layer is computed once per cell.
+        espresso: version of Quantum ESPRESSO of the stack's energy; None: any is taken.
 
     Returns:
-        Energy in the stack's cell and free (for the same number of atoms) in eV, band edges
-        against vacuum and where on the layer's own path they lie (`vbm_on_path`, `cbm_on_path`: 0
-        to 1, None: not on it), `reused`: how many of the two energies came from `shared`.
+        `layer`, key of the `monolayer`, largest strain in the stack (`strain_percent`); energy in
+        the stack's cell and free (for the same number of atoms) in eV, band edges against vacuum
+        and where on the layer's own path they lie (`vbm_on_path`, `cbm_on_path`: 0 to 1, None: not
+        on it), `is_metal`, `vacuum_step_ev`; `reused`: how many of the two energies came from
+        `shared`; `espresso_versions` of both.
     """
     # The stack's height: the same basis on both sides of the difference.
     height = atoms.cell.array[2, 2]
@@ -301,7 +306,9 @@ def relax_layer(
         start = ideal
     # And as many spin channels: a layer may find a moment in the stack that it must find alone.
     with_spin = calculator("in_stack").is_spin_polarised(atoms)
-    energies = LayerEnergies(lambda name: replace(calculator(name), with_spin=with_spin), shared)
+    energies = LayerEnergies(
+        lambda name: replace(calculator(name), with_spin=with_spin), shared, espresso
+    )
     found = energies.of(with_height(start, height), "in_stack")
     numbers = {
         "layer": layer,
@@ -327,21 +334,33 @@ def relax_layer(
         alone = energies.of(with_height(free, height), "free", mesh, with_edges=False)
         energy = alone["energy_ev"]
         numbers["energy_free_ev"] = energy * cells
-    return numbers | {"attempts": energies.attempts, "reused": energies.reused}
+    return numbers | {
+        "attempts": energies.attempts,
+        "reused": energies.reused,
+        "espresso_versions": sorted(energies.versions),
+    }
 
 
 class LayerEnergies:
     """Isolated layers, each computed once per cell and kept in a folder that candidates share.
 
     Files are named by a checksum of geometry, protocol and pseudopotentials, so that nothing else
-    can be taken for it; two jobs that need one at the same time both compute it.
+    can be taken for it; two jobs that need one at the same time both compute it. Where a version of
+    Quantum ESPRESSO is given, energies of another one are computed anew.
     """
 
-    def __init__(self, calculator: Callable[[str], Calculator], folder: Path | None) -> None:
+    def __init__(
+        self,
+        calculator: Callable[[str], Calculator],
+        folder: Path | None,
+        espresso: str | None = None,
+    ) -> None:
         self.calculator = calculator
         self.folder = folder
+        self.espresso = espresso
         self.attempts: list[dict] = []
         self.reused = 0
+        self.versions: set[str] = set()
 
     def of(
         self,
@@ -363,13 +382,18 @@ class LayerEnergies:
         with contextlib.suppress(OSError, ValueError):
             if file is not None:
                 found = read_json(file)
-                if not with_edges or found.get("edges") == EDGES:
+                version = found.get("quantum_espresso")
+                told = {version, self.espresso} - {None, "unknown"}
+                if len(told) < 2 and (not with_edges or found.get("edges") == EDGES):
+                    self.versions |= {version} - {None}
                     self.reused += 1
                     return found
         result = run.relax(atoms, mesh=mesh)
         found = {"energy_ev": result.energy_ev, "formula": atoms.get_chemical_formula()}
         if with_edges:
             found |= self._edges(run, result)
+        found["quantum_espresso"] = run.provenance(atoms.get_chemical_symbols())["quantum_espresso"]
+        self.versions.add(found["quantum_espresso"])
         run.clean()
         self.attempts += run.attempts
         if file is not None:
@@ -504,7 +528,7 @@ def assemble(
     known.
     """
     area = stack.area_a2
-    vbm, cbm, is_metal = _edges(bands, density)
+    vbm, cbm, is_metal = edges_and_metal(bands, density)
     binding = (
         1e3 * (sum(la["energy_in_stack_cell_ev"] for la in layers) - density["energy_ev"]) / area
     )
@@ -564,8 +588,14 @@ def assemble(
     }
 
 
-def _edges(bands: Mapping, density: Mapping) -> tuple[float, float, bool]:
-    """VBM and CBM over mesh and path, and whether there is no gap between them."""
+def edges_and_metal(bands: Mapping, density: Mapping) -> tuple[float, float, bool]:
+    """VBM and CBM in eV against vacuum over mesh, path and points folded off these, and whether
+    there is no gap between them.
+
+    Args:
+        bands: of `compute_bands`.
+        density: of `compute_density`.
+    """
     vbm = max(bands["vbm_ev"], density["mesh_vbm_ev"])
     cbm = min(bands["cbm_ev"], density["mesh_cbm_ev"])
     return (

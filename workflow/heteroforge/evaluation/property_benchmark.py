@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from heteroforge.labels import STACK_PROPERTIES
 from heteroforge.labels.baseline import dispersion_binding_mev_a2
 from heteroforge.labels.published import PublishedStack, read_bidb_stacks, read_hetml_stacks
 from heteroforge.models.graph_surrogate import GraphSettings, pooled, train_graph_surrogate
 from heteroforge.models.property_prediction import (
     LAYER_PROPERTIES,
-    STACK_PROPERTIES,
     WITHOUT_SPIN_ORBIT,
     Predictor,
     as_read,
@@ -63,7 +63,7 @@ SEED = 7  # of the shipped model and of all splits
 SMALL = {"steps": 500, "batch_size": 128}
 SMALL_GRAPHS = {"epochs": 100}
 NOTHING = dict.fromkeys(LAYER_PROPERTIES, float("nan"))
-BINDING = STACK_PROPERTIES.index("binding_energy_mev_a2")
+GAP, BINDING = map(STACK_PROPERTIES.index, ("gap_ev", "binding_energy_mev_a2"))
 PREDICTORS = (
     "mean",
     "physics baseline",
@@ -165,7 +165,7 @@ def values_of(entries: Sequence[PublishedStack], *, with_metals: bool = False) -
     found = np.array([[e.values.get(key, np.nan) for key in STACK_PROPERTIES] for e in entries])
     if not with_metals:
         metals = [e.source == "HetML" and e.values.get("gap_ev") == 0.0 for e in entries]
-        found[metals, STACK_PROPERTIES.index("gap_ev")] = np.nan
+        found[metals, GAP] = np.nan
     return found
 
 
@@ -326,7 +326,7 @@ def train_shipped(
         return found[[f"{name}_{column}" for name in STACK_PROPERTIES]].to_numpy()
 
     monolayer = np.full_like(twice, np.nan)
-    monolayer[:, 0] = np.tile(own_gaps, 2)
+    monolayer[:, GAP] = np.tile(own_gaps, 2)
     is_bidb = np.tile([entry.source == "BiDB" for entry in entries], 2)
     monolayer[~is_bidb] = np.nan
     hetero = ~is_bidb

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from heteroforge.evaluation.property_benchmark import PREDICTORS, SPLITS, mean_errors
-from heteroforge.models.property_prediction import STACK_PROPERTIES
+from heteroforge.labels import STACK_PROPERTIES
 
 __all__ = [
     "behind_trees",

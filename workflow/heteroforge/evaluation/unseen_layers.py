@@ -14,10 +14,10 @@ import pandas as pd
 from scipy.stats import norm
 
 from heteroforge.evaluation.property_benchmark import SEED, Layers, values_of
+from heteroforge.labels import STACK_PROPERTIES
 from heteroforge.labels.published import PublishedStack
 from heteroforge.models.calibration import LEVELS, calibrated_std
 from heteroforge.models.property_prediction import (
-    STACK_PROPERTIES,
     Predictor,
     as_seen,
     calibrate_by_kind,

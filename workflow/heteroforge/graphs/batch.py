@@ -100,13 +100,6 @@ class GraphBatch:
         result = atoms.new_zeros(self.number_of_atoms, weights.shape[1])
         return result.index_add(0, self.target, atoms[self.source] * weights)
 
-    def sum_edges(self, values: torch.Tensor) -> torch.Tensor:
-        """Σ of values (e, d) over the edges that end at each atom: (n, d)."""
-        if self.backend == "dgl":
-            return _dgl().ops.copy_e_sum(self._dgl_graph, values)
-        result = values.new_zeros(self.number_of_atoms, values.shape[1])
-        return result.index_add(0, self.target, values)
-
     def pool(self, atoms: torch.Tensor, index: torch.Tensor, size: int) -> torch.Tensor:
         """Mean of atoms (n, d) over those of equal `index` (n): (size, d); 0 where there are none.
 

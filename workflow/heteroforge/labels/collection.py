@@ -10,17 +10,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from heteroforge.dft.protocols import protocol_names
 from heteroforge.io import InputError, read_table
+from heteroforge.io.conventions import protocol_names
 from heteroforge.labels.baseline import stack_baselines
 from heteroforge.structures import Monolayer, Stack, StructureError, build
-from heteroforge.structures.compare import closest_contact
+from heteroforge.structures.compare import SLID_A, closest_contact
 
 __all__ = [
     "BONDED",
     "COLUMNS",
     "LABELLED",
     "OTHER",
+    "STACK_PROPERTIES",
     "baseline_labels",
     "campaign_labels",
     "dft_labels",
@@ -40,13 +41,13 @@ COLUMNS = [
     "protocol",
 ]
 
-SLID_A = 0.3
 # Fidelity of DFT labels of stacks whose layers bond to each other.
 BONDED = "dft_bonded"
 # That of DFT labels whose protocol is not known to be comparable: nothing is learned from them.
 OTHER = "dft_other"
 
-# Properties of a stack that carry labels, with their units.
+# Properties of a stack that carry labels, with their units. Arrays of all properties have them in
+# this order.
 LABELLED = {
     "gap_ev": "eV",
     "vbm_ev": "eV",
@@ -54,6 +55,7 @@ LABELLED = {
     "binding_energy_mev_a2": "meV/Å²",
     "interlayer_gap_a": "Å",
 }
+STACK_PROPERTIES = tuple(LABELLED)
 
 
 def baseline_labels(stacks: Sequence[Stack], table: pd.DataFrame) -> pd.DataFrame:
@@ -74,16 +76,13 @@ def baseline_labels(stacks: Sequence[Stack], table: pd.DataFrame) -> pd.DataFram
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def user_labels(
-    path: str | Path, monolayers: Mapping[str, Monolayer], source: str = ""
-) -> tuple[pd.DataFrame, int]:
+def user_labels(path: str | Path, monolayers: Mapping[str, Monolayer]) -> tuple[pd.DataFrame, int]:
     """DFT labels from a table with the columns specification, property and value.
 
     Args:
-        path: CSV or parquet; `source` and `protocol` are kept where present, `unit` and `fidelity`
-            must be the property's own and "dft".
+        path: CSV or parquet; `source` (else the path) and `protocol` are kept where present, `unit`
+            and `fidelity` must be the property's own and "dft".
         monolayers: the library: rows about other layers cannot be used.
-        source: written where the table has no such column.
 
     Returns:
         The labels, and how many rows name a layer that the library does not hold.
@@ -121,7 +120,7 @@ def user_labels(
             continue
         # An empty cell is no word, but a number that is none.
         told = {key: str(row[key]) for key in ("source", "protocol") if pd.notna(row.get(key))}
-        origin = told.get("source") or source or str(path)
+        origin = told.get("source") or str(path)
         protocol = told.get("protocol", "")
         rows.append(
             [stack.key(), stack.to_json(), name, float(value), LABELLED[name], "dft", origin,

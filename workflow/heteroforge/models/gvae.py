@@ -14,7 +14,7 @@ training never saw: without it held-out pairs were reconstructed in one case of 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
@@ -154,7 +154,6 @@ class StackData:
         stacks: what to hold.
         catalogue: the library; every stack must be made of it.
         properties: standardised values (stacks, p), NaN where unknown.
-        codes: codes of the stacks where they are known already.
     """
 
     def __init__(
@@ -162,12 +161,11 @@ class StackData:
         stacks: Sequence[Stack],
         catalogue: Catalogue,
         properties: np.ndarray | None = None,
-        codes: Sequence[StackCode] | None = None,
         maximum_layers: int = 2,
     ) -> None:
         n, layers, faces = len(stacks), maximum_layers, maximum_layers - 1
         most = max(catalogue.most_candidates, 1)
-        self.codes = [catalogue.encode(s) for s in stacks] if codes is None else list(codes)
+        self.codes = [catalogue.encode(stack) for stack in stacks]
         self.count = np.array([len(code.entries) for code in self.codes])
         self.entries = np.zeros((n, layers), dtype=np.int64)
         self.candidates = np.zeros((n, faces, most, MATCH_FEATURES), dtype=np.float32)
@@ -237,7 +235,6 @@ class Decoded:
     """What the decoder wrote for each latent: a code, or None where nothing could be built."""
 
     codes: list[StackCode | None]
-    log_likelihood: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
 
 class GVAE(nn.Module):
@@ -499,7 +496,7 @@ class GVAE(nn.Module):
         logits = self.layer_logits(by_layer, keys).log_softmax(-1).cpu().numpy()
         for layer, entries in (allowed or {}).items():
             logits[:, layer, np.setdiff1d(np.arange(logits.shape[2]), entries)] = -1e9
-        paths, scores = _pick_layers(logits, count, catalogue.stackable, generator, temperature)
+        paths = _pick_layers(logits, count, catalogue.stackable, generator, temperature)
         b, most = len(latent), settings.maximum_layers
         matches = np.zeros((b, most - 1), dtype=int)
         outputs = np.zeros((b, most - 1, 5), dtype=np.float32)
@@ -549,7 +546,7 @@ class GVAE(nn.Module):
                     gap_excess_a=tuple(excess[:faces]),
                 )
             )
-        return Decoded(codes=codes, log_likelihood=scores)
+        return Decoded(codes)
 
 
 def _pick(
@@ -568,7 +565,7 @@ def _pick_layers(
     stackable: np.ndarray,
     generator: np.random.Generator | None,
     temperature: float,
-) -> tuple[list[tuple[int, ...] | None], np.ndarray]:
+) -> list[tuple[int, ...] | None]:
     """Likeliest (or drawn) layers of which each fits on the one below: Viterbi on short lists.
 
     With noise from Gumbel's distribution on every layer's logits the best path is a draw.
@@ -585,7 +582,6 @@ def _pick_layers(
     short = min(SHORT_LIST, entries)
     listed = np.argsort(-logits, axis=-1, kind="stable")[..., :short]
     paths: list[tuple[int, ...] | None] = []
-    scores = np.full(b, -np.inf)
     rows = np.arange(b)[:, None]
     value = np.take_along_axis(logits, listed, -1)
     best = [value[:, 0]]
@@ -598,8 +594,7 @@ def _pick_layers(
     for row in rows[:, 0]:
         last = count[row] - 1
         state = int(best[last][row].argmax())
-        scores[row] = best[last][row, state]
-        if not np.isfinite(scores[row]):
+        if not np.isfinite(best[last][row, state]):
             paths.append(None)
             continue
         states = [state]
@@ -607,4 +602,4 @@ def _pick_layers(
             states.append(int(back[i - 1][row, states[-1]]))
         states = states[::-1]
         paths.append(tuple(int(listed[row, i, s]) for i, s in enumerate(states)))
-    return paths, scores
+    return paths

@@ -30,6 +30,9 @@ __all__ = [
     "pretrain",
 ]
 
+BLOCK = 256  # graphs that are embedded at a time
+PRIOR_LABELS = 3.0  # what "DFT is the baseline" counts for
+
 
 @dataclass(frozen=True)
 class PropertySettings:
@@ -187,28 +190,20 @@ def pretrain(
 
 
 @torch.no_grad()
-def embed(
-    model: PropertyNetwork,
-    store: GraphStore,
-    batch_size: int = 256,
-    device: torch.device | str = "cpu",
-) -> np.ndarray:
-    """Embeddings (n, 2 width) of all graphs of a store."""
+def embed(model: PropertyNetwork, store: GraphStore) -> np.ndarray:
+    """Embeddings (n, 2 width) of all graphs of a store, by a model on the CPU."""
     model.eval()
-    model.to(device)
     parts = []
-    for start in range(0, len(store), batch_size):
-        indices = np.arange(start, min(start + batch_size, len(store)))
-        parts.append(model.encode(store.batch(indices, device=device)).cpu().numpy())
+    for start in range(0, len(store), BLOCK):
+        indices = np.arange(start, min(start + BLOCK, len(store)))
+        parts.append(model.encode(store.batch(indices)).numpy())
     return np.concatenate(parts)
 
 
-def correct_baseline(
-    baselines: np.ndarray, values: np.ndarray, prior_labels: float = 3.0
-) -> tuple[np.ndarray, np.ndarray]:
+def correct_baseline(baselines: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Slope and offset per property that take a baseline to DFT, shrunk to 1 and 0.
 
-    Least squares with a prior worth `prior_labels` labels that say "DFT is the baseline"; a
+    Least squares with a prior worth `PRIOR_LABELS` labels that say "DFT is the baseline"; a
     property without labels keeps its baseline.
 
     Args:
@@ -229,9 +224,9 @@ def correct_baseline(
         spread = max(float(((x - middle) ** 2).mean()), 1e-6)
         # Centred, so that slope and offset are fitted one by one.
         slope = ((x - middle) * (y - y.mean())).sum() / (
-            ((x - middle) ** 2).sum() + prior_labels * spread
+            ((x - middle) ** 2).sum() + PRIOR_LABELS * spread
         )
-        level = y.sum() / (len(y) + prior_labels)
+        level = y.sum() / (len(y) + PRIOR_LABELS)
         slopes.append(1.0 + slope)
         offsets.append(level - slope * middle)
     return np.array(slopes), np.array(offsets)

@@ -26,6 +26,7 @@ from scipy.sparse.csgraph import connected_components
 from heteroforge.features import stack_descriptors, structural_descriptors
 from heteroforge.features.elements import element_data
 from heteroforge.graphs import GraphStore, stack_graph
+from heteroforge.labels import STACK_PROPERTIES
 from heteroforge.models.calibration import calibrate, calibrated_std
 from heteroforge.models.graph_surrogate import (
     GraphSettings,
@@ -56,7 +57,6 @@ from heteroforge.structures.plane import minimum_image_distances
 
 __all__ = [
     "LAYER_PROPERTIES",
-    "STACK_PROPERTIES",
     "WITHOUT_SPIN_ORBIT",
     "KnownLayers",
     "Predictor",
@@ -76,7 +76,6 @@ __all__ = [
     "train_predictor",
 ]
 
-STACK_PROPERTIES = ("gap_ev", "vbm_ev", "cbm_ev", "binding_energy_mev_a2", "interlayer_gap_a")
 EDGES = ("gap_ev", "vbm_ev", "cbm_ev")
 WITHOUT_SPIN_ORBIT = {key: f"{key.removesuffix('_ev')}_without_spin_orbit_ev" for key in EDGES}
 POTENTIALS = {"vbm_ev": "deformation_potential_vbm_ev", "cbm_ev": "deformation_potential_cbm_ev"}

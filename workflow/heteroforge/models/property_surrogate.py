@@ -16,6 +16,7 @@ import pandas as pd
 import torch
 from torch import nn
 
+from heteroforge.labels import STACK_PROPERTIES
 from heteroforge.models.property_network import Standard, group_folds
 from heteroforge.models.stack_inputs import (
     describe_stacks,
@@ -355,11 +356,11 @@ class FastPredictor:
         Args:
             stacks: what it has predicted (n).
             table: of the library, indexed by `monolayer_id`.
-            predicted: `<property>` and `<property>_std` in the same order, with those of
+            predicted: `<property>` and `<property>_std` of all `STACK_PROPERTIES`, with those of
                 `UNCLIPPED` where there are any.
             pairs: the layers of each stack, which are left out together.
         """
-        names = [c for c in predicted.columns if f"{c}_std" in predicted.columns]
+        names = list(STACK_PROPERTIES)
         columns = [own if (own := UNCLIPPED.get(name)) in predicted else name for name in names]
         columns += [f"{name}_std" for name in names]
         values = predicted[columns].to_numpy(dtype=float).copy()

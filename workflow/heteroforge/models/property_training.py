@@ -14,9 +14,10 @@ import pandas as pd
 import torch
 from scipy.stats import t as student_t
 
-from heteroforge.dft.electronic import METAL_BELOW_EV
 from heteroforge.graphs import GraphStore, stack_graph
 from heteroforge.io import read_table
+from heteroforge.io.conventions import METAL_BELOW_EV
+from heteroforge.labels import STACK_PROPERTIES
 from heteroforge.models.calibration import LEVELS, calibrate, calibrated_std
 from heteroforge.models.property_network import (
     PropertyNetwork,
@@ -49,7 +50,6 @@ from heteroforge.structures import Monolayer, Stack, StructureError
 
 __all__ = [
     "PREDICTORS",
-    "PROPERTIES",
     "PropertyData",
     "describe_choice",
     "evaluate",
@@ -60,8 +60,7 @@ __all__ = [
     "train_member",
 ]
 
-PROPERTIES = ("gap_ev", "vbm_ev", "cbm_ev", "binding_energy_mev_a2", "interlayer_gap_a")
-BINDING = PROPERTIES.index("binding_energy_mev_a2")
+GAP, BINDING = map(STACK_PROPERTIES.index, ("gap_ev", "binding_energy_mev_a2"))
 # In the order in which a tie is decided: the simpler one first.
 PREDICTORS = ("physics", "published", "corrected_published", "mean", "boosting", "network")
 FOLDS = 10
@@ -166,7 +165,7 @@ class PropertyData:
             part = labels[labels["fidelity"] == fidelity]
             table_of = part.pivot_table(
                 index="stack_id", columns="property", values=column, aggfunc="mean"
-            ).reindex(index=chosen, columns=list(PROPERTIES))
+            ).reindex(index=chosen, columns=list(STACK_PROPERTIES))
             tables[name] = table_of.to_numpy(dtype=float).copy()
         given = [Stack.from_json(specifications[key], monolayers) for key in chosen]
         stacks = [reference_stack(stack) for stack in given]
@@ -177,7 +176,7 @@ class PropertyData:
             if abs(one.thickness_a - other.thickness_a) > 1e-3
         ]
         # A relaxed stack's own baselines are those of another geometry.
-        physics[moved] = baseline_table([stacks[i] for i in moved], table, PROPERTIES)
+        physics[moved] = baseline_table([stacks[i] for i in moved], table, STACK_PROPERTIES)
         interfaces = number_of_interfaces(stacks)
         for some in tables.values():
             some[:, BINDING] /= interfaces
@@ -250,7 +249,7 @@ def train_member(
         The network, fitted to all labels, and plain content for `save_model`: settings,
         out-of-fold predictions of the labelled stacks, training history.
     """
-    settings = PropertySettings(PROPERTIES, tuple(data.descriptors.columns))
+    settings = PropertySettings(STACK_PROPERTIES, tuple(data.descriptors.columns))
     own_seed = int(np.random.SeedSequence([seed, member]).generate_state(1)[0])
     seed_everything(own_seed)
     model = PropertyNetwork(settings)
@@ -283,7 +282,7 @@ def train_member(
     inputs = data.inputs(embed(model, data.store))
     baselines, values = data.baselines[rows], data.values[rows]
     folds = data.folds(seed)
-    held_out = np.full((len(rows), len(PROPERTIES)), np.nan)
+    held_out = np.full((len(rows), len(STACK_PROPERTIES)), np.nan)
     for fold in np.unique(folds):
         training, test = folds != fold, folds == fold
         if not training.any():
@@ -410,7 +409,7 @@ def evaluate(
     Of binding energies metrics and calibration are per interface, the table is of whole stacks.
     """
     rows, folds = data.labelled, data.folds(seed)
-    shape = (len(rows), len(PROPERTIES))
+    shape = (len(rows), len(STACK_PROPERTIES))
     baselines, values = data.baselines[rows], data.values[rows]
     descriptors = data.descriptors.to_numpy()[rows]
     middle = _middle(data.baselines)
@@ -428,11 +427,11 @@ def evaluate(
                 seed,
             )
     for name in PREDICTORS[:-1]:
-        held_out[name][:, 0] = np.clip(held_out[name][:, 0], 0.0, None)
+        held_out[name][:, GAP] = np.clip(held_out[name][:, GAP], 0.0, None)
     members = np.array([content["held_out"] for content in contents], dtype=float)
     members = members.reshape(len(contents), *shape)
     held_out["network"] = members.mean(0) if len(rows) else np.full(shape, np.nan)
-    held_out["network"][:, 0] = np.clip(held_out["network"][:, 0], 0.0, None)
+    held_out["network"][:, GAP] = np.clip(held_out["network"][:, GAP], 0.0, None)
     spreads = _spreads(data.baseline_std[rows], members)
     metrics: dict = {
         "split": f"leave pairs out, {len(np.unique(folds))} folds",
@@ -445,7 +444,7 @@ def evaluate(
     calibration: dict = {"levels": list(LEVELS), "properties": {}}
     frames = []
     seen = np.array([published.has_seen(data.stacks[i]) for i in rows], dtype=bool)
-    for j, name in enumerate(PROPERTIES):
+    for j, name in enumerate(STACK_PROPERTIES):
         known = np.isfinite(values[:, j]) & np.isfinite(held_out["network"][:, j])
         new = known & ~seen
         only_new = _are_enough(data.pairs[new])
@@ -476,7 +475,7 @@ def evaluate(
         if enough:
             simpler = min(errors[p]["rmse"] for p in PREDICTORS[:-1])
             entry["network_beats_baselines"] = bool(errors["network"]["rmse"] < simpler)
-            residual = informative_residuals(held_out[chosen], values, PROPERTIES)[known, j]
+            residual = informative_residuals(held_out[chosen], values, STACK_PROPERTIES)[known, j]
             told = np.isfinite(residual)
             if not told.any():
                 residual, told = np.zeros_like(residual), np.ones_like(told)
@@ -592,16 +591,16 @@ def predict(
         in words; and `is_measured`, whether errors of such stacks were.
     """
     if not stacks:
-        numbers = [f"{n}{s}" for n in PROPERTIES for s in ("", "_std")]
+        numbers = [f"{n}{s}" for n in STACK_PROPERTIES for s in ("", "_std")]
         frame = pd.DataFrame(columns=[*numbers, *UNCLIPPED.values()], dtype=float)
         return frame.assign(outside_training="", is_measured=False)
-    chosen = {name: calibration["properties"][name]["predictor"] for name in PROPERTIES}
+    chosen = {name: calibration["properties"][name]["predictor"] for name in STACK_PROPERTIES}
     stacks = [reference_stack(stack) for stack in stacks]
     baselines, baseline_std = published.predict(stacks)
     physics = np.full_like(baselines, np.nan)
     # Dispersion energies take time: only where they are asked for.
     if "physics" in chosen.values() or np.isnan(baselines).any():
-        physics = baseline_table(stacks, table, PROPERTIES)
+        physics = baseline_table(stacks, table, STACK_PROPERTIES)
     interfaces = number_of_interfaces(stacks)
     for some in (baselines, baseline_std, physics):
         some[:, BINDING] /= interfaces
@@ -609,7 +608,7 @@ def predict(
         baselines, baseline_std = _with_physics(baselines, baseline_std, physics)
     descriptors = describe_stacks(stacks, table)[list(data.descriptors.columns)]
     # What was learned from: labels have no gap below zero.
-    shown = clip_gaps(baselines, PROPERTIES)
+    shown = clip_gaps(baselines, STACK_PROPERTIES)
     results: dict[str, np.ndarray] = {}
     members = np.empty((0, *baselines.shape))
     if "network" in chosen.values():
@@ -642,18 +641,18 @@ def predict(
             seed,
         )
     columns = {}
-    for j, name in enumerate(PROPERTIES):
+    for j, name in enumerate(STACK_PROPERTIES):
         scale = calibration["properties"][name]
         columns[name] = results[chosen[name]][:, j]
         columns[f"{name}_std"] = calibrated_std(scale, spreads[chosen[name]][:, j])
     frame = pd.DataFrame(columns)
-    for name in (PROPERTIES[BINDING], f"{PROPERTIES[BINDING]}_std"):
+    for name in (STACK_PROPERTIES[BINDING], f"{STACK_PROPERTIES[BINDING]}_std"):
         frame[name] *= interfaces
     frame = frame.assign(**{own: frame[name] for name, own in UNCLIPPED.items()})
     # Labels have no gap below zero: what learns from them alone puts metals near it, however far
     # their bands overlap. The published model has learned that, and says how far.
     if chosen["gap_ev"] in ("mean", "boosting", "network"):
-        overlap = baselines[:, PROPERTIES.index("gap_ev")]
+        overlap = baselines[:, GAP]
         is_closed = (frame["gap_ev"] < CLOSED_BELOW_EV) & (overlap < 0.0)
         frame[UNCLIPPED["gap_ev"]] = frame["gap_ev"].where(~is_closed, overlap)
     # A gap is not negative, whatever the correction says.

@@ -14,9 +14,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from heteroforge.labels import COLUMNS, LABELLED
+from heteroforge.labels import COLUMNS, LABELLED, STACK_PROPERTIES
 from heteroforge.models.property_prediction import (
-    STACK_PROPERTIES,
     KnownLayers,
     Predictor,
     by_level,

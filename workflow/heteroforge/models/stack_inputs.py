@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from heteroforge.features import stack_descriptors
-from heteroforge.labels import stack_baselines
+from heteroforge.labels import STACK_PROPERTIES, stack_baselines
 from heteroforge.structures import Stack
 from heteroforge.structures.matching import contact_gap_a
 
@@ -66,13 +66,18 @@ def describe_stacks(stacks: Sequence[Stack], table: pd.DataFrame) -> pd.DataFram
 def fast_baselines(descriptors: pd.DataFrame) -> np.ndarray:
     """Baselines (stacks, properties) that descriptors hold already, without a dispersion energy.
 
-    In the order gap, VBM, CBM, binding energy, interlayer gap: Anderson's rule, zero, and the gap
-    at which the spheres touch.
+    In the order of `STACK_PROPERTIES`: Anderson's rule for gap and edges, zero for the binding
+    energy, and the gap at which the spheres touch.
     """
-    gap = descriptors["anderson_gap_ev"].clip(lower=0.0)
-    edges = descriptors[["donor_aligned_vbm_ev", "acceptor_aligned_cbm_ev"]].to_numpy(dtype=float)
-    touching = descriptors["touching_gap_a"].to_numpy(dtype=float)
-    return np.column_stack([gap, edges, np.zeros(len(descriptors)), touching])
+    by_name = {
+        "gap_ev": descriptors["anderson_gap_ev"].clip(lower=0.0),
+        "vbm_ev": descriptors["donor_aligned_vbm_ev"],
+        "cbm_ev": descriptors["acceptor_aligned_cbm_ev"],
+        "binding_energy_mev_a2": np.zeros(len(descriptors)),
+        "interlayer_gap_a": descriptors["touching_gap_a"],
+    }
+    columns = [np.asarray(by_name[name], dtype=float) for name in STACK_PROPERTIES]
+    return np.column_stack(columns)
 
 
 def baseline_table(

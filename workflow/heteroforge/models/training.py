@@ -82,7 +82,6 @@ def fit(
     weight_decay: float = 1e-4,
     patience: int | None = None,
     first_stop: int = 0,
-    monitor: str = "validation_loss",
     checkpoint: str | Path | None = None,
     identity: str = "",
     name: str = "training",
@@ -97,7 +96,8 @@ def fit(
         model: trained in place.
         batches: batches of an epoch, given its number and its random generator.
         loss: loss of a batch and its terms as numbers.
-        validate: terms on held-out data after an epoch; must hold `monitor`.
+        validate: terms on held-out data after an epoch; must hold
+            `validation_loss`, which is to be small.
         epochs: at most this many passes.
         learning_rate: at the peak of the schedule.
         seed: of everything random.
@@ -105,7 +105,6 @@ def fit(
         patience: epochs without improvement after which to stop; None: never.
         first_stop: epoch before which neither the best weights are kept nor training stops, for
             losses that are not yet final (annealing).
-        monitor: the term to be small.
         checkpoint: file to resume from and to write every few seconds; removed at the end.
         identity: `fingerprint` of model and data.
         name: for the progress line.
@@ -160,7 +159,7 @@ def fit(
         row |= {key: value / max(count, 1) for key, value in sums.items()}
         row |= {key: float(value) for key, value in held_out.items()}
         history.rows.append(row)
-        current = row[monitor]
+        current = row["validation_loss"]
         if epoch < first_stop:
             history.best_epoch, best_state = epoch, deepcopy(model.state_dict())
         elif current < best_value:
@@ -173,7 +172,7 @@ def fit(
         if progress and (now - last_print > 2.0 or last):
             last_print = now
             print(
-                f"{name}: epoch {epoch + 1}/{epochs}  {monitor} {current:.4f}  "
+                f"{name}: epoch {epoch + 1}/{epochs}  validation_loss {current:.4f}  "
                 f"best {best_value:.4f}  {now - began:.1f} s/epoch",
                 file=sys.stderr,
                 flush=True,

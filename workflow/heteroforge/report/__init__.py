@@ -1,6 +1,4 @@
-"""The report of a campaign: figures, sections and the page itself."""
+"""The report of a campaign: figures, sections and the page itself.
 
-from heteroforge.report.campaign import Campaign, Candidate
-from heteroforge.report.page import make_page, write_report
-
-__all__ = ["Campaign", "Candidate", "make_page", "write_report"]
+Without imports: the DFT stage draws figures where the packages of the learning stages are missing.
+"""

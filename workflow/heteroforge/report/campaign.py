@@ -19,7 +19,7 @@ from ase import Atoms
 from heteroforge.features import facing_levels
 from heteroforge.io import InputError, read_frames, read_json, read_table
 from heteroforge.labels import LABELLED
-from heteroforge.report.judgement import best_first
+from heteroforge.report.judgement import BONDED_CONTACT_RATIO, best_first
 from heteroforge.report.words import is_inside, stack_name
 from heteroforge.structures import Monolayer, Stack, StructureError
 
@@ -47,6 +47,8 @@ class Candidate:
         pw_input: input of pw.x for the density, with `./pseudo` for the pseudopotentials, or None.
         stack: parsed specification, or None where it cannot be read.
         target: per target its window, value and inside (None: unknown).
+        bonded_below: closest contact over the sum of covalent radii, below which its layers count
+            as bonded; 0: never.
     """
 
     slot: int
@@ -63,6 +65,7 @@ class Candidate:
     pw_input: str | None = None
     stack: Stack | None = None
     target: dict = field(default_factory=dict)
+    bonded_below: float = BONDED_CONTACT_RATIO
 
     @property
     def formula(self) -> str:
@@ -114,7 +117,7 @@ class Campaign:
 
     Args:
         folder: the campaign's folder.
-        targets: window [low, high] per property.
+        targets: window [low, high] per property, or the word asked for, as of the alignment.
         configuration: as the campaign was run; empty where unknown.
     """
 
@@ -228,12 +231,37 @@ class Campaign:
         return self.configuration.get("dft", {}).get("slots")
 
     @property
+    def bonded_below(self) -> float:
+        """The configured `minimum_contact_ratio`, by which the screen and the labels judge, too."""
+        force_field = self.configuration.get("screening", {}).get("force_field", {})
+        return force_field.get("minimum_contact_ratio", BONDED_CONTACT_RATIO)
+
+    @property
     def selected(self) -> pd.DataFrame | None:
         """`screening/selected.csv` without the stacks that were only drawn at random."""
         table = self.table("screening/selected.csv")
         if table is None or "role" not in table:
             return table
         return table[table["role"].ne("control").fillna(True).astype(bool)]
+
+    @cached_property
+    def set_aside(self) -> pd.Series:
+        """How many samples broke each limit of the screen, most frequent first, by its words."""
+        table = self.table("screening/rejected.csv")
+        known = table is not None and "reason" in table
+        return table["reason"].value_counts() if known else pd.Series(dtype=int)
+
+    @property
+    def empty_slots_words(self) -> str:
+        """That slots stayed empty, and the limit that most samples break; "" where none did."""
+        number, slots = self.number_selected, self.number_of_slots
+        if number is None or (number > 0 and number >= (slots or 0)):
+            return ""
+        text = f"{number} of {slots} slots are filled" if number else "Nothing was selected"
+        if len(self.set_aside):
+            share = f"{self.set_aside.iloc[0]} of {self.set_aside.sum()}"
+            text += f" (set aside, most often: {self.set_aside.index[0]}, {share})"
+        return text
 
     @property
     def relaxed(self) -> pd.DataFrame | None:
@@ -271,6 +299,7 @@ class Campaign:
                 ),
                 computed=computed.get(slot, {}) or _computed(result),
                 result=result,
+                bonded_below=self.bonded_below,
             )
             self._read_folder(candidate)
             candidates.append(candidate)
@@ -299,7 +328,8 @@ class Campaign:
                 candidate.stack = self._stack(source["specification"])
                 break
         told = candidate.result.get("target") or {}
-        for name, window in (self.targets or {n: t.get("window") for n, t in told.items()}).items():
+        asked = self.targets or {n: t["window"] for n, t in told.items() if t.get("window")}
+        for name, window in asked.items():
             value = candidate.computed.get(name, told.get(name, {}).get("value"))
             inside = is_inside(value, window) if candidate.status == "verified" else None
             candidate.target[name] = {"window": window, "value": value, "inside": inside}

@@ -14,11 +14,13 @@ from ase.data import atomic_numbers
 from heteroforge.dft.electronic import SHARED_BELOW, UNDETERMINED_BELOW_EV
 from heteroforge.dft.verification import RECONSTRUCTED_A, layer_edges
 from heteroforge.report.words import formula_text, joined, number_text, quantity, value_text
+from heteroforge.structures.compare import SLID_A
 
 __all__ = [
+    "BONDED_CONTACT_RATIO",
     "FAR_OFF_STANDARD_DEVIATIONS",
+    "are_bonded",
     "best_first",
-    "bonds",
     "doubts",
     "heavy_elements",
     "known_number",
@@ -39,12 +41,11 @@ NEGATIVE_STRAIN_MEV_A2 = -0.3  # less is noise of energies
 STACKING_FAULT_MEV_A2 = 5.0  # stackings this near in energy occur side by side
 SMALLEST_SLIDE_A = 0.005
 # Nearer than this share of covalent radii, published bilayers bind like bonded ones
-# (docs/learning.md).
+# (docs/learning.md). The default: a campaign may set its own, as the screen and the labels take it.
 BONDED_CONTACT_RATIO = 1.2
 # Predictions whose error is further out than their own standard deviations admit.
 FAR_OFF_STANDARD_DEVIATIONS = 3.0
 FAR_OFF_PATH_EV = 0.05  # less is what the path's steps leave between its points
-LARGE_SLIDE_A = 0.5  # a third of the way between neighbouring high-symmetry registries of MX2
 LARGE_LATTICE_SHIFT = 0.01  # of a lattice constant: gaps follow by some 0.1 eV
 
 
@@ -64,7 +65,7 @@ def best_first(candidates: Sequence) -> list:
     def key(candidate) -> tuple:
         faces = () if candidate.stack is None else tuple(sorted(_faces(candidate.stack)))
         rivals = alike.get(faces, [])
-        slides = any(slides for _, slides in _better(candidate, rivals)) or bonds(candidate)
+        slides = any(slides for _, slides in _better(candidate, rivals)) or are_bonded(candidate)
         net = known_number(candidate, "net_energy_mev_a2") or 0.0
         several = len(doubts(candidate, rivals))
         return order[candidate.status], len(candidate.misses), slides, several, -net, candidate.slot
@@ -93,10 +94,10 @@ def _better(candidate, verified: Sequence) -> list[tuple]:
     return [(other, slides) for _, other, slides in sorted(found, key=lambda f: -f[0])]
 
 
-def bonds(candidate) -> bool:
+def are_bonded(candidate) -> bool:
     """Whether the layers are as near as in published bilayers that are bonded."""
     ratio = known_number(candidate, "closest_contact_ratio")
-    return ratio is not None and ratio < BONDED_CONTACT_RATIO
+    return ratio is not None and ratio < candidate.bonded_below
 
 
 def _faults_away(candidate, verified: Sequence) -> list:
@@ -197,7 +198,7 @@ def reasons(candidate, verified: Sequence = ()) -> list[str]:
         )
     slide = known_number(candidate, "registry_shift_a")
     # Less is no sign of stability: at a registry of high symmetry no force pulls sideways.
-    if slide is not None and SMALLEST_SLIDE_A <= slide <= LARGE_SLIDE_A:
+    if slide is not None and SMALLEST_SLIDE_A <= slide <= SLID_A:
         found.append(f"relaxation kept the registry (slid by {number_text(slide, 2)}\u202fÅ)")
     return found
 
@@ -247,10 +248,12 @@ def doubts(candidate, verified: Sequence = ()) -> list[str]:
             "layers alone have other lattice constants by this protocol"
         )
     slide = known_number(candidate, "registry_shift_a")
-    if slide is not None and slide > LARGE_SLIDE_A:
+    if slide is not None and slide > SLID_A:
         found.append(
             f"a layer slid by {number_text(slide, 2)}\u202fÅ: the registry asked for is not stable"
         )
+    if ", " in (versions := str(candidate.result.get("quantum_espresso") or "")):
+        found.append(f"its energies are of several versions of Quantum ESPRESSO: {versions}")
     for lattice in candidate.result.get("lattices") or []:
         if lattice.get("in_library"):
             pairs = zip(lattice["found"], lattice["proposed"], strict=True)
@@ -279,7 +282,7 @@ def doubts(candidate, verified: Sequence = ()) -> list[str]:
             words += f", which misses {joined([quantity(n).words for n in other.misses])}"
         words += ": they may slide there" if slides else ": grown freely they prefer it"
         found.append(words)
-    if bonds(candidate):
+    if are_bonded(candidate):
         ratio = known_number(candidate, "closest_contact_ratio")
         found.append(
             "the layers are as near as bonded ones: two atoms across a gap are "

@@ -16,7 +16,7 @@ from heteroforge.report import figures
 from heteroforge.report.campaign import Campaign, Candidate
 from heteroforge.report.cards import make_card, shortlist_card
 from heteroforge.report.comparison import comparison_table
-from heteroforge.report.judgement import bonds, heavy_elements, protocol_name
+from heteroforge.report.judgement import are_bonded, heavy_elements, protocol_name
 from heteroforge.report.materials import Material, make_materials
 from heteroforge.report.sections import STAGES, Picture, stage_sections
 from heteroforge.report.status import StageStatus
@@ -308,7 +308,8 @@ def _advice(
     if broken:
         advice.append(
             f"{len(broken)} of the jobs ended with an error: read their logs, named below. Once "
-            "the cause is gone, `make campaign` goes on from what is there."
+            "the cause is gone, the command that started this campaign goes on from what is "
+            "there."
         )
     if missing:
         names = ", ".join(STAGES[stage][0] for stage in missing)
@@ -316,11 +317,9 @@ def _advice(
             f"Without results: {names}. `snakemake --cores all` goes on from what is there and "
             "repeats nothing that is finished."
         )
-    number, slots = campaign.number_selected, campaign.number_of_slots
-    if number == 0 or (number is not None and slots is not None and number < slots):
-        filled = "Nothing was selected" if number == 0 else f"{number} of {slots} slots are filled"
+    if empty := campaign.empty_slots_words:
         advice.append(
-            f"{filled}: of the stacks not verified yet that are within the limits and likely "
+            f"{empty}: of the stacks not verified yet that are within the limits and likely "
             "enough to meet the targets, too few were refined, or hold together when relaxed. "
             "Widen `targets`, or let more through: `samples.number`, `screening.refined`, "
             "`screening.minimum_probability`, `screening.maximum_mismatch_percent`, "
@@ -336,7 +335,7 @@ def _advice(
             "them and start the campaign as before: what is finished is kept."
         )
     verified = campaign.verified
-    bonded = [number_text(c.slot) for c in verified if bonds(c)]
+    bonded = [number_text(c.slot) for c in verified if are_bonded(c)]
     if bonded:
         advice.append(
             f"In {'slot' if len(bonded) == 1 else 'slots'} {joined(bonded)} the layers are as "
@@ -377,9 +376,8 @@ def _set_aside(campaign: Campaign) -> list[Table]:
         if len(faulty):
             title = "Candidates that the force field turned away"
             tables.append(make_table(faulty, "screening-force-field", title, path))
-    screened = campaign.table("screening/rejected.csv")
-    if screened is not None and len(screened) and "reason" in screened:
-        reasons = screened["reason"].value_counts().rename_axis("reason").reset_index(name="stacks")
+    if len(campaign.set_aside):
+        reasons = campaign.set_aside.rename_axis("reason").reset_index(name="stacks")
         tables.append(make_table(reasons, "screening-rejected", "Samples by reason"))
     return tables
 

@@ -169,6 +169,8 @@ def status_text(
                     lines.append(f"      all it said: {job.log}")
         if status.stage == "dft":
             lines += [f"    {text}" for text in _slots_words(campaign)]
+            if empty := campaign.empty_slots_words:
+                lines.append(f"    {empty}: the report says what lets more through")
     lines.append(f"best so far: {_best_words(campaign)}")
     failed = [job for status in stages for job in status.jobs if job.state == "failed"]
     if all(status.state == "done" for status in stages):
@@ -181,8 +183,8 @@ def status_text(
     lines.append(f"rest: {rest}")
     if failed:
         lines.append(
-            "what to do: read the logs named above; once the cause is gone, `make campaign` goes "
-            "on from what is there"
+            "what to do: read the logs named above; once the cause is gone, the command that "
+            "started this campaign goes on from what is there"
         )
     elif not any(status.count("running") for status in stages):
         lines.append(f"what to do: {_between_jobs(campaign.folder)}")
@@ -202,10 +204,10 @@ def _between_jobs(folder: Path) -> str:
     if any((results.parent / ".snakemake" / "locks").glob("*")):
         return (
             "no job is at work, but Snakemake has locked this folder: it is running and its next "
-            "job has not begun to work, or it was killed; then `make campaign` goes on from what "
-            "is there"
+            "job has not begun to work, or it was killed; then the command that started it goes on "
+            "from what is there (`snakemake` after `snakemake --unlock`)"
         )
-    return "nothing is running; `make campaign` goes on from what is there"
+    return "nothing is running; the command that started this campaign goes on from what is there"
 
 
 def _dft_left(campaign: Campaign) -> dict[str, float]:

@@ -271,46 +271,30 @@ def value_text(name: str, value: object, *, unit: bool = True) -> str:
     return text + ("" if shown.unit in "°%" else NARROW_SPACE) + shown.unit
 
 
-def window_text(name: str, window: object) -> str:
+def window_text(name: str, window: str | Sequence[float | None]) -> str:
     """A target in words: "between 1 and 3 eV", "at least 5 meV/Å²", "II"."""
     if isinstance(window, str):
         return window
-    if isinstance(window, bool):
-        return "yes" if window else "no"
-    if isinstance(window, Sequence) and len(window) == 2 and not _any_text(window):
-        low, high = window
-        unit = quantity(name).unit
-        tail = f"{NARROW_SPACE}{unit}" if unit else ""
-        if low is None and high is None:
-            return "any value"
-        if high is None:
-            return f"at least {number_text(low)}{tail}"
-        if low is None:
-            return f"at most {number_text(high)}{tail}"
-        return f"between {number_text(low)} and {number_text(high)}{tail}"
-    if isinstance(window, Sequence):
-        return " or ".join(map(str, window))
-    if isinstance(window, Mapping):
-        return ", ".join(f"{key} {value}" for key, value in window.items())
-    return str(window)
+    low, high = window
+    unit = quantity(name).unit
+    tail = f"{NARROW_SPACE}{unit}" if unit else ""
+    if low is None and high is None:
+        return "any value"
+    if high is None:
+        return f"at least {number_text(low)}{tail}"
+    if low is None:
+        return f"at most {number_text(high)}{tail}"
+    return f"between {number_text(low)} and {number_text(high)}{tail}"
 
 
-def _any_text(window: Sequence) -> bool:
-    return any(isinstance(bound, str) for bound in window)
-
-
-def is_inside(value: object, window: object) -> bool | None:
-    """Whether a value meets a target window; None when the value is unknown."""
+def is_inside(value: object, window: str | Sequence[float | None]) -> bool | None:
+    """Whether a value lies in a window [low, high], or is the word asked for; None: unknown."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return None
-    if isinstance(window, (str, bool)):
+    if isinstance(window, str):
         return value == window
-    if isinstance(window, Sequence) and len(window) == 2 and not _any_text(window):
-        low, high = window
-        return (low is None or value >= low) and (high is None or value <= high)
-    if isinstance(window, Sequence):
-        return value in window
-    return None
+    low, high = window
+    return (low is None or value >= low) and (high is None or value <= high)
 
 
 def target_sentence(targets: Mapping[str, object]) -> str:

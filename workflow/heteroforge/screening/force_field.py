@@ -201,17 +201,19 @@ def relax_with_others(stack: Stack, calculator: Calculator, limits: Limits) -> d
             lowest, where = slid, other.stacking(0)
     if lowest is found:
         return found
-    if bonds(lowest, limits):
+    if was_rejected_as_bonded(lowest, limits):
         reason = f"slides into {where}: {lowest['reason']}"
         return found | {
             "outcome": "rejected",
             "reason": reason,
             "contact_ratio": lowest["contact_ratio"],
         }
-    return found | {"outcome": "kept", "reason": ""} if bonds(found, limits) else found
+    if was_rejected_as_bonded(found, limits):
+        return found | {"outcome": "kept", "reason": ""}
+    return found
 
 
-def bonds(found: Mapping, limits: Limits) -> bool:
+def was_rejected_as_bonded(found: Mapping, limits: Limits) -> bool:
     """Whether a stack that was relaxed was rejected as bonded."""
     ratio = found["contact_ratio"]
     rejected = found["outcome"] == "rejected" and ratio is not None
@@ -273,7 +275,7 @@ def fill_slots(
         out = ranked["stack_id"].isin(faulty)
         if slides:
             # What a stack slides into, those slide into that differ from it in registry alone.
-            bonded = [name for name, found in rows.items() if bonds(found, limits)]
+            bonded = [name for name, found in rows.items() if was_rejected_as_bonded(found, limits)]
             families = ranked.loc[ranked["stack_id"].isin(bonded), "sliding_family"]
             out |= ranked["sliding_family"].isin(set(families))
         open_to = ranked[~out]

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtr
 
-from heteroforge.dft.electronic import METAL_BELOW_EV
 from heteroforge.features import facing_levels
+from heteroforge.io.conventions import METAL_BELOW_EV
 from heteroforge.models.monolayer_prediction import MonolayerPredictor
 from heteroforge.models.property_prediction import WITHOUT_SPIN_ORBIT, Predictor
 from heteroforge.sources.published_tables import PROTOCOL

@@ -20,7 +20,7 @@ from heteroforge.screening.layers_alone import LayersAlone
 from heteroforge.structures import Stack
 
 __all__ = [
-    "ALIGNMENTS",
+    "ALIGNMENT_COLUMNS",
     "alignment_probabilities",
     "anderson_probabilities",
     "expected_alignment",
@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 # Columns of `alignment_probabilities`.
-ALIGNMENTS = {"I": "type_i_probability", "II": "type_ii_probability"}
+ALIGNMENT_COLUMNS = {"I": "type_i_probability", "II": "type_ii_probability"}
 
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(64)
 
@@ -46,7 +46,7 @@ def joint_probability(
 
     Args:
         predictions: columns `<property>` and `<property>_std`, those of `UNCLIPPED` where a value
-            was cut off, and those of `ALIGNMENTS` where an alignment is asked for.
+            was cut off, and those of `ALIGNMENT_COLUMNS` where an alignment is asked for.
         targets: windows [low, high], null for an open end.
         alignment: `I`, `II` or `any`. What is not known of it is as likely as
             among all bundled stacks.
@@ -64,9 +64,10 @@ def joint_probability(
             property_window(name, window),
         )
     if alignment != "any":
-        share = np.sum(ANDERSON_AND_DFT, axis=0)[list(ALIGNMENTS).index(alignment)]
+        share = np.sum(ANDERSON_AND_DFT, axis=0)[list(ALIGNMENT_COLUMNS).index(alignment)]
         share = share / np.sum(ANDERSON_AND_DFT)
-        result = result * predictions[ALIGNMENTS[alignment]].fillna(share).to_numpy(dtype=float)
+        chance = predictions[ALIGNMENT_COLUMNS[alignment]].fillna(share)
+        result = result * chance.to_numpy(dtype=float)
     return result
 
 

@@ -17,17 +17,18 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from heteroforge.labels import STACK_PROPERTIES
 from heteroforge.models.from_layers import FROM_LAYERS, predict_from_layers
 from heteroforge.models.monolayer_prediction import MonolayerPredictor
 from heteroforge.models.property_network import PropertyNetwork
 from heteroforge.models.property_surrogate import FastPredictor
-from heteroforge.models.property_training import PROPERTIES, PropertyData, pair_of, predict
+from heteroforge.models.property_training import PropertyData, pair_of, predict
 from heteroforge.models.published import PublishedModel
 from heteroforge.models.windows import UNCLIPPED
 from heteroforge.screening.layers_alone import LayersAlone
 from heteroforge.screening.limits import HardLimits
 from heteroforge.screening.objectives import (
-    ALIGNMENTS,
+    ALIGNMENT_COLUMNS,
     alignment_probabilities,
     joint_probability,
 )
@@ -42,8 +43,8 @@ from heteroforge.structures.matching import other_registries
 __all__ = ["Screened", "score_samples", "screen"]
 
 BLOCK = 1000
-PREDICTED = [f"{name}{suffix}" for name in PROPERTIES for suffix in ("", "_std")]
-SCORED = [*PREDICTED, *UNCLIPPED.values(), *ALIGNMENTS.values()]
+PREDICTED = [f"{name}{suffix}" for name in STACK_PROPERTIES for suffix in ("", "_std")]
+SCORED = [*PREDICTED, *UNCLIPPED.values(), *ALIGNMENT_COLUMNS.values()]
 # What the property models say beyond that.
 TRUST = ["outside_training", "is_measured"]
 # What follows from the layers of a stack.
@@ -100,8 +101,8 @@ def score_samples(
 
     Returns:
         The samples in their order, with `formula`, `pair`, `reason` (empty within the limits) and
-        per property `<property>`, `<property>_std`, those of `UNCLIPPED` and of `ALIGNMENTS` (NaN
-        outside the limits).
+        per property `<property>`, `<property>_std`, those of `UNCLIPPED` and `ALIGNMENT_COLUMNS`
+        (NaN outside the limits).
     """
     blocks = []
     starts = range(0, len(samples), BLOCK)
@@ -256,7 +257,7 @@ def _with_alignment(
 ) -> pd.DataFrame:
     spreads = (predictions[f"{edge}_ev_std"].to_numpy() for edge in ("vbm", "cbm"))
     chances = alignment_probabilities(stacks, alone, *spreads)
-    return predictions.assign(**dict(zip(ALIGNMENTS.values(), chances.T, strict=True)))
+    return predictions.assign(**dict(zip(ALIGNMENT_COLUMNS.values(), chances.T, strict=True)))
 
 
 def _stacks(specifications: pd.Series, monolayers: Mapping[str, Monolayer]) -> list[Stack]:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from heteroforge.screening.objectives import ALIGNMENTS, pareto_ranks
+from heteroforge.screening.objectives import ALIGNMENT_COLUMNS, pareto_ranks
 
 __all__ = [
     "OBJECTIVES",
@@ -219,7 +219,7 @@ def describe_candidate(
         value, std = float(row[name]), float(row[f"{name}_std"])
         parts.append(f"{words} {value:.{digits}f} ± {std:.{digits}f} {unit} (wanted {window})")
     if alignment != "any":
-        chance = row[ALIGNMENTS[alignment]]
+        chance = row[ALIGNMENT_COLUMNS[alignment]]
         told = "unknown" if pd.isna(chance) else f"type {alignment} with probability {chance:.2f}"
         parts.append(f"alignment {told} (wanted type {alignment})")
     why = (

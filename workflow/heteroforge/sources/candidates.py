@@ -129,7 +129,8 @@ def _usable_layer(candidate: Candidate, maximum_atoms: int) -> Monolayer:
     if atoms.pbc[2] and 0 < period < layer.thickness_a + SMALLEST_VACUUM_A:
         raise Rejected(
             f"no vacuum along z: {period - layer.thickness_a:.1f} Å empty, at least "
-            f"{SMALLEST_VACUUM_A:.0f} Å expected"
+            f"{SMALLEST_VACUUM_A:.0f} Å expected (layers of a bulk crystal have to be cut first: "
+            "docs/how-to/own-data.md)"
         )
     # Large cells are reduced before the count, and before the pairwise distances.
     layer, _ = layer.standardised()
@@ -188,7 +189,7 @@ def _check_elements(
         if element in excluded:
             raise Rejected(f"element {element} is excluded by library.elements_excluded")
         if available is not None and element not in available:
-            raise Rejected(f"no pseudopotential for {element}")
+            raise Rejected(f"no pseudopotential for {element} in dft.pseudopotentials")
 
 
 def _checked_properties(given: Mapping[str, object]) -> dict:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from heteroforge.dft.protocols import protocol_names
 from heteroforge.io import InputError, read_frames, read_table, write_frames, write_table
+from heteroforge.io.conventions import protocol_names
 from heteroforge.structures import Monolayer
 
 __all__ = [

@@ -9,6 +9,7 @@ from heteroforge.structures.monolayer import in_plane
 from heteroforge.structures.plane import cell_parameters
 
 __all__ = [
+    "SLID_A",
     "closest_contact",
     "deformation_a",
     "interlayer_gaps_a",
@@ -19,6 +20,10 @@ __all__ = [
 
 
 _REACH_A = 6.0  # contacts across a gap are looked for within
+# Layers that slid further on relaxation are another stack than was specified: gap and edges are
+# those of another registry. Registries of high symmetry, which relaxation keeps, are a/√3 apart,
+# 1.4 Å in graphene and 1.8 Å in MoS2: this is at most a fifth of the way.
+SLID_A = 0.3
 
 
 def interlayer_gaps_a(atoms: Atoms) -> list[float]:

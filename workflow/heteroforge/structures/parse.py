@@ -27,6 +27,9 @@ __all__ = ["identify_layer", "parse", "split_layers"]
 # share of published layers and bilayers that it tells apart.
 BOND_SCALE = 1.25
 PROBES = 4
+# A layer is a known monolayer, as a relaxed or strained stack has it, within these.
+KNOWN_WITHIN_A = 0.3
+KNOWN_STRAIN = 0.08
 
 
 def split_layers(atoms: Atoms, number_of_layers: int | None = None) -> list[np.ndarray]:
@@ -76,13 +79,11 @@ def parse(
     number_of_layers: int | None = None,
     monolayers: Sequence[Monolayer] = (),
     tolerance_a: float = 0.005,
-    reference_tolerance_a: float = 0.3,
-    maximum_strain: float = 0.08,
 ) -> Stack:
     """Describe atoms as a stack.
 
-    Each layer is first looked up among `monolayers` (strained by up to `maximum_strain`, its
-    atoms within `reference_tolerance_a`, point defects allowed). A layer found there is described
+    Each layer is first looked up among `monolayers` (strained by up to `KNOWN_STRAIN`, its
+    atoms within `KNOWN_WITHIN_A`, point defects allowed). A layer found there is described
     by it. Any other layer is described by its own primitive cell, exactly within `tolerance_a`;
     equal layers of a stack share one monolayer.
 
@@ -100,7 +101,7 @@ def parse(
     origins: list[np.ndarray] = []
     for group in groups:
         site = (symbols[group].tolist(), fractional[group], heights[group], cell)
-        found = _identify_best(*site, monolayers, reference_tolerance_a, maximum_strain)
+        found = _identify_best(*site, monolayers)
         for monolayer in own if not found else []:
             found = identify_layer(*site, monolayer, tolerance_a, 2e-4, allow_defects=False)
             if found:
@@ -120,7 +121,7 @@ def parse(
 
 
 def _identify_best(
-    species, fractional, heights, cell, monolayers, tolerance_a, maximum_strain
+    species, fractional, heights, cell, monolayers
 ) -> tuple[Layer, np.ndarray] | None:
     """The monolayer that explains a layer with the fewest defects, then the least strain."""
     best = None
@@ -131,8 +132,8 @@ def _identify_best(
             heights,
             cell,
             monolayer,
-            tolerance_a,
-            maximum_strain,
+            KNOWN_WITHIN_A,
+            KNOWN_STRAIN,
             allow_defects=True,
         )
         if found is None:

@@ -8,10 +8,12 @@ __all__ = [
     "cell_from_parameters",
     "cell_parameters",
     "integer_rows",
+    "is_hexagonal",
     "lattice_points",
     "minimum_image_distances",
     "polar_decomposition",
     "reduce_cell",
+    "turned",
     "wrap",
 ]
 
@@ -27,6 +29,20 @@ def cell_parameters(cell: np.ndarray) -> tuple[float, float, float]:
     a, b = np.linalg.norm(cell, axis=1)
     cosine = np.clip(cell[0] @ cell[1] / (a * b), -1.0, 1.0)
     return float(a), float(b), float(np.degrees(np.arccos(cosine)))
+
+
+def is_hexagonal(cell: np.ndarray) -> bool:
+    """Whether an in-plane cell (2, 2) has equal vectors at 60° or 120°, as relaxed cells do."""
+    a, b = np.linalg.norm(cell, axis=1)
+    cosine = cell[0] @ cell[1] / (a * b)
+    return bool(abs(a / b - 1) <= 1e-3 and abs(abs(cosine) - 0.5) <= 2e-3)
+
+
+def turned(k_fractional: Sequence[float], cell: np.ndarray, angle_deg: float) -> np.ndarray:
+    """A k-point (2), in fractions of the reciprocal vectors of a cell (2, 2), turned about Γ."""
+    angle = np.radians(angle_deg)
+    turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    return np.array(k_fractional[:2]) @ np.linalg.inv(cell).T @ turn @ cell.T
 
 
 def integer_rows(matrix: Sequence) -> tuple[tuple[int, int], tuple[int, int]]:
