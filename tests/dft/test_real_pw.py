@@ -364,6 +364,7 @@ def test_out_of_walltime_is_for_the_next_job(calculator, monkeypatch):
     # pw.x gets at least ten seconds; a cutoff and a mesh like these take longer.
     namelists["system"].update(ecutwfc=200.0, ecutrho=800.0)
     monkeypatch.setattr(running, "LEAST_S", 0.5)
+    monkeypatch.setattr(running, "ENDS_S", -60.0)  # that it is not stopped before
     with pytest.raises(OutOfTime, match="stopped itself"):
         run_pw(
             atoms, namelists, (9, 9, 1), run.pseudopotentials, run.folder, Launcher(walltime_s=3.0)

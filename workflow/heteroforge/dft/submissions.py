@@ -88,7 +88,7 @@ def begin(folder: str | Path, attempt: int, limits: dict) -> None:
     """Record that a job begins to work in a candidate's folder."""
     record = {
         "attempt": attempt,
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "started": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "node": platform.node(),
         **limits,
         "progress": progress(folder),
