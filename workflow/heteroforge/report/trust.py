@@ -31,8 +31,8 @@ HSE_OPENS_BY_GAP_EV = (
 # all pairs: number of monolayers, valence band maximum, conduction band minimum.
 HSE_PARTS_EDGES_EV = (1236, 0.41, 0.21)
 
-# Masses of layers alone in docs/dft_accuracy.md: how many, and how far off (%) at most half of them,
-# nine tenths, and all are.
+# Masses of layers alone in docs/dft_accuracy.md: how many, and how far off (%) half of them,
+# nine tenths, and all are at most.
 MASSES_CHECKED = (101, 3.2, 9.1, 120.7)
 
 
@@ -178,8 +178,9 @@ def _trust_in_masses(verified: Sequence) -> Trust:
         here,
         "Curvature of the PBE bands at the edge, √(m₁m₂) of the two principal masses, without "
         f"spin–orbit coupling. Of {number} masses of layers alone half are within "
-        f"{half:.0f}\u202f% of the published PBE value, nine tenths within {most:.0f}\u202f%, and those "
-        f"of nearly flat bands off by up to {worst:.0f}\u202f% (`docs/dft_accuracy.md`); where the coupling splits an edge in two, the mass is another, "
+        f"{half:.0f}\u202f% of the published PBE value, nine tenths within {most:.0f}\u202f%, and "
+        f"those of nearly flat bands off by up to {worst:.0f}\u202f% (`docs/dft_accuracy.md`); "
+        "where the coupling splits an edge in two, the mass is another, "
         "which that page compares, too. Masses of stacks were not checked.",
     )
 
