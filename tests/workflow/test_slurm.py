@@ -174,7 +174,7 @@ def test_a_campaign_outlives_what_happens_on_a_cluster(slurm, tmp_path):
         return [(record["attempt"], record["ended"]) for record in records]
 
     assert history(0) == [(1, "verified")]
-    assert history(HANGS) == [(1, None), (2, "verified")]
+    assert history(HANGS) == [(1, "out of time"), (2, "verified")]
     assert history(SMALL_MEMORY) == [(2, "verified")]  # the first ended before Python began
     assert history(ALWAYS_KILLED) == [(1, None), (2, None)]
     assert history(CANCELLED)[0] == (1, None) and history(CANCELLED)[-1][1] == "verified"
