@@ -114,6 +114,8 @@ def test_a_program_that_does_not_start_is_no_fault_of_the_calculation(tmp_path):
     # Killed before its first line, as when memory runs out: the calculation is tried again.
     killed = Launcher("sh -c 'echo; echo exited on signal 9; exit 137' --")
     assert "signal 9" in running.run_program(killed, "pw.x", "", tmp_path, "scf")
+    by_srun = Launcher("sh -c 'echo srun: error: task 0: Killed; exit 137' --")
+    assert "Killed" in running.run_program(by_srun, "pw.x", "", tmp_path, "scf")
     begun = Launcher("sh -c 'echo; echo Program PWSCF v.6.7MaX starts; exit 1' --")
     assert "PWSCF" in running.run_program(begun, "pw.x", "", tmp_path, "scf")
 
@@ -132,6 +134,16 @@ def test_copies_of_one_process_are_not_taken_for_processes_of_one_run(tmp_path):
         ("Parallel version (MPI), running on     2 processors", 2),
     ):  # fmt: skip
         assert number_of_processes(f"     Program PWSCF v.7.3\n\n     {line}\n") == processes
+
+
+def test_copies_of_one_process_are_told_while_they_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(running, "PROGRESS_S", 0.2)
+    said = "echo Program PWSCF; echo Parallel version \\(MPI\\), running on     1 processors"
+    started = time.monotonic()
+    with pytest.raises(CannotStart, match="ran as 1 of 4 processes"):
+        copies = Launcher(f"sh -c 'sleep 0.5; {said}; sleep 60' --", ranks=4)
+        running.run_program(copies, "pw.x", "", tmp_path, "scf")
+    assert time.monotonic() - started < 10
 
 
 def test_a_program_that_hangs_ends_before_the_job_does(tmp_path):

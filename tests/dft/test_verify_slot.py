@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from heteroforge.dft import candidates, submissions
+from heteroforge.dft import candidates, scratch, submissions
 from heteroforge.dft.candidates import Submission, verify_slot
 from heteroforge.dft.collection import read_results, results_table
 from heteroforge.dft.running import CalculationFailed, Launcher, OutOfMemory, OutOfTime
-from heteroforge.dft.scratch import place_save, remove_save
+from heteroforge.dft.scratch import copy_save, place_save, remove_save
 from heteroforge.dft.verification import UNITS, Density
 from heteroforge.io import InputError, read_frames, read_json
 from heteroforge.labels import campaign_labels
@@ -294,6 +294,31 @@ def test_a_candidate_that_gains_in_every_job_is_not_given_up_soon(verify, fakes,
     assert verify(7)["reason"].startswith("6 jobs ended")  # as many as the profile submits
 
 
+def test_late_jobs_of_a_batch_give_up_none_that_was_cut_short_once(verify, fakes):
+    """The jobs before were cut short in other slots, or could not start at all."""
+    fakes.raises["compute_density"] = OutOfTime("scf: stopped itself")
+    for attempt in (6, 7):
+        with pytest.raises(OutOfTime):
+            verify(attempt)
+
+
+def test_records_count_in_the_call_of_the_workflow_that_made_them(tmp_path, monkeypatch):
+    """Even if the first job of the next call never began, and not where jobs were queued again."""
+    monkeypatch.setenv("SLURM_JOB_NAME", "first-call")
+    for attempt, job in ((1, "10"), (2, "11"), (2, "11"), (3, "12")):
+        monkeypatch.setenv("SLURM_JOB_ID", job)
+        submissions.begin(tmp_path, attempt, {})
+    started = [record["started"] for record in submissions.history(tmp_path)]
+    monkeypatch.setenv("SLURM_JOB_ID", "13")
+    counted = [record["started"] for record in submissions.cut_short(tmp_path)]
+    assert counted == [started[0], started[2], started[3]]
+    assert submissions.series(tmp_path) == started[0]
+    monkeypatch.setenv("SLURM_JOB_NAME", "second-call")
+    assert submissions.cut_short(tmp_path) == []
+    submissions.begin(tmp_path, 2, {})
+    assert submissions.series(tmp_path) == submissions.history(tmp_path)[-1]["started"]
+
+
 def test_what_failed_is_not_computed_again_by_the_next_job(verify, fakes):
     """Jobs of several candidates end by another one's walltime; a campaign begun anew is a new
     chance."""
@@ -339,6 +364,9 @@ def test_scratch_on_a_local_disk_leaves_nothing_behind(tmp_path, monkeypatch):
     (tmp_path / "moved" / "save").unlink()
     (tmp_path / "moved" / "save").symlink_to(tmp_path / "elsewhere")
     shutil.rmtree(tmp_path / "gone")
+    for name in list(scratch._held):  # locks end with the process that has them
+        if name != (tmp_path / "at_work" / "save").resolve():
+            scratch._held.pop(name).close()
     begun = disk / "heteroforge-begun"
     begun.mkdir()
     place_save(folder, "$NODE_DISK")
@@ -346,6 +374,30 @@ def test_scratch_on_a_local_disk_leaves_nothing_behind(tmp_path, monkeypatch):
     assert {str(path) for path in disk.iterdir()} == linked | {str(begun)}
     with pytest.raises(OSError, match=r"\$NO_SUCH_DISK is not set"):
         place_save(folder, "$NO_SUCH_DISK/me")
+
+
+def test_scratch_of_a_running_job_stays(tmp_path):
+    """Where a density was copied into it, where another name leads to the disk, and where a job in
+    a container names a link that is not seen from outside."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    for name in ("scf", "bands"):
+        place_save(tmp_path / name, str(disk))
+    copy_save(tmp_path / "scf/save", tmp_path / "bands/save")
+    (tmp_path / "same_disk").symlink_to(disk)
+    place_save(tmp_path / "other", str(tmp_path / "same_disk"))
+    (tmp_path / "scf" / "save").rename(tmp_path / "hidden")
+    place_save(tmp_path / "next", str(disk))
+    assert len(list(disk.iterdir())) == 4
+    # Nor where the disk has no locks, as long as its link leads to it.
+    for handle in scratch._held.values():
+        handle.close()
+    scratch._held.clear()
+    place_save(tmp_path / "after", str(tmp_path / "same_disk"))
+    left = {
+        os.path.realpath(tmp_path / name / "save") for name in ("bands", "other", "next", "after")
+    }
+    assert {str(path) for path in disk.iterdir()} == left
 
 
 def test_walltime_counts_only_where_a_scheduler_enforces_it(monkeypatch):

@@ -7,7 +7,6 @@ import pytest
 from heteroforge.report.words import (
     formula_text,
     interval_text,
-    is_inside,
     number_text,
     quantity,
     share_text,
@@ -58,14 +57,6 @@ def test_targets_in_words():
         "and interlayer gap between 3 and 3.5\u202fÅ"
     )
     assert target_sentence({}) == "no targets were set"
-
-
-def test_inside_is_unknown_without_a_value():
-    assert is_inside(1.0, [1.0, None]) is True  # ends belong to the window
-    assert is_inside(0.99, [1.0, None]) is False
-    assert is_inside(None, [1.0, None]) is None
-    assert is_inside(math.nan, [1.0, None]) is None
-    assert is_inside("II", "II") is True and is_inside("I", "II") is False
 
 
 def test_shares_tell_nearly_all_from_all():

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from heteroforge.dft.candidates import Submission, verify_slot
 from heteroforge.dft.running import Launcher, OutOfMemory
-from heteroforge.dft.submissions import cut_short, scheduler_job, seconds_left
+from heteroforge.dft.submissions import scheduler_job, seconds_left, unfinished
 from heteroforge.io import InputError, log_to, read_json, read_table, write_json
 from heteroforge.report.figures import save
 from heteroforge.report.verification import candidate_figure
@@ -21,9 +21,9 @@ first, last = int(snakemake.wildcards.first), int(snakemake.wildcards.last)
 folders = {
     slot: Path(snakemake.output.results).parent / f"slot_{slot}" for slot in range(first, last + 1)
 }
-results, too_large = {}, None
+results, unanswered = {}, None
 # What ended earlier jobs comes last: the others need not wait for it.
-for slot, folder in sorted(folders.items(), key=lambda entry: len(cut_short(entry[1]))):
+for slot, folder in sorted(folders.items(), key=lambda entry: unfinished(entry[1])):
     try:
         result = verify_slot(
             slot,
@@ -35,9 +35,9 @@ for slot, folder in sorted(folders.items(), key=lambda entry: len(cut_short(entr
             launcher=launcher,
             submission=submission,
         )
-    except OutOfMemory as error:
-        print(f"slot {slot}: {error}", flush=True)
-        too_large = error  # the next job has more memory; the other slots need not wait for it
+    except (OutOfMemory, MemoryError, OSError) as error:
+        print(f"slot {slot}: {error!r}", flush=True)
+        unanswered = error  # for the next job, which has more memory; the other slots go on
         continue
     print(f"slot {slot}: {result['status']} {result.get('reason', '')}", flush=True)
     results[slot] = result
@@ -48,6 +48,6 @@ for slot, folder in sorted(folders.items(), key=lambda entry: len(cut_short(entr
     except InputError:
         bands, states = {}, None
     save(candidate_figure(bands, result, states), folder / "bands.png")
-if too_large is not None:
-    raise too_large
+if unanswered is not None:
+    raise unanswered
 write_json(snakemake.output.results, [results[slot] for slot in folders])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -27,7 +26,7 @@ from heteroforge.dft.running import (
     unrecorded_runs,
 )
 from heteroforge.dft.scan import lowest_point
-from heteroforge.dft.scratch import remove_save
+from heteroforge.dft.scratch import copy_save, remove_save
 from heteroforge.dft.steps import (
     calculator_for,
     claim_folder,
@@ -125,7 +124,7 @@ def verify_slot(
     most = settings["maximum_submissions"]
     if submission.attempt > 1 and len(stuck) >= most:
         return work.give_up(stuck)
-    if submission.attempt > 2 * most and before:
+    if len(before) >= 2 * most:
         return work.give_up(before)
     limits = {"walltime_min": submission.walltime_min, "memory_mb": submission.memory_mb}
     submissions.begin(folder, submission.attempt, limits)
@@ -380,7 +379,7 @@ class Verification:
                 again = [run for run in again if run.get("symptom") != "result_lost"]
             calculator = self.calculator("bands")
             # A copy: the density stays as its step left it, should this one be repeated.
-            shutil.copytree(self.file("scf/save"), self.file("bands/save"), dirs_exist_ok=True)
+            copy_save(self.file("scf/save"), self.file("bands/save"))
             alone = list(layers.values())
             found, masses = compute_bands(calculator, self.relaxed(), scf, alone)
             calculator.clean()

@@ -74,10 +74,11 @@ def read_pw(path: Path) -> PwResult:
 
     Raises:
         ValueError: the file is missing, truncated or holds no result.
+        OSError: the disk does not let it be read.
     """
     try:
         root = ElementTree.parse(path).getroot()
-    except (OSError, ElementTree.ParseError) as error:
+    except (FileNotFoundError, ElementTree.ParseError) as error:
         raise ValueError(f"{path}: no readable pw.x result ({error})") from error
     output = root.find("output")
     if output is None or output.find("band_structure") is None:

@@ -211,7 +211,8 @@ def run_program(
     if full := _DISK_IS_FULL.search(told):
         raise OSError(f"{program}: {full[0]}; see {log}, dft.scratch")
     _check_processes(told, launcher, program)
-    killed = process.returncode <= 0 or "on signal" in told
+    # Launchers hand on the signal n that ended a process as 128 + n.
+    killed = not 0 < process.returncode < 128 or "on signal" in told
     # Wrong numbers of pools are told before the first line.
     began = re.search(r"^\s*Program \w|Error in routine", told, re.MULTILINE)
     if not killed and told.strip() and not began:
@@ -250,12 +251,13 @@ def _follow(process: subprocess.Popen, log: Path, launcher: Launcher, program: s
             return
         if remaining is not None and launcher.remaining_s() < ENDS_S:
             raise OutOfTime(f"{place}: {program} did not stop before the job's walltime ended")
+        told, now = "", said
         with contextlib.suppress(OSError):  # a file system that hiccups is no reason to stop pw.x
-            if not said:
-                _check_processes(log.read_text(errors="replace"), launcher, program)
-            if (now := pw_progress(log)) != said:
-                said = now
-                print(f"{place}: {now}", flush=True)
+            told, now = log.read_text(errors="replace"), pw_progress(log)
+        _check_processes(told, launcher, program)
+        if now != said:
+            said = now
+            print(f"{place}: {now}", flush=True)
 
 
 def run_pw(
@@ -318,8 +320,8 @@ def run_pw(
         before = _Before.read(before_file)
         log = log_file.read_text(errors="replace")
         attempts += before.runs + _cut_short(log, name, launcher.ranks)
-        before.add(log)
         if relaxing:
+            before.add(log)
             atoms = last_geometry(log, before.at(atoms))
     else:
         log_file.unlink(missing_ok=True)
@@ -369,7 +371,8 @@ def run_pw(
             write_json(before_file, asdict(replace(before, runs=[])))
             _keep_remedies(folder, asked_for, settings["electrons"])
             return before.completed(result) if relaxing else result, [*attempts, record]
-        before.add(log)
+        if relaxing:
+            before.add(log)
         if symptom is None:
             if relaxing:
                 atoms = last_geometry(log, atoms)

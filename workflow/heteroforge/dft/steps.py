@@ -31,6 +31,7 @@ from heteroforge.dft.running import (
 from heteroforge.dft.scratch import place_save
 from heteroforge.dft.submissions import scheduler_job
 from heteroforge.io import InputError, read_json, write_json
+from heteroforge.io.conventions import inside_window
 
 __all__ = ["calculator_for", "claim_folder", "inside_targets", "protocol_for", "run_step"]
 
@@ -205,15 +206,8 @@ def inside_targets(properties: Mapping, targets: Mapping) -> dict[str, dict]:
     """
     found = {}
     for name, window in targets.items():
-        if window is None:
-            continue
-        value = properties.get(name)
-        if isinstance(window, str):
-            found[name] = {"window": window, "value": value, "inside": value == window}
-            continue
-        low, high = window
-        inside = (
-            value is not None and (low is None or value >= low) and (high is None or value <= high)
-        )
-        found[name] = {"window": [low, high], "value": value, "inside": bool(inside)}
+        if window is not None:
+            value = properties.get(name)
+            inside = bool(inside_window(value, window))
+            found[name] = {"window": window, "value": value, "inside": inside}
     return found

@@ -28,6 +28,7 @@ __all__ = [
     "scheduler_job",
     "seconds_left",
     "series",
+    "unfinished",
     "without_progress",
 ]
 
@@ -77,11 +78,16 @@ def _seconds(told: str) -> float | None:
 
 def history(folder: str | Path) -> list[dict]:
     """Records of a candidate's folder, oldest first: `attempt` (Snakemake's, from 1), `started`,
-    `node`, limits, `ended` (None: without a word)."""
+    `node`, `job` and `workflow` of the scheduler, limits, `ended` (None: without a word)."""
     try:
         return read_json(Path(folder) / "submissions.json")
     except InputError:  # not there yet, or damaged: it serves no result
         return []
+
+
+def _workflow() -> str | None:
+    """What all jobs are named that one call of Snakemake submits to SLURM; None in no such job."""
+    return os.environ.get("SLURM_JOB_NAME")
 
 
 def begin(folder: str | Path, attempt: int, limits: dict) -> None:
@@ -90,6 +96,8 @@ def begin(folder: str | Path, attempt: int, limits: dict) -> None:
         "attempt": attempt,
         "started": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "node": platform.node(),
+        "job": scheduler_job(),
+        "workflow": _workflow(),
         **limits,
         "progress": progress(folder),
         "ended": None,
@@ -120,23 +128,41 @@ def progress(folder: str | Path) -> list[int]:
 
 def cut_short(folder: str | Path) -> list[dict]:
     """The last records, one after another, that ended without a word, out of time or of memory,
-    since the workflow was last started: starting it again gives a candidate a new chance."""
+    since the workflow was last started: starting it again gives a candidate a new chance.
+
+    Jobs that the scheduler took away and queued again, under the same number, do not count.
+    """
     found: list[dict] = []
+    later = scheduler_job()
     for record in reversed(history(folder)):
         if record["ended"] not in (None, OUT_OF_TIME, OUT_OF_MEMORY):
             break
-        found.insert(0, record)
+        if record.get("workflow") != _workflow():
+            break
+        job = record.get("job")
+        if job is None or job != later:
+            found.insert(0, record)
+        later = job
         if record["attempt"] == 1:
             break
     return found
 
 
+def unfinished(folder: str | Path) -> int:
+    """How many of the last jobs, one after another, ended without a result for a candidate."""
+    ended = [record["ended"] in ("verified", "failed") for record in history(folder)]
+    return [*reversed(ended), True].index(True)
+
+
 def without_progress(folder: str | Path) -> list[dict]:
-    """Those of `cut_short` since which nothing was gained."""
+    """Those of `cut_short` since which nothing was gained: no outcome, no ionic step.
+
+    What was lost and had to be computed again is no gain.
+    """
     now = progress(folder)
     found: list[dict] = []
     for record in reversed(cut_short(folder)):
-        if record.get("progress", now) != now:
+        if now > record.get("progress", now):
             break
         found.insert(0, record)
     return found
@@ -145,9 +171,17 @@ def without_progress(folder: str | Path) -> list[dict]:
 def series(folder: str | Path) -> str | None:
     """When the first of the jobs began that the workflow submitted one after another, the last one
     among them; None where none has begun."""
-    began, attempt = None, None
+    later, began = None, None
     for record in reversed(history(folder)):
-        if attempt is not None and record["attempt"] >= attempt:
+        if later is not None and not _follows(later, record):
             break
-        began, attempt = record["started"], record["attempt"]
+        later, began = record, record["started"]
     return began
+
+
+def _follows(later: dict, record: dict) -> bool:
+    """Whether one call of the workflow submitted a job after another, or the scheduler again."""
+    if record.get("workflow") != later.get("workflow"):
+        return False
+    is_requeued = record.get("job") is not None and record["job"] == later.get("job")
+    return is_requeued or record["attempt"] < later["attempt"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,8 +36,9 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The process number keeps two processes from writing the same file.
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    # Node and process number keep two processes from writing the same file.
+    own = f"{platform.node()}-{os.getpid()}"
+    partial = path.with_name(f".{path.stem}.{own}.partial{path.suffix}")
     try:
         yield partial
         if not partial.exists():

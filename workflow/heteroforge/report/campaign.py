@@ -18,9 +18,10 @@ from ase import Atoms
 
 from heteroforge.features import facing_levels
 from heteroforge.io import InputError, read_frames, read_json, read_table
+from heteroforge.io.conventions import inside_window
 from heteroforge.labels import LABELLED
 from heteroforge.report.judgement import BONDED_CONTACT_RATIO, best_first
-from heteroforge.report.words import is_inside, stack_name
+from heteroforge.report.words import stack_name
 from heteroforge.structures import Monolayer, Stack, StructureError
 
 __all__ = ["Campaign", "Candidate"]
@@ -331,7 +332,7 @@ class Campaign:
         asked = self.targets or {n: t["window"] for n, t in told.items() if t.get("window")}
         for name, window in asked.items():
             value = candidate.computed.get(name, told.get(name, {}).get("value"))
-            inside = is_inside(value, window) if candidate.status == "verified" else None
+            inside = inside_window(value, window) if candidate.status == "verified" else None
             candidate.target[name] = {"window": window, "value": value, "inside": inside}
 
     def _pw_input(self, path: str) -> str | None:

@@ -14,6 +14,7 @@ import numpy as np
 from ase import Atoms
 from markupsafe import Markup
 
+from heteroforge.io.conventions import inside_window
 from heteroforge.report import figures
 from heteroforge.report.campaign import Campaign, Candidate
 from heteroforge.report.judgement import (
@@ -30,7 +31,6 @@ from heteroforge.report.trust import HSE_OPENS_BY_GAP_EV
 from heteroforge.report.words import (
     chemical_formula,
     formula_text,
-    is_inside,
     number_text,
     quantity,
     value_text,
@@ -209,7 +209,7 @@ def _value(candidate: Candidate, name: str) -> Value:
         text = f"{_shown(name, computed['anderson_gap_ev'])} (Anderson's rule)"
     inside = None
     if target is not None and candidate.status == "verified":
-        inside = is_inside(computed.get(name, target["value"]), target["window"])
+        inside = inside_window(computed.get(name, target["value"]), target["window"])
     return Value(
         label=quantity(name).words,
         asked=window_text(name, target["window"]) if target else "",

@@ -17,7 +17,6 @@ __all__ = [
     "count_text",
     "formula_text",
     "interval_text",
-    "is_inside",
     "joined",
     "number_text",
     "quantity",
@@ -285,16 +284,6 @@ def window_text(name: str, window: str | Sequence[float | None]) -> str:
     if low is None:
         return f"at most {number_text(high)}{tail}"
     return f"between {number_text(low)} and {number_text(high)}{tail}"
-
-
-def is_inside(value: object, window: str | Sequence[float | None]) -> bool | None:
-    """Whether a value lies in a window [low, high], or is the word asked for; None: unknown."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return None
-    if isinstance(window, str):
-        return value == window
-    low, high = window
-    return (low is None or value >= low) and (high is None or value <= high)
 
 
 def target_sentence(targets: Mapping[str, object]) -> str:
