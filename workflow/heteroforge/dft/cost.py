@@ -44,7 +44,7 @@ def expected_core_min(
 ) -> float:
     """Core-minutes of pw.x that verify a stack, on cores like those that computed the library.
 
-    Half of the bundled library's stacks took between 0.75 and 1.21 times as long, all but nine
+    Half of the bundled library's stacks took between 0.77 and 1.20 times as long, all but nine
     between 0.4 and 2.2 times (`tests/benchmarks/library_cost.py`). They are of the protocol
     `quick`: others follow from the plane waves and k-points that they have, and were not timed, nor
     were two spin channels.

@@ -34,7 +34,7 @@ CROSSED = 2e-3
 # Stacks of the bundled library whose layers do not bond, without metals: rows by Anderson's rule
 # from DFT of the layers alone, columns by the states of the stack; I, II, undetermined. Layers
 # share states where they touch, which the rule cannot know.
-ANDERSON_AND_DFT = ((8, 4, 4), (3, 40, 5), (10, 7, 21))
+ANDERSON_AND_DFT = ((13, 4, 4), (3, 43, 5), (10, 7, 21))
 DENSITY_TAIL_A = 3.0
 WINDOW_A = 0.4
 SHARED_BELOW = 0.65  # weight on one layer, below which an edge state belongs to several
