@@ -214,6 +214,15 @@ def test_light_branches_that_nothing_crosses_keep_their_mass():
     assert fit.masses("hole")["_split"] == pytest.approx(2 / (1 / 0.06 + 1 / 0.4), rel=0.1)
 
 
+def test_numbers_of_plane_waves_are_no_crossing():
+    """The energy of fluorographene at Γ lies a quarter of a meV beside those around it."""
+    q = np.linspace(-0.06, 0.06, 7)
+    scatter = 2.5e-4 * np.array([0, 0, 0, 1, 0, 0, 0])
+    heavy, light = (-HBAR2_OVER_M0_EV_A2 / 2 * q**2 / mass + scatter for mass in (1.2, 0.4))
+    fit = EdgeFit.of(q, np.stack([np.stack([light - 3, light, heavy], axis=-1)] * 3), 2, "hole")
+    assert fit.masses("hole")["_split"] == pytest.approx(0.6, rel=0.05)
+
+
 @pytest.mark.parametrize("below", [0.005, 0.02, 0.05, 0.3])
 def test_two_branches_that_a_third_band_crosses_have_no_common_mass(below):
     q = np.linspace(-0.06, 0.06, 7)
